@@ -1,0 +1,34 @@
+# dissonance_library(NAME SOURCES a.cc b.cc DEPS x y [PRIVATE_DEPS z])
+# One folder, one library; DEPS is what its headers need.
+function(dissonance_library name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;DEPS;PRIVATE_DEPS" ${ARGN})
+  add_library(${name} STATIC ${ARG_SOURCES})
+  target_include_directories(${name} PUBLIC ${PROJECT_SOURCE_DIR})
+  target_link_libraries(${name} PUBLIC ${ARG_DEPS}
+                        PRIVATE ${ARG_PRIVATE_DEPS} dissonance_warnings)
+endfunction()
+
+# dissonance_binary(NAME SOURCES main.cc DEPS x y): into build/PRESET/bin.
+function(dissonance_binary name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;DEPS" ${ARGN})
+  add_executable(${name} ${ARG_SOURCES})
+  target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR})
+  target_link_libraries(${name} PRIVATE ${ARG_DEPS} dissonance_warnings)
+endfunction()
+
+# dissonance_test(NAME SOURCES a_test.cc DEPS x [LABELS l] [TIMEOUT seconds])
+# One GoogleTest binary; each TEST is a ctest entry.
+function(dissonance_test name)
+  cmake_parse_arguments(ARG "" "TIMEOUT" "SOURCES;DEPS;LABELS" ${ARGN})
+  if(NOT ARG_TIMEOUT)
+    set(ARG_TIMEOUT 120)
+  endif()
+  add_executable(${name} ${ARG_SOURCES})
+  target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR})
+  target_link_libraries(${name} PRIVATE ${ARG_DEPS} test_paths GTest::gmock
+                        GTest::gtest_main dissonance_warnings)
+  set_target_properties(${name} PROPERTIES
+    RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+  gtest_discover_tests(${name} DISCOVERY_TIMEOUT 60
+    PROPERTIES TIMEOUT ${ARG_TIMEOUT} LABELS "${ARG_LABELS}")
+endfunction()

@@ -1,0 +1,33 @@
+# Imported target `torch`: libtorch_cpu and libc10 of the torch package. The
+# CUDA libraries are opened at run time, so nothing here asks for CUDA.
+if(NOT DISSONANCE_TORCH_DIR)
+  file(GLOB _torch_dirs
+       ${PROJECT_SOURCE_DIR}/.venv/lib/python3*/site-packages/torch)
+  list(LENGTH _torch_dirs _torch_count)
+  if(_torch_count EQUAL 0)
+    message(FATAL_ERROR "libtorch not found: run './run setup', or name "
+            "the torch package's folder with -DDISSONANCE_TORCH_DIR=DIR")
+  endif()
+  list(GET _torch_dirs 0 DISSONANCE_TORCH_DIR)
+endif()
+set(_torch_lib ${DISSONANCE_TORCH_DIR}/lib)
+if(NOT EXISTS ${_torch_lib}/libtorch_cpu.so)
+  message(FATAL_ERROR "no lib/libtorch_cpu.so in ${DISSONANCE_TORCH_DIR}")
+endif()
+
+add_library(torch INTERFACE)
+target_include_directories(torch SYSTEM INTERFACE
+  ${DISSONANCE_TORCH_DIR}/include)
+# The wheel's own CUDA runtime is a dependency of its CPU library; the linker
+# need not see it.
+target_link_options(torch INTERFACE
+  -Wl,-rpath,${_torch_lib} -Wl,--allow-shlib-undefined)
+target_link_libraries(torch INTERFACE
+  ${_torch_lib}/libtorch_cpu.so ${_torch_lib}/libc10.so)
+
+file(READ ${DISSONANCE_TORCH_DIR}/include/torch/headeronly/version.h
+     _torch_version_header)
+string(REGEX MATCH "define TORCH_VERSION [^\"]*\"([^\"]*)\"" _
+       "${_torch_version_header}")
+set(DISSONANCE_TORCH_VERSION ${CMAKE_MATCH_1})
+message(STATUS "libtorch ${DISSONANCE_TORCH_VERSION} in ${DISSONANCE_TORCH_DIR}")

@@ -1,0 +1,17 @@
+// UTF-8 checks. Thread safe.
+#ifndef DISSONANCE_BASE_UTF8_H_
+#define DISSONANCE_BASE_UTF8_H_
+
+#include <cstddef>
+#include <optional>
+#include <string_view>
+
+namespace dissonance {
+
+// Offset of the first byte that is not part of well-formed UTF-8 (RFC 3629: no
+// overlong forms, no surrogates, nothing above U+10FFFF); nullopt if all is.
+std::optional<size_t> FindInvalidUtf8(std::string_view text);
+
+}  // namespace dissonance
+
+#endif  // DISSONANCE_BASE_UTF8_H_
