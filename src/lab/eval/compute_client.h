@@ -1,0 +1,53 @@
+// What an experiment needs of the worker. The control plane implements it over
+// gRPC; tests implement it as a function of its arguments. An implementation
+// must be usable by several threads at once and outlive whoever holds it.
+//
+//   CallOptions options{.cancelled = [&job] { return job.cancelled(); }};
+//   ASSIGN_OR_RETURN(v1::ScoreResponse scores,
+//                    compute.Score(request, options));
+#ifndef DISSONANCE_LAB_EVAL_COMPUTE_CLIENT_H_
+#define DISSONANCE_LAB_EVAL_COMPUTE_CLIENT_H_
+
+#include <functional>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "dissonance/v1/common.pb.h"
+#include "dissonance/v1/inference.pb.h"
+
+namespace dissonance {
+
+// How long a call may go on.
+struct CallOptions {
+  // The call ends DEADLINE_EXCEEDED after this span.
+  absl::Duration timeout = absl::InfiniteDuration();
+  // If set, asked now and then by the calling thread and by no other; once it
+  // says true the compute is stopped and the call returns CANCELLED.
+  std::function<bool()> cancelled;
+};
+
+// Compute RPCs of the worker. UNAVAILABLE from any of them means that the
+// worker was lost: nothing was computed, and the call may be made again.
+class ComputeClient {
+ public:
+  virtual ~ComputeClient() = default;
+
+  // Inference.Score. Reproducible: an item's numbers do not depend on the
+  // other items and variants of the request.
+  virtual absl::StatusOr<v1::ScoreResponse> Score(
+      const v1::ScoreRequest& request, const CallOptions& options) = 0;
+
+  // Inference.RenderChat.
+  virtual absl::StatusOr<v1::RenderChatResponse> RenderChat(
+      const v1::RenderChatRequest& request, const CallOptions& options) = 0;
+
+  // OK if the model and its adapter exist and are resident. NOT_FOUND if there
+  // is none of that name, FAILED_PRECONDITION if it is not loaded; the message
+  // says how to load it.
+  virtual absl::Status CheckVariant(const v1::Variant& variant) = 0;
+};
+
+}  // namespace dissonance
+
+#endif  // DISSONANCE_LAB_EVAL_COMPUTE_CLIENT_H_
