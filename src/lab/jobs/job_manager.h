@@ -1,0 +1,141 @@
+// The Jobs service without its transport: queues, runs, records, watches and
+// resumes jobs. Whatever a call acknowledged is durable. Thread safe. Borrows
+// everything in Options, which must outlive it.
+//
+//   ASSIGN_OR_RETURN(auto jobs, JobManager::Create({
+//       .store = &store, .artifacts = artifacts.get(),
+//       .kinds = {{v1::JobSpec::kEvaluateMcq, &evaluate_mcq}}}));
+//   RETURN_IF_ERROR(jobs->Start());          // resumes what a crash left
+//   ASSIGN_OR_RETURN(v1::Job job, jobs->CreateJob(spec, {.owner = "owner"}));
+//   ...
+//   jobs->Drain(absl::Seconds(20));          // on SIGTERM
+//
+// `owner` is the caller's user; other users' jobs are NOT_FOUND like unknown
+// ones. An empty owner sees all. Only Get returns a spec with its data (bytes
+// fields); List leaves out config_toml too.
+//
+// Watching. WaitForEvents blocks a thread per watcher. A gRPC reactor needs
+// none: it calls Subscribe once, then ReadEvents after the last number that it
+// has sent, until that gives no events; the callback says when to read again.
+// No event is missed if Subscribe comes before the first ReadEvents. Callbacks
+// run on the thread that made the news: they may call ReadEvents and
+// StartWrite, and must not block.
+#ifndef DISSONANCE_LAB_JOBS_JOB_MANAGER_H_
+#define DISSONANCE_LAB_JOBS_JOB_MANAGER_H_
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <stop_token>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "dissonance/v1/jobs.pb.h"
+#include "src/base/clock.h"
+#include "src/lab/artifacts/artifact_store.h"
+#include "src/lab/jobs/event_hub.h"
+#include "src/lab/jobs/job_kind.h"
+#include "src/lab/jobs/ulid.h"
+#include "src/lab/storage/job_store.h"
+
+namespace dissonance {
+
+class JobRunner;
+
+// A page of jobs, newest first.
+struct JobPage {
+  std::vector<v1::Job> jobs;
+  std::string next_page_token;  // empty on the last page
+};
+
+class JobManager {
+ public:
+  struct Options {
+    JobStore* store = nullptr;
+    ArtifactStore* artifacts = nullptr;
+    const Clock* clock = &Clock::Real();
+    std::map<v1::JobSpec::KindCase, JobKind*> kinds;
+    // Jobs that run at a time, each on a thread of its own.
+    int max_concurrent_jobs = 1;
+    // The resolved configuration, stored with each new job.
+    std::string config_toml;
+    // A job fails after this many runs in a row that ended UNAVAILABLE without
+    // an item recorded; between them it waits, twice as long each time.
+    int max_lost_count = 5;
+    absl::Duration initial_backoff = absl::Seconds(1);
+    absl::Duration max_backoff = absl::Seconds(60);
+  };
+  struct CreateOptions {
+    std::string owner;
+    std::string request_id;  // 1-128 printable ASCII; empty: a new job
+    v1::JobPriority priority = v1::JOB_PRIORITY_UNSPECIFIED;  // normal
+  };
+
+  // INVALID_ARGUMENT if an option is missing or out of range.
+  static absl::StatusOr<std::unique_ptr<JobManager>> Create(Options options);
+  // Drain(0), then waits for the kinds to return.
+  ~JobManager();
+
+  // Validates by the kind, then queues durably. The owner's same request_id
+  // again returns the job made first; ALREADY_EXISTS, saying how the specs
+  // differ, if they do. INVALID_ARGUMENT for bad data or a kind that is unset;
+  // UNIMPLEMENTED for a kind that this server does not have.
+  absl::StatusOr<v1::Job> CreateJob(const v1::JobSpec& spec,
+                                    const CreateOptions& options);
+  // NOT_FOUND if unknown; INVALID_ARGUMENT if not "jobs/ULID"; also below.
+  absl::StatusOr<v1::Job> Get(std::string_view owner, std::string_view name);
+  // page_size 0: 100, at most 1000. INVALID_ARGUMENT if it is negative or the
+  // token is not one of ours. state UNSPECIFIED: all.
+  absl::StatusOr<JobPage> List(std::string_view owner, int page_size,
+                               std::string_view page_token, v1::JobState state);
+  // QUEUED, WAITING: CANCELLED at once. RUNNING: CANCELLING, then CANCELLED at
+  // the kind's next batch boundary. FAILED_PRECONDITION if it has ended.
+  absl::StatusOr<v1::Job> Cancel(std::string_view owner, std::string_view name);
+  // FAILED_PRECONDITION unless FAILED or CANCELLED.
+  absl::StatusOr<v1::Job> Retry(std::string_view owner, std::string_view name);
+  // FAILED_PRECONDITION unless it has ended. Its watchers get NOT_FOUND.
+  absl::Status Delete(std::string_view owner, std::string_view name);
+
+  // Up to 1000 events numbered above `after`, without waiting.
+  absl::StatusOr<JobEvents> ReadEvents(std::string_view owner,
+                                       std::string_view name, int64_t after);
+  // The same, but waits until there are some or the job has ended.
+  // DEADLINE_EXCEEDED at `deadline`, CANCELLED when `stop` is requested.
+  absl::StatusOr<JobEvents> WaitForEvents(std::string_view owner,
+                                          std::string_view name, int64_t after,
+                                          absl::Time deadline,
+                                          std::stop_token stop = {});
+  // See "Watching" above. Released by destroying the result.
+  absl::StatusOr<std::unique_ptr<EventSubscription>> Subscribe(
+      std::string_view owner, std::string_view name,
+      std::function<void()> callback);
+
+  // Puts jobs that a crash left RUNNING back to QUEUED and CANCELLING ones to
+  // CANCELLED, then starts the runners. To be called once.
+  absl::Status Start();
+  // While false no job is started; true also ends all back-off waits. For the
+  // worker's supervisor. Initially true.
+  void SetComputeReady(bool ready);
+  // Starts no more jobs and asks running ones to stop at their next batch
+  // boundary; they go back to QUEUED. Those that did not within `grace` are
+  // put back at once, and what they still try to record is refused. Later
+  // calls only shorten the grace.
+  void Drain(absl::Duration grace);
+
+ private:
+  JobManager(Options options, std::string_view newest_ulid);
+
+  const Options options_;
+  UlidGenerator names_;
+  EventHub hub_;
+  std::unique_ptr<JobRunner> runner_;
+};
+
+}  // namespace dissonance
+
+#endif  // DISSONANCE_LAB_JOBS_JOB_MANAGER_H_
