@@ -30,7 +30,7 @@ Trigger ReadEnvironment() {
 
 }  // namespace
 
-void Failpoint(std::string_view name) {
+void Failpoint(absl::string_view name) {
   static const Trigger trigger = ReadEnvironment();
   static std::atomic<int> reached = 0;
   if (name != trigger.name || trigger.name.empty()) return;

@@ -8,12 +8,12 @@
 #ifndef DISSONANCE_BASE_FAILPOINT_H_
 #define DISSONANCE_BASE_FAILPOINT_H_
 
-#include <string_view>
+#include "absl/strings/string_view.h"
 
 namespace dissonance {
 
 // Ends the process here if the environment says so.
-void Failpoint(std::string_view name);
+void Failpoint(absl::string_view name);
 
 }  // namespace dissonance
 

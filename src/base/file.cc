@@ -22,30 +22,19 @@ std::string ParentOf(const std::string& path) {
   return parent.empty() ? "." : parent;
 }
 
-absl::Status WriteAll(int fd, std::string_view contents,
-                      const std::string& path) {
-  const size_t total = contents.size();
-  while (!contents.empty()) {
-    const ssize_t n = ::write(fd, contents.data(), contents.size());
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) {
-      return absl::ErrnoToStatus(
-          errno, absl::StrCat("cannot write ", total, " bytes to ", path));
-    }
-    contents.remove_prefix(static_cast<size_t>(n));
-  }
-  if (::fsync(fd) != 0) {
-    return absl::ErrnoToStatus(
-        errno, absl::StrCat("cannot flush ", total, " bytes to ", path));
-  }
-  return absl::OkStatus();
+// The system would cut the path at the NUL and use another file.
+absl::Status CheckPath(std::string_view path) {
+  if (path.find('\0') == std::string_view::npos) return absl::OkStatus();
+  return absl::InvalidArgumentError("a path must not contain a NUL byte");
 }
 
 }  // namespace
 
 absl::StatusOr<std::string> ReadFile(const std::string& path,
                                      uint64_t limit_bytes) {
-  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  RETURN_IF_ERROR(CheckPath(path));
+  // O_NONBLOCK: a named pipe is refused below instead of waited for.
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (fd < 0) {
     return absl::ErrnoToStatus(errno, absl::StrCat("cannot open ", path));
   }
@@ -77,28 +66,85 @@ absl::StatusOr<std::string> ReadFile(const std::string& path,
 
 absl::Status WriteFileAtomically(const std::string& path,
                                  std::string_view contents, unsigned int mode) {
+  ASSIGN_OR_RETURN(AtomicFile file, AtomicFile::Create(path, mode));
+  RETURN_IF_ERROR(file.Append(contents));
+  return file.Commit();
+}
+
+AtomicFile::AtomicFile(std::string path, std::string temporary, int fd,
+                       unsigned int mode)
+    : path_(std::move(path)),
+      temporary_(std::move(temporary)),
+      fd_(fd),
+      mode_(mode) {}
+
+AtomicFile::AtomicFile(AtomicFile&& other) noexcept
+    : path_(std::move(other.path_)),
+      temporary_(std::exchange(other.temporary_, {})),
+      fd_(std::exchange(other.fd_, -1)),
+      mode_(other.mode_) {}
+
+AtomicFile& AtomicFile::operator=(AtomicFile&& other) noexcept {
+  if (this == &other) return *this;
+  Discard();
+  path_ = std::move(other.path_);
+  temporary_ = std::exchange(other.temporary_, {});
+  fd_ = std::exchange(other.fd_, -1);
+  mode_ = other.mode_;
+  return *this;
+}
+
+AtomicFile::~AtomicFile() { Discard(); }
+
+void AtomicFile::Discard() {
+  if (fd_ >= 0) ::close(std::exchange(fd_, -1));
+  if (!temporary_.empty()) ::unlink(std::exchange(temporary_, {}).c_str());
+}
+
+absl::StatusOr<AtomicFile> AtomicFile::Create(std::string path,
+                                              unsigned int mode) {
+  RETURN_IF_ERROR(CheckPath(path));
   std::string temporary = path + ".tmp.XXXXXX";
   const int fd = ::mkostemp(temporary.data(), O_CLOEXEC);
   if (fd < 0) {
     return absl::ErrnoToStatus(
         errno, absl::StrCat("cannot create a file beside ", path));
   }
-  absl::Cleanup remove = [&temporary] { ::unlink(temporary.c_str()); };
-  absl::Status written = WriteAll(fd, contents, path);
-  if (written.ok() && ::fchmod(fd, mode) != 0) {
-    written =
-        absl::ErrnoToStatus(errno, absl::StrCat("cannot set mode of ", path));
+  return AtomicFile(std::move(path), std::move(temporary), fd, mode);
+}
+
+absl::Status AtomicFile::Append(std::string_view bytes) {
+  const size_t total = bytes.size();
+  while (!bytes.empty()) {
+    const ssize_t n = ::write(fd_, bytes.data(), bytes.size());
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) {
+      return absl::ErrnoToStatus(
+          errno, absl::StrCat("cannot write ", total, " bytes to ", path_));
+    }
+    bytes.remove_prefix(static_cast<size_t>(n));
   }
-  ::close(fd);
-  RETURN_IF_ERROR(written);
-  if (::rename(temporary.c_str(), path.c_str()) != 0) {
-    return absl::ErrnoToStatus(errno, absl::StrCat("cannot replace ", path));
+  return absl::OkStatus();
+}
+
+absl::Status AtomicFile::Commit() {
+  if (::fsync(fd_) != 0) {
+    return absl::ErrnoToStatus(errno, absl::StrCat("cannot flush ", path_));
   }
-  std::move(remove).Cancel();
-  return SyncDirectory(ParentOf(path));
+  if (::fchmod(fd_, mode_) != 0) {
+    return absl::ErrnoToStatus(errno,
+                               absl::StrCat("cannot set mode of ", path_));
+  }
+  ::close(std::exchange(fd_, -1));
+  if (::rename(temporary_.c_str(), path_.c_str()) != 0) {
+    return absl::ErrnoToStatus(errno, absl::StrCat("cannot replace ", path_));
+  }
+  temporary_.clear();
+  return SyncDirectory(ParentOf(path_));
 }
 
 absl::Status MakeDirectories(const std::string& path) {
+  RETURN_IF_ERROR(CheckPath(path));
   std::error_code error;
   std::filesystem::create_directories(path, error);
   if (error) {
@@ -109,6 +155,7 @@ absl::Status MakeDirectories(const std::string& path) {
 }
 
 absl::Status SyncDirectory(const std::string& directory) {
+  RETURN_IF_ERROR(CheckPath(directory));
   const int fd = ::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (fd < 0) {
     return absl::ErrnoToStatus(errno,

@@ -1,15 +1,16 @@
 // Whole files, in and out. Writes are atomic: a reader sees the old contents
 // or the new ones, never a part, also after a power cut (temporary file in the
-// same folder, fsync, rename, fsync of the folder). Thread safe.
+// same folder, fsync, rename, fsync of the folder). The functions are thread
+// safe. A path with a NUL byte is INVALID_ARGUMENT everywhere.
 #ifndef DISSONANCE_BASE_FILE_H_
 #define DISSONANCE_BASE_FILE_H_
 
 #include <cstdint>
 #include <string>
-#include <string_view>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 
 namespace dissonance {
 
@@ -22,8 +23,39 @@ absl::StatusOr<std::string> ReadFile(const std::string& path,
 // temporary file is left; the message names the path and, on a full disk, the
 // bytes asked for.
 absl::Status WriteFileAtomically(const std::string& path,
-                                 std::string_view contents,
+                                 absl::string_view contents,
                                  unsigned int mode = 0644);
+
+// The same for contents that come in pieces. Until Commit nothing is visible at
+// `path`; without it the pieces are dropped.
+//
+//   ASSIGN_OR_RETURN(AtomicFile file, AtomicFile::Create(path));
+//   for (const std::string& piece : pieces)
+//   RETURN_IF_ERROR(file.Append(piece)); RETURN_IF_ERROR(file.Commit());
+//
+// Not thread safe.
+class AtomicFile {
+ public:
+  static absl::StatusOr<AtomicFile> Create(std::string path,
+                                           unsigned int mode = 0644);
+  AtomicFile(AtomicFile&& other) noexcept;
+  AtomicFile& operator=(AtomicFile&& other) noexcept;
+  ~AtomicFile();
+
+  absl::Status Append(std::string_view bytes);
+  // Flushes and puts the file in its place. Call once, last.
+  absl::Status Commit();
+
+ private:
+  AtomicFile(std::string path, std::string temporary, int fd,
+             unsigned int mode);
+  void Discard();
+
+  std::string path_;
+  std::string temporary_;  // empty once committed or moved from
+  int fd_ = -1;
+  unsigned int mode_ = 0;
+};
 
 // Makes a folder and its parents. OK if it is there.
 absl::Status MakeDirectories(const std::string& path);

@@ -1,5 +1,6 @@
 #include "src/base/json_lines.h"
 
+#include <algorithm>
 #include <cstddef>
 #include <optional>
 #include <set>
@@ -19,7 +20,7 @@ constexpr int kDepthLimit = 64;
 
 // Deepest nesting of brackets outside strings, so that the recursive parser is
 // never given more than it can take.
-int NestingOf(std::string_view text) {
+int NestingOf(absl::string_view text) {
   int depth = 0;
   int deepest = 0;
   bool in_string = false;
@@ -41,11 +42,16 @@ int NestingOf(std::string_view text) {
 
 }  // namespace
 
-absl::StatusOr<nlohmann::json> ParseJson(std::string_view text,
-                                         std::string_view where) {
+absl::StatusOr<nlohmann::json> ParseJson(absl::string_view text,
+                                         absl::string_view where) {
   if (const std::optional<size_t> at = FindInvalidUtf8(text)) {
     return absl::InvalidArgumentError(absl::StrCat(
         where, ": not UTF-8 at byte ", *at + 1, "; save the file as UTF-8"));
+  }
+  // The parser takes a NUL for the end of its input.
+  if (const size_t at = text.find('\0'); at != std::string_view::npos) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(where, ": NUL at byte ", at + 1));
   }
   if (NestingOf(text) > kDepthLimit) {
     return absl::InvalidArgumentError(
@@ -80,17 +86,17 @@ absl::StatusOr<nlohmann::json> ParseJson(std::string_view text,
 }
 
 absl::StatusOr<std::vector<JsonLine>> ParseJsonLines(
-    std::string_view text, std::string_view file_name) {
+    absl::string_view text, absl::string_view file_name) {
   absl::ConsumePrefix(&text, "\xEF\xBB\xBF");
   std::vector<JsonLine> lines;
   int line_number = 0;
   while (!text.empty()) {
     ++line_number;
     const size_t end = text.find('\n');
-    std::string_view line = text.substr(0, end);
-    text = end == std::string_view::npos ? std::string_view()
-                                         : text.substr(end + 1);
-    if (line.find_first_not_of(" \t\r") == std::string_view::npos) continue;
+    absl::string_view line = text.substr(0, end);
+    text = end == absl::string_view::npos ? absl::string_view()
+                                          : text.substr(end + 1);
+    if (line.find_first_not_of(" \t\r") == absl::string_view::npos) continue;
     const std::string where = absl::StrCat(file_name, ":", line_number);
     ASSIGN_OR_RETURN(nlohmann::json value, ParseJson(line, where));
     if (!value.is_object()) {

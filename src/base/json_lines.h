@@ -4,10 +4,10 @@
 #define DISSONANCE_BASE_JSON_LINES_H_
 
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "nlohmann/json.hpp"
 
 namespace dissonance {
@@ -22,12 +22,12 @@ struct JsonLine {
 // JSON, not an object, nested deeper than 64 levels, or that repeats a key.
 // A byte order mark at the start is skipped; lines may end in "\r\n".
 absl::StatusOr<std::vector<JsonLine>> ParseJsonLines(
-    std::string_view text, std::string_view file_name);
+    absl::string_view text, absl::string_view file_name);
 
 // Strict parse of one JSON text, with the same checks. `where` begins the
 // messages.
-absl::StatusOr<nlohmann::json> ParseJson(std::string_view text,
-                                         std::string_view where);
+absl::StatusOr<nlohmann::json> ParseJson(absl::string_view text,
+                                         absl::string_view where);
 
 // Compact JSON with sorted keys and UTF-8 as it is, ended by "\n". Numbers
 // that are not finite become null.

@@ -25,11 +25,11 @@ Sha256::~Sha256() = default;
 Sha256::Sha256(Sha256&&) noexcept = default;
 Sha256& Sha256::operator=(Sha256&&) noexcept = default;
 
-void Sha256::Update(std::string_view bytes) {
+void Sha256::Update(absl::string_view bytes) {
   EVP_DigestUpdate(state_->context, bytes.data(), bytes.size());
 }
 
-void Sha256::UpdateFramed(std::string_view bytes) {
+void Sha256::UpdateFramed(absl::string_view bytes) {
   std::array<char, 8> length{};
   for (size_t i = 0; i < length.size(); ++i) {
     length.at(i) = static_cast<char>(
@@ -48,7 +48,7 @@ std::string Sha256::Finish() {
                      {reinterpret_cast<const char*>(digest.data()), size}));
 }
 
-std::string Sha256Of(std::string_view bytes) {
+std::string Sha256Of(absl::string_view bytes) {
   Sha256 digest;
   digest.Update(bytes);
   return digest.Finish();

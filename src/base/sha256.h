@@ -5,9 +5,9 @@
 
 #include <memory>
 #include <string>
-#include <string_view>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 
 namespace dissonance {
 
@@ -19,9 +19,9 @@ class Sha256 {
   Sha256(Sha256&&) noexcept;
   Sha256& operator=(Sha256&&) noexcept;
 
-  void Update(std::string_view bytes);
+  void Update(absl::string_view bytes);
   // Feeds the length too, so that ("ab", "c") differs from ("a", "bc").
-  void UpdateFramed(std::string_view bytes);
+  void UpdateFramed(absl::string_view bytes);
   // "sha256:HEX" of all updates. Ends the digest: call once.
   std::string Finish();
 
@@ -31,7 +31,7 @@ class Sha256 {
 };
 
 // "sha256:HEX" of the bytes.
-std::string Sha256Of(std::string_view bytes);
+std::string Sha256Of(absl::string_view bytes);
 
 // "sha256:HEX" of a file's contents, read in pieces of 1 MiB.
 absl::StatusOr<std::string> Sha256OfFile(const std::string& path);

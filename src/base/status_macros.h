@@ -9,22 +9,22 @@
 #ifndef DISSONANCE_BASE_STATUS_MACROS_H_
 #define DISSONANCE_BASE_STATUS_MACROS_H_
 
-#include <string_view>
 #include <utility>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
 
 namespace dissonance {
 
 // The same code with "WHERE: " before the message; OK stays OK.
 inline absl::Status Annotate(const absl::Status& status,
-                             std::string_view where) {
+                             absl::string_view where) {
   if (status.ok()) return status;
   absl::Status out(status.code(), absl::StrCat(where, ": ", status.message()));
   status.ForEachPayload(
-      [&out](std::string_view url, const absl::Cord& payload) {
+      [&out](absl::string_view url, const absl::Cord& payload) {
         out.SetPayload(url, payload);
       });
   return out;

@@ -5,7 +5,7 @@ namespace {
 
 // Length of the sequence at the front of `text`, 0 if malformed. The ranges
 // are those of table 3-7 of the Unicode standard.
-size_t SequenceLength(std::string_view text) {
+size_t SequenceLength(absl::string_view text) {
   const auto byte = [text](size_t i) -> unsigned int {
     return i < text.size() ? static_cast<unsigned char>(text[i]) : 0;
   };
@@ -31,7 +31,7 @@ size_t SequenceLength(std::string_view text) {
 
 }  // namespace
 
-std::optional<size_t> FindInvalidUtf8(std::string_view text) {
+std::optional<size_t> FindInvalidUtf8(absl::string_view text) {
   size_t at = 0;
   while (at < text.size()) {
     const size_t length = SequenceLength(text.substr(at));

@@ -4,13 +4,14 @@
 
 #include <cstddef>
 #include <optional>
-#include <string_view>
+
+#include "absl/strings/string_view.h"
 
 namespace dissonance {
 
 // Offset of the first byte that is not part of well-formed UTF-8 (RFC 3629: no
 // overlong forms, no surrogates, nothing above U+10FFFF); nullopt if all is.
-std::optional<size_t> FindInvalidUtf8(std::string_view text);
+std::optional<size_t> FindInvalidUtf8(absl::string_view text);
 
 }  // namespace dissonance
 

@@ -16,11 +16,11 @@
 
 #include <cstdint>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "dissonance/v1/jobs.pb.h"
 
@@ -48,16 +48,16 @@ class JobContext {
   virtual absl::Status RecordItems(int64_t first_index,
                                    absl::Span<const std::string> items,
                                    int64_t total_count,
-                                   std::string_view unit) = 0;
+                                   absl::string_view unit) = 0;
 
   // Adds a line for people to the job's events.
-  virtual absl::Status Log(std::string_view line) = 0;
+  virtual absl::Status Log(absl::string_view line) = 0;
 
   // Stores a file as an artifact and names it among the job's outputs, in
   // place of an earlier one of the same name.
-  virtual absl::Status AddOutput(std::string_view file_name,
-                                 std::string_view media_type,
-                                 std::string_view contents) = 0;
+  virtual absl::Status AddOutput(absl::string_view file_name,
+                                 absl::string_view media_type,
+                                 absl::string_view contents) = 0;
 
   // Sets what the results depended on, one entry a variant.
   virtual absl::Status SetProvenance(
