@@ -23,8 +23,8 @@ std::string ParentOf(const std::string& path) {
 }
 
 // The system would cut the path at the NUL and use another file.
-absl::Status CheckPath(std::string_view path) {
-  if (path.find('\0') == std::string_view::npos) return absl::OkStatus();
+absl::Status CheckPath(absl::string_view path) {
+  if (path.find('\0') == absl::string_view::npos) return absl::OkStatus();
   return absl::InvalidArgumentError("a path must not contain a NUL byte");
 }
 
@@ -65,7 +65,8 @@ absl::StatusOr<std::string> ReadFile(const std::string& path,
 }
 
 absl::Status WriteFileAtomically(const std::string& path,
-                                 std::string_view contents, unsigned int mode) {
+                                 absl::string_view contents,
+                                 unsigned int mode) {
   ASSIGN_OR_RETURN(AtomicFile file, AtomicFile::Create(path, mode));
   RETURN_IF_ERROR(file.Append(contents));
   return file.Commit();
@@ -113,7 +114,7 @@ absl::StatusOr<AtomicFile> AtomicFile::Create(std::string path,
   return AtomicFile(std::move(path), std::move(temporary), fd, mode);
 }
 
-absl::Status AtomicFile::Append(std::string_view bytes) {
+absl::Status AtomicFile::Append(absl::string_view bytes) {
   const size_t total = bytes.size();
   while (!bytes.empty()) {
     const ssize_t n = ::write(fd_, bytes.data(), bytes.size());

@@ -42,7 +42,7 @@ class AtomicFile {
   AtomicFile& operator=(AtomicFile&& other) noexcept;
   ~AtomicFile();
 
-  absl::Status Append(std::string_view bytes);
+  absl::Status Append(absl::string_view bytes);
   // Flushes and puts the file in its place. Call once, last.
   absl::Status Commit();
 

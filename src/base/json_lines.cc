@@ -49,7 +49,7 @@ absl::StatusOr<nlohmann::json> ParseJson(absl::string_view text,
         where, ": not UTF-8 at byte ", *at + 1, "; save the file as UTF-8"));
   }
   // The parser takes a NUL for the end of its input.
-  if (const size_t at = text.find('\0'); at != std::string_view::npos) {
+  if (const size_t at = text.find('\0'); at != absl::string_view::npos) {
     return absl::InvalidArgumentError(
         absl::StrCat(where, ": NUL at byte ", at + 1));
   }
