@@ -14,11 +14,11 @@
 #include <cstdint>
 #include <memory>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "dissonance/v1/artifacts.pb.h"
 #include "src/base/clock.h"
 #include "src/lab/storage/artifact_index.h"
@@ -63,26 +63,27 @@ class ArtifactStore {
   // Stores the bytes durably. The same bytes again give the same artifact,
   // with the media type of the first time, and repair a damaged file.
   // RESOURCE_EXHAUSTED with path and size when the disk is full.
-  absl::StatusOr<v1::Artifact> Put(std::string_view bytes,
-                                   std::string_view media_type);
+  absl::StatusOr<v1::Artifact> Put(absl::string_view bytes,
+                                   absl::string_view media_type);
 
   // INVALID_ARGUMENT unless `name` is "artifacts/sha256:" and 64 lower-case
   // hex digits, here and in Open; NOT_FOUND if unknown.
-  absl::StatusOr<v1::Artifact> Get(std::string_view name);
+  absl::StatusOr<v1::Artifact> Get(absl::string_view name);
 
   // page_size 0: 100, at most 1000. INVALID_ARGUMENT if it is negative or the
   // token is not one of ours.
-  absl::StatusOr<ArtifactPage> List(int page_size, std::string_view page_token);
+  absl::StatusOr<ArtifactPage> List(int page_size,
+                                    absl::string_view page_token);
 
   // Opens the bytes after reading all of them once, in pieces, against the
   // digest. DATA_LOSS if they differ or are gone.
-  absl::StatusOr<ArtifactReader> Open(std::string_view name);
+  absl::StatusOr<ArtifactReader> Open(absl::string_view name);
 
  private:
   ArtifactStore(std::string directory, ArtifactIndex& index,
                 const Clock& clock);
 
-  std::string PathOf(std::string_view hex) const;
+  std::string PathOf(absl::string_view hex) const;
 
   const std::string directory_;
   ArtifactIndex& index_;

@@ -9,9 +9,9 @@
 #include <map>
 #include <memory>
 #include <string>
-#include <string_view>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/strings/string_view.h"
 #include "absl/synchronization/mutex.h"
 
 namespace dissonance {
@@ -36,11 +36,11 @@ class EventHub {
  public:
   // `callback` runs on whatever thread calls Notify, never twice at a time.
   // News that come while it runs make it run once more.
-  std::unique_ptr<EventSubscription> Subscribe(std::string_view job,
+  std::unique_ptr<EventSubscription> Subscribe(absl::string_view job,
                                                std::function<void()> callback);
 
   // Calls the callbacks of a job. Hold no lock that they take.
-  void Notify(std::string_view job);
+  void Notify(absl::string_view job);
 
  private:
   absl::Mutex mutex_;

@@ -4,7 +4,8 @@
 #define DISSONANCE_LAB_JOBS_FAILPOINTS_H_
 
 #include <array>
-#include <string_view>
+
+#include "absl/strings/string_view.h"
 
 namespace dissonance {
 
@@ -19,18 +20,21 @@ namespace dissonance {
 // | jobs.output_stored  | the job names it, the kind does not know           |
 // | jobs.before_success | the kind is done, the job is RUNNING               |
 // | jobs.succeeded      | SUCCEEDED is durable, watchers do not know         |
-inline constexpr std::string_view kFailpointBeforeCreate = "jobs.before_create";
-inline constexpr std::string_view kFailpointCreated = "jobs.created";
-inline constexpr std::string_view kFailpointStarted = "jobs.started";
-inline constexpr std::string_view kFailpointBeforeRecord = "jobs.before_record";
-inline constexpr std::string_view kFailpointItemsRecorded =
+inline constexpr absl::string_view kFailpointBeforeCreate =
+    "jobs.before_create";
+inline constexpr absl::string_view kFailpointCreated = "jobs.created";
+inline constexpr absl::string_view kFailpointStarted = "jobs.started";
+inline constexpr absl::string_view kFailpointBeforeRecord =
+    "jobs.before_record";
+inline constexpr absl::string_view kFailpointItemsRecorded =
     "jobs.items_recorded";
-inline constexpr std::string_view kFailpointOutputWritten =
+inline constexpr absl::string_view kFailpointOutputWritten =
     "jobs.output_written";
-inline constexpr std::string_view kFailpointOutputStored = "jobs.output_stored";
-inline constexpr std::string_view kFailpointBeforeSuccess =
+inline constexpr absl::string_view kFailpointOutputStored =
+    "jobs.output_stored";
+inline constexpr absl::string_view kFailpointBeforeSuccess =
     "jobs.before_success";
-inline constexpr std::string_view kFailpointSucceeded = "jobs.succeeded";
+inline constexpr absl::string_view kFailpointSucceeded = "jobs.succeeded";
 
 inline constexpr std::array kJobFailpoints = {
     kFailpointBeforeCreate, kFailpointCreated,       kFailpointStarted,

@@ -29,11 +29,11 @@
 #include <memory>
 #include <stop_token>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "dissonance/v1/jobs.pb.h"
 #include "src/base/clock.h"
@@ -88,31 +88,34 @@ class JobManager {
   absl::StatusOr<v1::Job> CreateJob(const v1::JobSpec& spec,
                                     const CreateOptions& options);
   // NOT_FOUND if unknown; INVALID_ARGUMENT if not "jobs/ULID"; also below.
-  absl::StatusOr<v1::Job> Get(std::string_view owner, std::string_view name);
+  absl::StatusOr<v1::Job> Get(absl::string_view owner, absl::string_view name);
   // page_size 0: 100, at most 1000. INVALID_ARGUMENT if it is negative or the
   // token is not one of ours. state UNSPECIFIED: all.
-  absl::StatusOr<JobPage> List(std::string_view owner, int page_size,
-                               std::string_view page_token, v1::JobState state);
+  absl::StatusOr<JobPage> List(absl::string_view owner, int page_size,
+                               absl::string_view page_token,
+                               v1::JobState state);
   // QUEUED, WAITING: CANCELLED at once. RUNNING: CANCELLING, then CANCELLED at
   // the kind's next batch boundary. FAILED_PRECONDITION if it has ended.
-  absl::StatusOr<v1::Job> Cancel(std::string_view owner, std::string_view name);
+  absl::StatusOr<v1::Job> Cancel(absl::string_view owner,
+                                 absl::string_view name);
   // FAILED_PRECONDITION unless FAILED or CANCELLED.
-  absl::StatusOr<v1::Job> Retry(std::string_view owner, std::string_view name);
+  absl::StatusOr<v1::Job> Retry(absl::string_view owner,
+                                absl::string_view name);
   // FAILED_PRECONDITION unless it has ended. Its watchers get NOT_FOUND.
-  absl::Status Delete(std::string_view owner, std::string_view name);
+  absl::Status Delete(absl::string_view owner, absl::string_view name);
 
   // Up to 1000 events numbered above `after`, without waiting.
-  absl::StatusOr<JobEvents> ReadEvents(std::string_view owner,
-                                       std::string_view name, int64_t after);
+  absl::StatusOr<JobEvents> ReadEvents(absl::string_view owner,
+                                       absl::string_view name, int64_t after);
   // The same, but waits until there are some or the job has ended.
   // DEADLINE_EXCEEDED at `deadline`, CANCELLED when `stop` is requested.
-  absl::StatusOr<JobEvents> WaitForEvents(std::string_view owner,
-                                          std::string_view name, int64_t after,
+  absl::StatusOr<JobEvents> WaitForEvents(absl::string_view owner,
+                                          absl::string_view name, int64_t after,
                                           absl::Time deadline,
                                           std::stop_token stop = {});
   // See "Watching" above. Released by destroying the result.
   absl::StatusOr<std::unique_ptr<EventSubscription>> Subscribe(
-      std::string_view owner, std::string_view name,
+      absl::string_view owner, absl::string_view name,
       std::function<void()> callback);
 
   // Puts jobs that a crash left RUNNING back to QUEUED and CANCELLING ones to
@@ -128,7 +131,7 @@ class JobManager {
   void Drain(absl::Duration grace);
 
  private:
-  JobManager(Options options, std::string_view newest_ulid);
+  JobManager(Options options, absl::string_view newest_ulid);
 
   const Options options_;
   UlidGenerator names_;

@@ -3,9 +3,8 @@
 #ifndef DISSONANCE_LAB_JOBS_JOB_STATE_H_
 #define DISSONANCE_LAB_JOBS_JOB_STATE_H_
 
-#include <string_view>
-
 #include "absl/status/status.h"
+#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "dissonance/v1/jobs.pb.h"
 
@@ -15,7 +14,7 @@ namespace dissonance {
 bool HasEnded(v1::JobState state);
 
 // "RUNNING" for JOB_STATE_RUNNING.
-std::string_view StateName(v1::JobState state);
+absl::string_view StateName(v1::JobState state);
 
 // Moves `job` to `to` for `reason` (may be empty): the only way that a job's
 // state changes. Sets start_time when it first runs, end_time when it ends,
@@ -24,7 +23,7 @@ std::string_view StateName(v1::JobState state);
 //   QUEUED -> RUNNING, CANCELLED        WAITING -> CANCELLED
 //   RUNNING -> SUCCEEDED, FAILED, CANCELLING, QUEUED
 //   CANCELLING -> CANCELLED             FAILED, CANCELLED -> QUEUED
-absl::Status Transition(v1::JobState to, std::string_view reason,
+absl::Status Transition(v1::JobState to, absl::string_view reason,
                         absl::Time now, v1::Job& job);
 
 }  // namespace dissonance

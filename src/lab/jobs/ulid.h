@@ -9,22 +9,22 @@
 #include <array>
 #include <cstdint>
 #include <string>
-#include <string_view>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/strings/string_view.h"
 #include "absl/synchronization/mutex.h"
 #include "src/base/clock.h"
 
 namespace dissonance {
 
 // Whether `text` is a ULID as we write it: upper case, no I, L, O, U.
-bool IsUlid(std::string_view text);
+bool IsUlid(absl::string_view text);
 
 class UlidGenerator {
  public:
   // The clock is borrowed. `after` is a ULID that all new ones are to follow,
   // also when the clock was set back since; or empty.
-  UlidGenerator(const Clock& clock, std::string_view after);
+  UlidGenerator(const Clock& clock, absl::string_view after);
 
   // Greater than all before it. Within one millisecond, or while the clock is
   // behind, the random part counts up.

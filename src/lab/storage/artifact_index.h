@@ -4,10 +4,10 @@
 #define DISSONANCE_LAB_STORAGE_ARTIFACT_INDEX_H_
 
 #include <cstdint>
-#include <string_view>
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "dissonance/v1/artifacts.pb.h"
 #include "src/lab/storage/database.h"
 
@@ -27,7 +27,7 @@ class ArtifactIndex {
   // way the stored row is returned. REQUIRES: the bytes are durable.
   absl::StatusOr<v1::Artifact> Insert(const v1::Artifact& artifact);
   // NOT_FOUND if unknown.
-  absl::StatusOr<v1::Artifact> Get(std::string_view name);
+  absl::StatusOr<v1::Artifact> Get(absl::string_view name);
   // Newest first, at most `limit`, those with a sequence below `before` (0:
   // from the newest).
   absl::StatusOr<std::vector<IndexedArtifact>> List(int64_t before, int limit);

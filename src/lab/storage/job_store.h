@@ -15,12 +15,12 @@
 #include <optional>
 #include <set>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "dissonance/v1/jobs.pb.h"
@@ -66,9 +66,9 @@ struct JobEvents {
 
 // Which jobs a List gives.
 struct JobFilter {
-  std::string_view owner;  // empty: everybody's
+  absl::string_view owner;  // empty: everybody's
   v1::JobState state = v1::JOB_STATE_UNSPECIFIED;
-  std::string_view before;  // only older than this name; empty: all
+  absl::string_view before;  // only older than this name; empty: all
   int limit = 100;
 };
 
@@ -84,9 +84,9 @@ class JobStore {
   absl::StatusOr<CreatedJob> Create(const StoredJob& stored);
 
   // NOT_FOUND if there is none.
-  absl::StatusOr<StoredJob> Get(std::string_view name, Spec spec);
+  absl::StatusOr<StoredJob> Get(absl::string_view name, Spec spec);
   absl::StatusOr<std::optional<StoredJob>> FindByRequest(
-      std::string_view owner, std::string_view request_id);
+      absl::string_view owner, absl::string_view request_id);
 
   // Newest first, specs without data, no config_toml.
   absl::StatusOr<std::vector<v1::Job>> List(const JobFilter& filter);
@@ -101,17 +101,17 @@ class JobStore {
   // Reads the job, lets `edit` change it and writes it back, in one durable
   // transaction; returns it as written. If `edit` fails nothing changes.
   absl::StatusOr<StoredJob> Update(
-      std::string_view name, absl::Time now,
+      absl::string_view name, absl::Time now,
       absl::FunctionRef<absl::Status(JobChange&)> edit);
 
   // All items, by index.
-  absl::StatusOr<std::vector<std::string>> Items(std::string_view name);
+  absl::StatusOr<std::vector<std::string>> Items(absl::string_view name);
   // At most `limit` events with greater numbers, and whether that is the end.
-  absl::StatusOr<JobEvents> Events(std::string_view name, int64_t after,
+  absl::StatusOr<JobEvents> Events(absl::string_view name, int64_t after,
                                    int limit);
   // Removes the job with items, events and outputs if `may_delete` agrees.
   absl::Status Delete(
-      std::string_view name,
+      absl::string_view name,
       absl::FunctionRef<absl::Status(const StoredJob&)> may_delete);
 
  private:

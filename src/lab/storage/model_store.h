@@ -6,11 +6,11 @@
 #ifndef DISSONANCE_LAB_STORAGE_MODEL_STORE_H_
 #define DISSONANCE_LAB_STORAGE_MODEL_STORE_H_
 
-#include <string_view>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "dissonance/v1/models.pb.h"
 #include "src/lab/storage/database.h"
 
@@ -38,22 +38,22 @@ class ModelStore {
   // Adds the model, or replaces what is known of it; its adapters stay.
   absl::Status PutModel(const StoredModel& stored);
   // NOT_FOUND if unknown, here and below.
-  absl::StatusOr<StoredModel> GetModel(std::string_view name);
+  absl::StatusOr<StoredModel> GetModel(absl::string_view name);
   // By name, those after `after`, at most `limit` (0: all).
   absl::StatusOr<std::vector<StoredModel>> ListModels(
-      std::string_view after = "", int limit = 0);
+      absl::string_view after = "", int limit = 0);
   // Forgets the model and its adapters.
-  absl::Status DeleteModel(std::string_view name);
+  absl::Status DeleteModel(absl::string_view name);
 
   // Adds or replaces an adapter. NOT_FOUND if its model is not stored.
   absl::Status PutAdapter(const StoredAdapter& stored);
-  absl::StatusOr<StoredAdapter> GetAdapter(std::string_view name);
+  absl::StatusOr<StoredAdapter> GetAdapter(absl::string_view name);
   // A model's adapters by name, those after `after`, at most `limit` (0: all).
   // Empty for an unknown model.
   absl::StatusOr<std::vector<StoredAdapter>> ListAdapters(
-      std::string_view model, std::string_view after = "", int limit = 0);
-  absl::Status SetAdapterResident(std::string_view name, bool resident);
-  absl::Status DeleteAdapter(std::string_view name);
+      absl::string_view model, absl::string_view after = "", int limit = 0);
+  absl::Status SetAdapterResident(absl::string_view name, bool resident);
+  absl::Status DeleteAdapter(absl::string_view name);
 
  private:
   Database& database_;

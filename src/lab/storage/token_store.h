@@ -1,7 +1,7 @@
 // Users and their access tokens. A token is 256 random bits, shown once; the
 // database holds its SHA-256 only. Thread safe. Borrows database and clock.
 //
-//   RETURN_IF_ERROR(tokens.EnsureOwner([&](std::string_view secret) {
+//   RETURN_IF_ERROR(tokens.EnsureOwner([&](absl::string_view secret) {
 //     return WriteFileAtomically(data_dir + "/owner.token", secret, 0600);
 //   }));
 //   ASSIGN_OR_RETURN(Principal caller, tokens.Authenticate(bearer));
@@ -9,11 +9,11 @@
 #define DISSONANCE_LAB_STORAGE_TOKEN_STORE_H_
 
 #include <string>
-#include <string_view>
 
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "src/base/clock.h"
 #include "src/lab/storage/database.h"
@@ -24,7 +24,7 @@ namespace dissonance {
 enum class TokenScope { kRead = 1, kRun = 2, kAdmin = 3 };
 
 // The user made at the first start.
-inline constexpr std::string_view kOwnerUser = "owner";
+inline constexpr absl::string_view kOwnerUser = "owner";
 
 // Who a caller is.
 struct Principal {
@@ -44,23 +44,23 @@ class TokenStore {
   // any other: does nothing. A crash in between leaves a file that the next
   // start replaces.
   absl::Status EnsureOwner(
-      absl::FunctionRef<absl::Status(std::string_view secret)> write_secret);
+      absl::FunctionRef<absl::Status(absl::string_view secret)> write_secret);
 
   // 1-63 of a-z, 0-9, '-', '.', '_', beginning with a letter or digit, else
   // INVALID_ARGUMENT. ALREADY_EXISTS if taken.
-  absl::Status CreateUser(std::string_view user);
+  absl::Status CreateUser(absl::string_view user);
 
   // A new token; the only time that it is seen. NOT_FOUND for an unknown user.
   // `expiry` may be absl::InfiniteFuture().
-  absl::StatusOr<std::string> CreateToken(std::string_view user,
+  absl::StatusOr<std::string> CreateToken(absl::string_view user,
                                           TokenScope scope, absl::Time expiry);
 
   // UNAUTHENTICATED if unknown, expired or revoked; the message never repeats
   // the token. Also to be asked again in a long stream.
-  absl::StatusOr<Principal> Authenticate(std::string_view secret);
+  absl::StatusOr<Principal> Authenticate(absl::string_view secret);
 
   // NOT_FOUND if unknown; OK again if revoked before.
-  absl::Status Revoke(std::string_view token_digest);
+  absl::Status Revoke(absl::string_view token_digest);
 
  private:
   Database& database_;

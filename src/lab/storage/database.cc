@@ -1,0 +1,142 @@
+#include "src/lab/storage/database.h"
+
+#include <sys/stat.h>
+
+#include <cerrno>
+#include <filesystem>
+#include <utility>
+
+#include "SQLiteCpp/Exception.h"
+#include "absl/cleanup/cleanup.h"
+#include "absl/strings/str_cat.h"
+#include "src/base/file.h"
+#include "src/base/status_macros.h"
+#include "src/lab/storage/connection.h"
+
+namespace dissonance {
+namespace {
+
+// Readers beyond this many are closed after use.
+constexpr size_t kMaxIdleReaders = 8;
+
+std::string AbsolutePath(const std::string& path) {
+  std::error_code error;
+  const std::filesystem::path absolute =
+      std::filesystem::absolute(path, error).lexically_normal();
+  return absolute.has_filename() ? absolute : absolute.parent_path();
+}
+
+absl::Status MakeDataDirectory(const std::string& data_dir) {
+  if (data_dir.empty()) {
+    return absl::InvalidArgumentError("data_dir is empty: name a folder");
+  }
+  if (std::filesystem::exists(data_dir)) return absl::OkStatus();
+  RETURN_IF_ERROR(MakeDirectories(data_dir));
+  if (::chmod(data_dir.c_str(), 0700) != 0) {
+    return absl::ErrnoToStatus(errno,
+                               absl::StrCat("cannot set mode of ", data_dir));
+  }
+  return SyncDirectory(std::filesystem::path(data_dir).parent_path());
+}
+
+absl::Status UseWriteAheadLog(Connection& writer, const std::string& path) {
+  Query mode(writer, "PRAGMA journal_mode = WAL");
+  if (mode.Next() && mode.Text(0) == "wal") return absl::OkStatus();
+  return absl::FailedPreconditionError(absl::StrCat(
+      "database ", path,
+      ": its file system cannot hold a write-ahead log "
+      "(a network file system?): use a --data-dir on a local disk"));
+}
+
+absl::Status RunTransaction(Connection& connection, const std::string& begin,
+                            const std::string& path,
+                            absl::FunctionRef<absl::Status(Connection&)> body) {
+  try {
+    connection.Execute(begin);
+    absl::Cleanup rollback = [&connection] { connection.Rollback(); };
+    RETURN_IF_ERROR(body(connection));
+    connection.Execute("COMMIT");
+    std::move(rollback).Cancel();
+    return absl::OkStatus();
+  } catch (const SQLite::Exception& error) {
+    return SqlStatus(error, path);
+  }
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Database>> Database::Open(Options options) {
+  options.data_dir = AbsolutePath(options.data_dir);
+  RETURN_IF_ERROR(MakeDataDirectory(options.data_dir));
+  ASSIGN_OR_RETURN(DataDirLock lock, DataDirLock::Acquire(options.data_dir));
+  std::unique_ptr<Database> database(new Database(options, std::move(lock)));
+  RETURN_IF_ERROR(database->OpenWriter(options));
+  RETURN_IF_ERROR(SyncDirectory(options.data_dir));
+  return database;
+}
+
+Database::Database(const Options& options, DataDirLock lock)
+    : data_dir_(options.data_dir),
+      path_(options.data_dir + "/dissonance.db"),
+      busy_timeout_(options.busy_timeout),
+      lock_(std::move(lock)) {}
+
+Database::~Database() {
+  // The writer goes last: closing the last connection tidies the WAL up.
+  absl::MutexLock lock(&readers_mutex_);
+  idle_readers_.clear();
+}
+
+absl::Status Database::OpenWriter(const Options& options) {
+  absl::MutexLock lock(&write_mutex_);
+  try {
+    auto writer = std::make_unique<Connection>(path_, Connection::Mode::kWriter,
+                                               busy_timeout_);
+    RETURN_IF_ERROR(
+        CheckSchema(*writer, path_, options.migrations, options.allow_upgrade));
+    RETURN_IF_ERROR(UseWriteAheadLog(*writer, path_));
+    writer->Execute("PRAGMA synchronous = FULL");
+    writer->Execute("PRAGMA foreign_keys = ON");
+    writer->Execute("PRAGMA trusted_schema = OFF");
+    ApplyMigrations(*writer, options.migrations);
+    writer_ = std::move(writer);
+    return absl::OkStatus();
+  } catch (const SQLite::Exception& error) {
+    return SqlStatus(error, path_);
+  }
+}
+
+absl::Status Database::Write(
+    absl::FunctionRef<absl::Status(Connection&)> body) {
+  absl::MutexLock lock(&write_mutex_);
+  return RunTransaction(*writer_, "BEGIN IMMEDIATE", path_, body);
+}
+
+absl::Status Database::Read(absl::FunctionRef<absl::Status(Connection&)> body) {
+  ASSIGN_OR_RETURN(std::unique_ptr<Connection> reader, TakeReader());
+  const absl::Status status = RunTransaction(*reader, "BEGIN", path_, body);
+  absl::MutexLock lock(&readers_mutex_);
+  if (idle_readers_.size() < kMaxIdleReaders) {
+    idle_readers_.push_back(std::move(reader));
+  }
+  return status;
+}
+
+absl::StatusOr<std::unique_ptr<Connection>> Database::TakeReader() {
+  {
+    absl::MutexLock lock(&readers_mutex_);
+    if (!idle_readers_.empty()) {
+      std::unique_ptr<Connection> reader = std::move(idle_readers_.back());
+      idle_readers_.pop_back();
+      return reader;
+    }
+  }
+  try {
+    return std::make_unique<Connection>(path_, Connection::Mode::kReader,
+                                        busy_timeout_);
+  } catch (const SQLite::Exception& error) {
+    return SqlStatus(error, path_);
+  }
+}
+
+}  // namespace dissonance

@@ -1,0 +1,192 @@
+#include "src/lab/storage/job_rows.h"
+
+#include <optional>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "google/protobuf/message.h"
+#include "google/protobuf/util/time_util.h"
+
+namespace dissonance {
+namespace {
+
+using google::protobuf::FieldDescriptor;
+using google::protobuf::Message;
+using google::protobuf::Reflection;
+using google::protobuf::Timestamp;
+using google::protobuf::util::TimeUtil;
+
+constexpr char kColumns[] =
+    "name, owner, request_id, state, priority, reason, attempt_count,"
+    " lost_count, done_count, total_count, unit, rate, create_time,"
+    " start_time, end_time, last_event_number, spec_without_data, provenance";
+
+Timestamp ToTimestamp(absl::Time time) {
+  return TimeUtil::MicrosecondsToTimestamp(absl::ToUnixMicros(time));
+}
+
+std::optional<absl::Time> ToTime(bool is_set, const Timestamp& timestamp) {
+  if (!is_set) return std::nullopt;
+  return absl::FromUnixMicros(TimeUtil::TimestampToMicroseconds(timestamp));
+}
+
+void ClearData(Message& message) {
+  const Reflection* reflection = message.GetReflection();
+  std::vector<const FieldDescriptor*> fields;
+  reflection->ListFields(message, &fields);
+  for (const FieldDescriptor* field : fields) {
+    if (field->type() == FieldDescriptor::TYPE_BYTES) {
+      reflection->ClearField(&message, field);
+    } else if (field->cpp_type() != FieldDescriptor::CPPTYPE_MESSAGE) {
+      continue;
+    } else if (field->is_repeated()) {
+      for (int i = 0; i < reflection->FieldSize(message, field); ++i) {
+        ClearData(*reflection->MutableRepeatedMessage(&message, field, i));
+      }
+    } else {
+      ClearData(*reflection->MutableMessage(&message, field));
+    }
+  }
+}
+
+// The repeated field alone, as bytes.
+std::string ProvenanceBytes(const v1::Job& job) {
+  v1::Job only;
+  *only.mutable_provenance() = job.provenance();
+  return only.SerializeAsString();
+}
+
+void ReadInputs(Connection& connection, v1::Job& job) {
+  Query query(connection,
+              "SELECT spec, config_toml FROM job_inputs WHERE job = ?",
+              job.name());
+  if (!query.Next()) return;
+  job.mutable_spec()->ParseFromString(query.Bytes(0));
+  job.set_config_toml(query.Text(1));
+}
+
+}  // namespace
+
+std::string ListJobsSql(bool by_owner, bool by_state) {
+  return absl::StrCat("SELECT ", kColumns, " FROM jobs WHERE ",
+                      by_owner ? "owner = ? AND " : "",
+                      by_state ? "state = ? AND " : "",
+                      "name < ? ORDER BY name DESC LIMIT ?");
+}
+
+v1::JobSpec WithoutData(const v1::JobSpec& spec) {
+  v1::JobSpec out = spec;
+  ClearData(out);
+  return out;
+}
+
+StoredJob JobOfRow(const Query& query) {
+  StoredJob stored;
+  stored.owner = query.Text(1);
+  stored.lost_count = query.Int32(7);
+  v1::Job& job = stored.job;
+  job.set_name(query.Text(0));
+  job.set_request_id(query.Text(2));
+  job.set_state(static_cast<v1::JobState>(query.Int(3)));
+  job.set_priority(static_cast<v1::JobPriority>(query.Int(4)));
+  job.set_reason(query.Text(5));
+  job.set_attempt_count(query.Int32(6));
+  v1::Progress& progress = *job.mutable_progress();
+  progress.set_done_count(query.Int(8));
+  progress.set_total_count(query.Int(9));
+  progress.set_unit(query.Text(10));
+  progress.set_rate(query.Real(11));
+  *job.mutable_create_time() = ToTimestamp(*query.Time(12));
+  if (const auto start = query.Time(13)) {
+    *job.mutable_start_time() = ToTimestamp(*start);
+  }
+  if (const auto end = query.Time(14)) {
+    *job.mutable_end_time() = ToTimestamp(*end);
+  }
+  job.set_last_event_number(query.Int(15));
+  job.mutable_spec()->ParseFromString(query.Bytes(16));
+  job.MergeFromString(query.Bytes(17));
+  return stored;
+}
+
+absl::StatusOr<StoredJob> ReadJob(Connection& connection,
+                                  absl::string_view name, JobStore::Spec spec) {
+  static const std::string sql =
+      absl::StrCat("SELECT ", kColumns, " FROM jobs WHERE name = ?");
+  Query query(connection, sql, name);
+  if (!query.Next()) {
+    return absl::NotFoundError(
+        absl::StrCat(name, " does not exist; ListJobs names those that do"));
+  }
+  StoredJob stored = JobOfRow(query);
+  ReadOutputs(connection, stored.job);
+  if (spec == JobStore::Spec::kFull) ReadInputs(connection, stored.job);
+  return stored;
+}
+
+void ReadOutputs(Connection& connection, v1::Job& job) {
+  Query query(connection,
+              "SELECT file_name, artifact, size_bytes FROM job_outputs"
+              " WHERE job = ? ORDER BY file_name",
+              job.name());
+  job.clear_outputs();
+  while (query.Next()) {
+    v1::JobOutput& output = *job.add_outputs();
+    output.set_file_name(query.Text(0));
+    output.set_artifact(query.Text(1));
+    output.set_size_bytes(query.Int(2));
+  }
+}
+
+void InsertJob(Connection& connection, const StoredJob& stored) {
+  static const std::string sql = absl::StrCat(
+      "INSERT INTO jobs (", kColumns,
+      ") VALUES (?, ?, nullif(?, ''), ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?,"
+      " ?)");
+  const v1::Job& job = stored.job;
+  const std::string light = WithoutData(job.spec()).SerializeAsString();
+  const std::string provenance = ProvenanceBytes(job);
+  Query(connection, sql, job.name(), stored.owner, job.request_id(),
+        int32_t{job.state()}, int32_t{job.priority()}, job.reason(),
+        job.attempt_count(), stored.lost_count, job.progress().done_count(),
+        job.progress().total_count(), job.progress().unit(),
+        job.progress().rate(), ToTime(true, job.create_time()),
+        ToTime(job.has_start_time(), job.start_time()),
+        ToTime(job.has_end_time(), job.end_time()), job.last_event_number(),
+        Blob{light}, Blob{provenance})
+      .Run();
+  const std::string spec = job.spec().SerializeAsString();
+  Query(connection,
+        "INSERT INTO job_inputs (job, spec, config_toml) VALUES (?, ?, ?)",
+        job.name(), Blob{spec}, job.config_toml())
+      .Run();
+}
+
+void UpdateJob(Connection& connection, const StoredJob& stored) {
+  const v1::Job& job = stored.job;
+  const std::string provenance = ProvenanceBytes(job);
+  Query(connection,
+        "UPDATE jobs SET state = ?, reason = ?, attempt_count = ?,"
+        " lost_count = ?, done_count = ?, total_count = ?, unit = ?, rate = ?,"
+        " start_time = ?, end_time = ?, last_event_number = ?, provenance = ?"
+        " WHERE name = ?",
+        int32_t{job.state()}, job.reason(), job.attempt_count(),
+        stored.lost_count, job.progress().done_count(),
+        job.progress().total_count(), job.progress().unit(),
+        job.progress().rate(), ToTime(job.has_start_time(), job.start_time()),
+        ToTime(job.has_end_time(), job.end_time()), job.last_event_number(),
+        Blob{provenance}, job.name())
+      .Run();
+}
+
+void InsertEvent(Connection& connection, absl::string_view name,
+                 const v1::JobEvent& event) {
+  const std::string bytes = event.SerializeAsString();
+  Query(connection,
+        "INSERT INTO job_events (job, number, event) VALUES (?, ?, ?)", name,
+        event.number(), Blob{bytes})
+      .Run();
+}
+
+}  // namespace dissonance

@@ -1,0 +1,54 @@
+// The SQL of JobStore and how its rows become messages. Private to this
+// folder and to the test that checks that the queries use their indices. Not
+// thread safe: works on one connection.
+#ifndef DISSONANCE_LAB_STORAGE_JOB_ROWS_H_
+#define DISSONANCE_LAB_STORAGE_JOB_ROWS_H_
+
+#include <cstdint>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "dissonance/v1/jobs.pb.h"
+#include "src/lab/storage/connection.h"
+#include "src/lab/storage/job_store.h"
+
+namespace dissonance {
+
+// Parameters: [owner,] [state,] before, limit.
+std::string ListJobsSql(bool by_owner, bool by_state);
+
+// Queued jobs, next first.
+inline constexpr absl::string_view kQueueSql =
+    "SELECT name FROM jobs WHERE state = 1 ORDER BY priority, name";
+
+// Parameters: owner, request_id.
+inline constexpr absl::string_view kFindByRequestSql =
+    "SELECT name FROM jobs WHERE owner = ? AND request_id = ?";
+
+// Parameter: state.
+inline constexpr absl::string_view kNamesInStateSql =
+    "SELECT name FROM jobs WHERE state = ? ORDER BY name";
+
+// `message` without the contents of its bytes fields, at any depth.
+v1::JobSpec WithoutData(const v1::JobSpec& spec);
+
+// The job in the row that `query`, from ListJobsSql or ReadJob's own SQL, is
+// at; outputs, full spec and config_toml are not part of it.
+StoredJob JobOfRow(const Query& query);
+
+// A job with its outputs. NOT_FOUND.
+absl::StatusOr<StoredJob> ReadJob(Connection& connection,
+                                  absl::string_view name, JobStore::Spec spec);
+void ReadOutputs(Connection& connection, v1::Job& job);
+
+// Inserts a job, its spec and its configuration.
+void InsertJob(Connection& connection, const StoredJob& stored);
+// Writes back what JobChange says is written back.
+void UpdateJob(Connection& connection, const StoredJob& stored);
+void InsertEvent(Connection& connection, absl::string_view name,
+                 const v1::JobEvent& event);
+
+}  // namespace dissonance
+
+#endif  // DISSONANCE_LAB_STORAGE_JOB_ROWS_H_
