@@ -17,6 +17,7 @@ namespace dissonance {
 namespace {
 
 constexpr int kDepthLimit = 64;
+constexpr size_t kReasonLimit = 300;
 
 // Deepest nesting of brackets outside strings, so that the recursive parser is
 // never given more than it can take.
@@ -38,6 +39,11 @@ int NestingOf(absl::string_view text) {
     }
   }
   return deepest;
+}
+
+absl::string_view Shorten(absl::string_view reason) {
+  reason = reason.substr(0, kReasonLimit);
+  return reason.substr(0, FindInvalidUtf8(reason).value_or(reason.size()));
 }
 
 }  // namespace
@@ -80,8 +86,9 @@ absl::StatusOr<nlohmann::json> ParseJson(absl::string_view text,
     }
     return value;
   } catch (const nlohmann::json::exception& e) {
+    // The parser quotes the last token, however long it is.
     return absl::InvalidArgumentError(
-        absl::StrCat(where, ": not JSON: ", e.what()));
+        absl::StrCat(where, ": not JSON: ", Shorten(e.what())));
   }
 }
 

@@ -4,6 +4,7 @@
 #include <array>
 #include <limits>
 #include <set>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -70,9 +71,8 @@ class HeaderHandler : public nlohmann::json_sax<nlohmann::json> {
     if (place_ == Place::kShape) return AddDimension(value);
     if (place_ == Place::kOffsets) {
       offsets_.push_back(value);
-      return offsets_.size() <= 2 || FailEntry(
-                                         "data_offsets has more than two "
-                                         "numbers");
+      if (offsets_.size() <= 2) return true;
+      return FailEntry("data_offsets has more than two numbers");
     }
     return OnOther(absl::StrCat(value));
   }
@@ -117,12 +117,13 @@ class HeaderHandler : public nlohmann::json_sax<nlohmann::json> {
   Place place_ = Place::kStart;
   size_t ignored_depth_ = 0;  // inside a field that the format does not define
   bool has_metadata_ = false;
-  std::string key_;                     // of the top level
-  std::string metadata_key_;            //
-  std::string field_;                   // of the entry
-  std::set<std::string> entry_fields_;  //
-  TensorInfo entry_;                    //
-  std::vector<uint64_t> offsets_;       //
+  std::string key_;           // last key of the top level
+  std::string metadata_key_;  // last key inside __metadata__
+  // The tensor entry being read.
+  TensorInfo entry_;
+  std::string field_;
+  std::set<std::string> entry_fields_;
+  std::vector<uint64_t> offsets_;
 };
 
 bool HeaderHandler::OnOther(absl::string_view found) {
