@@ -1,0 +1,103 @@
+// The one decoder: computes what a DecoderSpec describes, for a packed batch.
+// Thread safe; a batch belongs to one call.
+//
+//   Decoder decoder(spec, weights);
+//   at::Tensor hidden = decoder.Forward(batch, rows, {.delta = &adapters});
+//   at::Tensor logits = decoder.Unembed(hidden, batch.reproducible);
+#ifndef DISSONANCE_COMPUTE_MODEL_DECODER_H_
+#define DISSONANCE_COMPUTE_MODEL_DECODER_H_
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <vector>
+
+#include "absl/strings/string_view.h"
+#include "src/compute/model/attention.h"
+#include "src/compute/model/decoder_spec.h"
+#include "src/compute/model/rotary.h"
+#include "src/compute/model/row_ops.h"
+#include "src/compute/model/token_batch.h"
+#include "src/compute/model/weights.h"
+
+namespace dissonance {
+
+// Projections that share their input and are computed by one product.
+enum class ProjectionGroup { kQkv, kO, kGateUp, kDown };
+
+// What adapters add to a projection; implemented by lora/.
+class ProjectionDelta {
+ public:
+  virtual ~ProjectionDelta() = default;
+  // Adds to y [rows, out] what each row's adapter makes of x [rows, in]. y
+  // holds the group's projections side by side.
+  virtual void AddTo(ProjectionGroup group, int64_t block, const at::Tensor& x,
+                     at::Tensor& y) const = 0;
+};
+
+// Places where a forward pass can be seen and changed. attn_out and mlp_out
+// are what is added to the residual stream; z is each head's output before the
+// o projection; resid_pre of block 0 is the embedding.
+enum class Site {
+  kResidPre,
+  kAttnOut,
+  kResidMid,
+  kMlpOut,
+  kResidPost,
+  kZ,
+  kFinalNorm,
+};
+
+// "resid_pre" and so on.
+absl::string_view SiteName(Site site);
+
+// Visits the sites of a pass in the order of computation.
+class SiteVisitor {
+ public:
+  virtual ~SiteVisitor() = default;
+  // x [rows, d_model], for kZ [rows, heads, head_dim]; may be written in place.
+  // block is -1 for kFinalNorm, which holds only the rows asked for.
+  virtual void Visit(Site site, int64_t block, at::Tensor& x) = 0;
+};
+
+struct ForwardHooks {
+  const ProjectionDelta* delta = nullptr;  // null: base model in every row
+  SiteVisitor* visitor = nullptr;          // null costs nothing
+};
+
+class Decoder {
+ public:
+  // Both must outlive the decoder.
+  Decoder(const DecoderSpec& spec, const DecoderWeights& weights);
+
+  // Runs the batch and advances its caches. Returns the final norm of the rows
+  // listed in `wanted` [count]: [count, d_model]. Memory: O(rows * (d_model +
+  // d_mlp)). Throws c10::Error as torch does; REQUIRES token ids in the
+  // vocabulary.
+  at::Tensor Forward(const TokenBatch& batch,
+                     const std::vector<int64_t>& wanted,
+                     const ForwardHooks& hooks = {}) const;
+
+  // Logits [rows, vocab] of final-norm rows [rows, d_model], in the model's
+  // dtype. Callers pass at most a few tiles of rows: a row of a large
+  // vocabulary is half a megabyte.
+  at::Tensor Unembed(const at::Tensor& hidden, RowKinds kinds) const;
+
+  const DecoderSpec& spec() const { return spec_; }
+
+ private:
+  struct Pass;  // what one Forward call needs in every block
+
+  at::Tensor Attention(const BlockWeights& weights, int64_t block,
+                       const at::Tensor& normed, const Pass& pass) const;
+  at::Tensor Mlp(const BlockWeights& weights, int64_t block,
+                 const at::Tensor& normed, const Pass& pass) const;
+
+  const DecoderSpec& spec_;
+  const DecoderWeights& weights_;
+  RotaryTable rotary_;
+};
+
+}  // namespace dissonance
+
+#endif  // DISSONANCE_COMPUTE_MODEL_DECODER_H_

@@ -1,0 +1,36 @@
+#include "src/compute/model/kv_cache.h"
+
+#include <ATen/ops/empty.h>
+
+namespace dissonance {
+
+KvCache::KvCache(const DecoderSpec& spec, int64_t capacity,
+                 const at::TensorOptions& options)
+    : capacity_(capacity) {
+  for (int64_t block = 0; block < spec.block_count(); ++block) {
+    const std::vector<int64_t> shape = {capacity, spec.kv_head_count,
+                                        spec.head_dim};
+    layers_.push_back({at::empty(shape, options), at::empty(shape, options)});
+  }
+}
+
+int64_t KvCache::BytesFor(const DecoderSpec& spec, int64_t capacity,
+                          int64_t element_bytes) {
+  return 2 * spec.block_count() * capacity * spec.kv_width() * element_bytes;
+}
+
+void KvCache::Append(int64_t block, const at::Tensor& k, const at::Tensor& v) {
+  Layer& layer = layers_[static_cast<size_t>(block)];
+  layer.keys.narrow(0, length_, k.size(0)).copy_(k);
+  layer.values.narrow(0, length_, v.size(0)).copy_(v);
+}
+
+at::Tensor KvCache::Keys(int64_t block, int64_t tokens) const {
+  return layers_[static_cast<size_t>(block)].keys.narrow(0, 0, tokens);
+}
+
+at::Tensor KvCache::Values(int64_t block, int64_t tokens) const {
+  return layers_[static_cast<size_t>(block)].values.narrow(0, 0, tokens);
+}
+
+}  // namespace dissonance

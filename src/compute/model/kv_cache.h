@@ -1,0 +1,52 @@
+// Keys and values of one sequence, for all blocks. A sequence's length is
+// known when it is admitted, so its cache is allocated once and its bytes are
+// known beforehand. Owned by the sequence; used by one thread.
+#ifndef DISSONANCE_COMPUTE_MODEL_KV_CACHE_H_
+#define DISSONANCE_COMPUTE_MODEL_KV_CACHE_H_
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <vector>
+
+#include "src/compute/model/decoder_spec.h"
+
+namespace dissonance {
+
+class KvCache {
+ public:
+  // Room for `capacity` tokens.
+  KvCache(const DecoderSpec& spec, int64_t capacity,
+          const at::TensorOptions& options);
+
+  // Bytes that a cache of `capacity` tokens takes.
+  static int64_t BytesFor(const DecoderSpec& spec, int64_t capacity,
+                          int64_t element_bytes);
+
+  int64_t length() const { return length_; }
+  int64_t capacity() const { return capacity_; }
+
+  // Writes k and v [tokens, kv_heads, head_dim] of a block behind the tokens
+  // held. REQUIRES: length() + tokens <= capacity().
+  void Append(int64_t block, const at::Tensor& k, const at::Tensor& v);
+
+  // Counts tokens appended to every block as held.
+  void Advance(int64_t tokens) { length_ += tokens; }
+
+  // The first `tokens` keys or values: [tokens, kv_heads, head_dim], a view.
+  at::Tensor Keys(int64_t block, int64_t tokens) const;
+  at::Tensor Values(int64_t block, int64_t tokens) const;
+
+ private:
+  struct Layer {
+    at::Tensor keys;    // [capacity, kv_heads, head_dim]
+    at::Tensor values;  // [capacity, kv_heads, head_dim]
+  };
+  std::vector<Layer> layers_;
+  int64_t capacity_;
+  int64_t length_ = 0;
+};
+
+}  // namespace dissonance
+
+#endif  // DISSONANCE_COMPUTE_MODEL_KV_CACHE_H_

@@ -1,0 +1,57 @@
+// The row-wise steps of a decoder block. A row's result depends on that row
+// alone, bit for bit: not on how many rows there are nor on where it stands
+// among them. That is what makes a request's result independent of the batch.
+// Stateless, thread safe.
+//
+// Matrix products get this from fixed tiles: a library's product of [M, K] and
+// [K, N] may round differently for another M, so every product is made of
+// calls with one M, the last one filled up with zero rows.
+#ifndef DISSONANCE_COMPUTE_MODEL_ROW_OPS_H_
+#define DISSONANCE_COMPUTE_MODEL_ROW_OPS_H_
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <optional>
+
+namespace dissonance {
+
+// Rows of prompts go through products of kPrefillTile rows, rows of generation
+// steps through kDecodeTile, so that one new token does not cost a whole
+// prompt tile. Which kind a row is depends on its own request only.
+inline constexpr int64_t kPrefillTile = 128;
+inline constexpr int64_t kDecodeTile = 16;
+
+// The first `prefill` rows are prompt rows, the rest are decode rows.
+// `tiled` false: one product over all rows, for speed without the guarantee.
+struct RowKinds {
+  int64_t prefill = 0;
+  bool tiled = true;
+};
+
+// x [rows, in] times weight [out, in] transposed, plus bias [out].
+// Returns [rows, out] in x's dtype.
+at::Tensor RowLinear(const at::Tensor& x, const at::Tensor& weight,
+                     const std::optional<at::Tensor>& bias, RowKinds kinds);
+
+// x [rows, width] scaled to unit root mean square, in float32 (float64 for
+// float64), rounded to x's dtype, times weight [width] (Zhang & Sennrich
+// 2019; the rounding order of transformers' Llama).
+at::Tensor RmsNorm(const at::Tensor& x, const at::Tensor& weight, double eps);
+
+// silu(gate) * up for gate_up [rows, 2 * width] holding gate then up.
+// Returns [rows, width].
+at::Tensor SwiGlu(const at::Tensor& gate_up);
+
+// Rotates x [rows, heads, head_dim] in place by cos and sin [rows, head_dim /
+// 2]; component i pairs with i + head_dim / 2 (Su et al. 2021, the half-split
+// layout of transformers).
+void ApplyRotary(at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin);
+
+// log of the sum of exponentials of each row of logits [rows, vocab], in
+// float32 (float64 for float64). Returns [rows].
+at::Tensor RowLogSumExp(const at::Tensor& logits);
+
+}  // namespace dissonance
+
+#endif  // DISSONANCE_COMPUTE_MODEL_ROW_OPS_H_
