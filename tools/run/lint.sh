@@ -1,0 +1,85 @@
+# shellcheck shell=bash
+# ./run fmt, lint, tidy. Sourced.
+
+# The C++ sources of the tree, also those not yet added to git.
+cpp_sources() {
+  git ls-files -co --exclude-standard --deduplicate -- '*.cc' '*.h' |
+    while IFS= read -r file; do
+      if [[ -f $file ]]; then printf '%s\n' "$file"; fi
+    done
+}
+
+format_sources() {
+  command -v clang-format >/dev/null || setup
+  cpp_sources | xargs -r clang-format -i
+  say 'formatted'
+}
+
+# Checks that need no build, in seconds.
+lint() {
+  command -v clang-format >/dev/null || setup
+  step 'checking the format (./run fmt mends it)' "$LOGS/format.log" check_format
+  step 'checking the layers' "$LOGS/layers.log" check_layers
+  if command -v shellcheck >/dev/null; then
+    step 'checking the shell scripts' "$LOGS/shellcheck.log" \
+      shellcheck -x run .ci/run
+  fi
+}
+
+check_format() { cpp_sources | xargs -r clang-format --dry-run -Werror; }
+
+check_layers() {
+  python3 tools/check_layers_test.py
+  python3 tools/check_layers.py
+}
+
+# Most files that one call of tidy reads when they were not named; a file takes
+# 3 to 30 s.
+readonly TIDY_LIMIT=12
+
+# tidy [FILES]: without FILES the sources that differ from origin's main, or
+# from the commit before when there is no difference.
+tidy() {
+  local files=("$@") known=() file
+  PRESET=release REST=(proto proto_grpc)
+  setup
+  build_preset
+  if ((${#files[@]} == 0)); then
+    mapfile -t files < <(changed_sources)
+  fi
+  for file in "${files[@]}"; do
+    if grep -qF "\"$ROOT/$file\"" "$ROOT/build/release/compile_commands.json"; then
+      known+=("$file")
+    fi
+  done
+  if (($# == 0 && ${#known[@]} > TIDY_LIMIT)); then
+    say "clang-tidy: ${#known[@]} files changed; the first $TIDY_LIMIT are" \
+      "checked ('./run tidy FILES' checks others)"
+    known=("${known[@]:0:TIDY_LIMIT}")
+  fi
+  if ((${#known[@]} == 0)); then
+    say 'clang-tidy: no sources to check'
+    return
+  fi
+  step "clang-tidy on ${#known[@]} files" "$LOGS/tidy.log" \
+    run_tidy "${known[@]}"
+}
+
+run_tidy() {
+  printf '%s\0' "$@" | xargs -0 -n 1 -P "$(compile_jobs)" \
+    clang-tidy --quiet -p build/release
+}
+
+# Changed .cc files, and those whose header changed, in the order of git.
+changed_sources() {
+  local base
+  base=$(git merge-base HEAD origin/main 2>/dev/null || git rev-parse HEAD)
+  if git diff --quiet "$base" -- '*.cc' '*.h'; then
+    base=$(git rev-parse --verify --quiet HEAD~1 || git rev-parse HEAD)
+  fi
+  git diff --name-only --diff-filter=d "$base" -- '*.cc' '*.h' |
+    sed 's/\.h$/.cc/' | awk '!seen[$0]++' |
+    while IFS= read -r file; do
+      if [[ -f $file ]]; then printf '%s\n' "$file"; fi
+    done
+}
