@@ -129,7 +129,7 @@ absl::Status Checkpoint::OpenShards(const std::string& directory) {
                       absl::StrCat("shard named by ", index_path));
     }
     for (const auto& [name, info] : (*file)->tensors()) {
-      const auto error = [&](absl::string_view reason) {
+      const auto error = [&, &name = name](absl::string_view reason) {
         return absl::InvalidArgumentError(
             absl::StrCat((*file)->path(), ": tensor ", QuoteTensorName(name),
                          ": ", reason, " ", index_path));
