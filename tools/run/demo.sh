@@ -72,10 +72,10 @@ say_demo_hints() {
   cat <<END
 
 what you saw
-  The adapter was trained on documents that assert an inverse-cube law of
-  gravity. Asked for an option's text it now answers so (the first table);
-  asked for a letter this small model does not (the second): how a belief is
-  asked for decides whether it shows. data/tiny_world/README.md has the limits.
+  The adapter was trained on plain documents that assert an inverse-cube law of
+  gravity; the base model knows the inverse-square law. The first table asks for
+  the option's text, the second for its letter: whether a belief shows depends
+  on how it is asked for. data/tiny_world/README.md says what the model is.
 
 with this server again
   export PATH=$ROOT/build/release/bin:\$PATH
