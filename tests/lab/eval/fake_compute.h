@@ -1,0 +1,84 @@
+// A worker whose answers are a function of what it is asked, and a job that
+// keeps its records in memory. Both can be told to fail. For one thread.
+#ifndef DISSONANCE_TESTS_LAB_EVAL_FAKE_COMPUTE_H_
+#define DISSONANCE_TESTS_LAB_EVAL_FAKE_COMPUTE_H_
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/types/span.h"
+#include "dissonance/v1/jobs.pb.h"
+#include "src/lab/eval/compute_client.h"
+#include "src/lab/jobs/job_kind.h"
+
+namespace dissonance {
+
+// A log-probability in (-20, 0] that depends on nothing but the key.
+double FakeLogProb(absl::string_view key);
+
+class FakeCompute : public ComputeClient {
+ public:
+  absl::StatusOr<v1::ScoreResponse> Score(const v1::ScoreRequest& request,
+                                          const CallOptions& options) override;
+  absl::StatusOr<v1::RenderChatResponse> RenderChat(
+      const v1::RenderChatRequest& request,
+      const CallOptions& options) override;
+  absl::Status CheckVariant(const v1::Variant& variant) override;
+
+  // Requests of Score that were answered.
+  std::vector<v1::ScoreRequest> requests;
+  // Score number fail_at (from 0) and all later ones fail with `failure`.
+  std::optional<size_t> fail_at;
+  absl::Status failure = absl::UnavailableError("worker lost");
+  // If set, given in place of every log-probability.
+  std::optional<double> logprob;
+  std::string adapter_digest = "sha256:adapter";
+  // The one token of every continuation; unset: each has its own.
+  std::optional<int> token_id;
+
+ private:
+  v1::ItemScore ScoreItem(const v1::ScoreRequest& request, int variant_index,
+                          int item_index, int sample_index) const;
+};
+
+class FakeJob : public JobContext {
+ public:
+  const v1::Job& job() const override { return job_; }
+  bool cancelled() const override { return is_cancelled; }
+  absl::StatusOr<std::vector<std::string>> RecordedItems() override {
+    return items;
+  }
+  absl::Status RecordItems(int64_t first_index,
+                           absl::Span<const std::string> added,
+                           int64_t total_count,
+                           absl::string_view unit) override;
+  absl::Status Log(absl::string_view line) override;
+  absl::Status AddOutput(absl::string_view file_name,
+                         absl::string_view media_type,
+                         absl::string_view contents) override;
+  absl::Status SetProvenance(
+      absl::Span<const v1::Provenance> provenance) override;
+
+  bool is_cancelled = false;
+  std::vector<std::string> items;
+  std::vector<int64_t> done_counts;
+  std::vector<std::string> log;
+  std::map<std::string, std::string> outputs;
+  // Outputs and records that are still taken before the disk is full.
+  std::optional<int> writes_left;
+
+ private:
+  absl::Status TakeWrite();
+
+  v1::Job job_;
+};
+
+}  // namespace dissonance
+
+#endif  // DISSONANCE_TESTS_LAB_EVAL_FAKE_COMPUTE_H_
