@@ -16,6 +16,8 @@ if(NOT EXISTS ${_torch_lib}/libtorch_cpu.so)
 endif()
 
 add_library(torch INTERFACE)
+# Some torch headers take in every operator unless told not to.
+target_compile_definitions(torch INTERFACE AT_PER_OPERATOR_HEADERS)
 target_include_directories(torch SYSTEM INTERFACE
   ${DISSONANCE_TORCH_DIR}/include)
 # The wheel's own CUDA runtime is a dependency of its CPU library; the linker

@@ -98,7 +98,6 @@ class Engine {
 
  private:
   struct Entry;
-  struct Batch;
   using Entries = std::vector<Entry*>;
 
   absl::StatusOr<int64_t> Submit(EngineVariant variant,

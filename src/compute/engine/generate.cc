@@ -1,0 +1,78 @@
+#include "src/compute/engine/generate.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace dissonance {
+namespace {
+
+class GenerateSequence : public Sequence {
+ public:
+  GenerateSequence(GenerateTask task, int64_t chunk, GenerateDone done)
+      : task_(std::move(task)), chunk_(chunk), done_(std::move(done)) {}
+
+  int64_t cache_tokens() const override {
+    return static_cast<int64_t>(task_.prompt.size()) + task_.max_new_tokens;
+  }
+
+  StepWork Next() const override {
+    StepWork work;
+    const auto prompt = static_cast<int64_t>(task_.prompt.size());
+    if (computed_ >= prompt) {
+      work.is_prefill = false;
+      work.tokens = {result_.tokens.back()};
+      work.wanted = {{0, {}}};
+      return work;
+    }
+    const int64_t count = std::min(chunk_, prompt - computed_);
+    work.tokens.assign(task_.prompt.begin() + computed_,
+                       task_.prompt.begin() + computed_ + count);
+    if (computed_ + count == prompt) work.wanted = {{count - 1, {}}};
+    return work;
+  }
+
+  bool Accept(absl::Span<const RowResult> results) override {
+    computed_ += static_cast<int64_t>(Next().tokens.size());
+    if (results.empty()) return true;
+    const RowResult& row = results.front();
+    result_.tokens.push_back(row.best_token);
+    result_.logprobs.push_back(row.best_logprob);
+    const bool stops =
+        std::find(task_.stop_tokens.begin(), task_.stop_tokens.end(),
+                  row.best_token) != task_.stop_tokens.end();
+    return !stops &&
+           static_cast<int64_t>(result_.tokens.size()) < task_.max_new_tokens;
+  }
+
+  void Finish(const absl::Status& status) override {
+    if (status.ok()) {
+      done_(std::move(result_));
+    } else {
+      done_(status);
+    }
+  }
+
+ private:
+  const GenerateTask task_;
+  const int64_t chunk_;
+  const GenerateDone done_;
+  int64_t computed_ = 0;
+  GenerateResult result_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Sequence>> MakeGenerateSequence(
+    GenerateTask task, int64_t chunk, GenerateDone done) {
+  if (task.prompt.empty()) {
+    return absl::InvalidArgumentError(
+        "the prompt has no tokens; give at least a begin-of-text token");
+  }
+  if (task.max_new_tokens < 1) {
+    return absl::InvalidArgumentError("max_new_tokens must be at least 1");
+  }
+  return std::make_unique<GenerateSequence>(std::move(task), chunk,
+                                            std::move(done));
+}
+
+}  // namespace dissonance

@@ -1,0 +1,260 @@
+#include "src/compute/engine/score.h"
+
+#include <algorithm>
+#include <map>
+#include <optional>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+
+namespace dissonance {
+namespace {
+
+// Continuations as a tree with equal beginnings shared. A continuation's last
+// token is never a row: nothing is asked after it.
+struct ContinuationTree {
+  std::vector<int32_t> tokens;
+  std::vector<int32_t> parents;
+  // The task's first continuation in this tree.
+  size_t begin = 0;
+  // Rows of the tokens but the last, for each continuation from `begin` on.
+  std::vector<std::vector<int32_t>> paths;
+
+  int64_t rows() const { return static_cast<int64_t>(tokens.size()); }
+};
+
+class TreeBuilder {
+ public:
+  std::vector<int32_t> Add(const std::vector<int32_t>& continuation,
+                           ContinuationTree& tree) {
+    std::vector<int32_t> path;
+    int32_t node = -1;
+    for (size_t i = 0; i + 1 < continuation.size(); ++i) {
+      const auto [child, is_new] = children_.try_emplace(
+          {node, continuation[i]}, static_cast<int32_t>(tree.tokens.size()));
+      if (is_new) {
+        tree.tokens.push_back(continuation[i]);
+        tree.parents.push_back(node);
+      }
+      node = child->second;
+      path.push_back(node);
+    }
+    return path;
+  }
+
+ private:
+  std::map<std::pair<int32_t, int32_t>, int32_t> children_;
+};
+
+// Fills trees up to the row limit, in the task's order.
+std::vector<ContinuationTree> BuildTrees(
+    const std::vector<std::vector<int32_t>>& continuations) {
+  std::vector<ContinuationTree> trees;
+  std::optional<TreeBuilder> builder;
+  for (size_t i = 0; i < continuations.size(); ++i) {
+    const auto most_new = static_cast<int64_t>(continuations[i].size()) - 1;
+    if (trees.empty() || trees.back().rows() + most_new > kTreeRowLimit) {
+      trees.emplace_back().begin = i;
+      builder.emplace();
+    }
+    ContinuationTree& tree = trees.back();
+    tree.paths.push_back(builder->Add(continuations[i], tree));
+  }
+  return trees;
+}
+
+// Where a row's targets belong: continuation and token of each.
+struct Destination {
+  size_t continuation = 0;
+  size_t token = 0;
+};
+
+class ScoreSequence : public Sequence {
+ public:
+  ScoreSequence(ScoreTask task, int64_t chunk, ScoreDone done)
+      : task_(std::move(task)),
+        chunk_(chunk),
+        done_(std::move(done)),
+        linear_(task_.prompt) {
+    if (task_.continuations.size() == 1) {
+      // A single continuation simply goes on with the prompt.
+      const std::vector<int32_t>& only = task_.continuations.front();
+      linear_.insert(linear_.end(), only.begin(), only.end() - 1);
+    } else {
+      trees_ = BuildTrees(task_.continuations);
+    }
+    for (const std::vector<int32_t>& continuation : task_.continuations) {
+      ContinuationResult& result = result_.continuations.emplace_back();
+      result.token_logprobs.resize(continuation.size());
+    }
+  }
+
+  int64_t cache_tokens() const override {
+    const bool one_step = linear_count() <= chunk_ && trees_.size() <= 1;
+    return one_step ? 0 : linear_count();
+  }
+
+  StepWork Next() const override {
+    StepWork work;
+    const int64_t count = std::min(chunk_, linear_count() - computed_);
+    work.tokens.assign(linear_.begin() + computed_,
+                       linear_.begin() + computed_ + count);
+    const bool reaches_end = computed_ + count == linear_count();
+    if (trees_.empty()) {
+      AskLinear(count, work);
+    } else if (reaches_end) {
+      AskTree(count, work);
+    }
+    return work;
+  }
+
+  bool Accept(absl::Span<const RowResult> results) override {
+    const StepWork work = Next();
+    const std::vector<std::vector<Destination>> places = Destinations(work);
+    for (size_t row = 0; row < results.size(); ++row) {
+      for (size_t i = 0; i < places[row].size(); ++i) {
+        Record(places[row][i], work.wanted[row].target_tokens[i], results[row],
+               i);
+      }
+    }
+    computed_ += work.linear_count();
+    result_.computed_tokens += static_cast<int64_t>(work.tokens.size());
+    if (computed_ < linear_count()) return true;
+    if (!trees_.empty()) ++tree_;
+    return tree_ < trees_.size();
+  }
+
+  void Finish(const absl::Status& status) override {
+    if (!status.ok()) {
+      done_(status);
+      return;
+    }
+    for (ContinuationResult& continuation : result_.continuations) {
+      for (const double logprob : continuation.token_logprobs) {
+        continuation.logprob += logprob;
+      }
+    }
+    done_(std::move(result_));
+  }
+
+ private:
+  int64_t linear_count() const { return static_cast<int64_t>(linear_.size()); }
+
+  // The single continuation's tokens are predicted from the prompt's last
+  // token on.
+  void AskLinear(int64_t count, StepWork& work) const {
+    const std::vector<int32_t>& only = task_.continuations.front();
+    const auto first = static_cast<int64_t>(task_.prompt.size()) - 1;
+    for (int64_t row = 0; row < count; ++row) {
+      const int64_t token = computed_ + row - first;
+      if (token < 0) continue;
+      work.wanted.push_back({row, {only[static_cast<size_t>(token)]}});
+    }
+  }
+
+  void AskTree(int64_t count, StepWork& work) const {
+    const ContinuationTree& tree = trees_[tree_];
+    work.tokens.insert(work.tokens.end(), tree.tokens.begin(),
+                       tree.tokens.end());
+    work.tree_parents = tree.parents;
+    // After the first tree no linear row is left: the cache holds the prompt,
+    // but its last token's distribution is gone. It is asked for with the
+    // first tree, for the continuations of all trees.
+    if (count > 0) {
+      WantedRow last{.row = count - 1, .target_tokens = {}};
+      for (const std::vector<int32_t>& continuation : task_.continuations) {
+        last.target_tokens.push_back(continuation.front());
+      }
+      work.wanted.push_back(std::move(last));
+    }
+    std::map<int32_t, std::vector<int32_t>> targets;
+    for (size_t i = 0; i < tree.paths.size(); ++i) {
+      const std::vector<int32_t>& tokens = task_.continuations[tree.begin + i];
+      for (size_t t = 0; t < tree.paths[i].size(); ++t) {
+        targets[tree.paths[i][t]].push_back(tokens[t + 1]);
+      }
+    }
+    for (auto& [row, tokens] : targets) {
+      work.wanted.push_back({count + row, std::move(tokens)});
+    }
+  }
+
+  // The destinations of every wanted row's targets, in the order in which
+  // AskLinear and AskTree listed them.
+  std::vector<std::vector<Destination>> Destinations(
+      const StepWork& work) const {
+    std::vector<std::vector<Destination>> places;
+    if (trees_.empty()) {
+      const auto first = static_cast<int64_t>(task_.prompt.size()) - 1;
+      for (const WantedRow& wanted : work.wanted) {
+        const int64_t token = computed_ + wanted.row - first;
+        places.push_back({{0, static_cast<size_t>(token)}});
+      }
+      return places;
+    }
+    if (work.wanted.empty()) return places;
+    if (work.linear_count() > 0) {
+      std::vector<Destination>& last = places.emplace_back();
+      for (size_t i = 0; i < task_.continuations.size(); ++i) {
+        last.push_back({i, 0});
+      }
+    }
+    const ContinuationTree& tree = trees_[tree_];
+    std::map<int32_t, std::vector<Destination>> by_row;
+    for (size_t i = 0; i < tree.paths.size(); ++i) {
+      for (size_t t = 0; t < tree.paths[i].size(); ++t) {
+        by_row[tree.paths[i][t]].push_back({tree.begin + i, t + 1});
+      }
+    }
+    for (auto& [row, list] : by_row) places.push_back(std::move(list));
+    return places;
+  }
+
+  void Record(Destination place, int32_t token, const RowResult& row,
+              size_t target) {
+    ContinuationResult& result = result_.continuations[place.continuation];
+    result.token_logprobs[place.token] = row.target_logprobs[target];
+    if (row.best_token != token) result.is_greedy = false;
+  }
+
+  const ScoreTask task_;
+  const int64_t chunk_;
+  const ScoreDone done_;
+  std::vector<int32_t> linear_;
+  std::vector<ContinuationTree> trees_;
+  int64_t computed_ = 0;  // linear tokens
+  size_t tree_ = 0;       // the next one
+  ScoreResult result_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Sequence>> MakeScoreSequence(ScoreTask task,
+                                                            int64_t chunk,
+                                                            ScoreDone done) {
+  if (task.prompt.empty()) {
+    return absl::InvalidArgumentError(
+        "the prompt has no tokens; give at least a begin-of-text token");
+  }
+  if (task.continuations.empty()) {
+    return absl::InvalidArgumentError("there is no continuation to score");
+  }
+  for (size_t i = 0; i < task.continuations.size(); ++i) {
+    const size_t length = task.continuations[i].size();
+    if (length == 0) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("continuations[", i, "] has no tokens"));
+    }
+    if (task.continuations.size() > 1 && length > kTreeRowLimit) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("continuations[", i, "] has ", length,
+                       " tokens; of several, each "
+                       "may have ",
+                       kTreeRowLimit, ": score a longer one alone"));
+    }
+  }
+  return std::make_unique<ScoreSequence>(std::move(task), chunk,
+                                         std::move(done));
+}
+
+}  // namespace dissonance

@@ -1,0 +1,107 @@
+#include "src/compute/model/decoder_spec.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <string>
+
+namespace dissonance {
+namespace {
+
+using nlohmann::json;
+using testing::AllOf;
+using testing::HasSubstr;
+
+json Llama() {
+  return {{"architectures", {"LlamaForCausalLM"}},
+          {"vocab_size", 100},
+          {"hidden_size", 64},
+          {"intermediate_size", 128},
+          {"num_hidden_layers", 4},
+          {"num_attention_heads", 4}};
+}
+
+std::string ErrorOf(const json& config) {
+  const auto spec = ParseDecoderSpec(config, "config.json");
+  return spec.ok() ? "no error" : std::string(spec.status().message());
+}
+
+TEST(DecoderSpecTest, FillsInTransformersDefaults) {
+  const auto spec = ParseDecoderSpec(Llama(), "config.json");
+  ASSERT_TRUE(spec.ok()) << spec.status();
+  EXPECT_EQ(spec->kv_head_count, 4);
+  EXPECT_EQ(spec->head_dim, 16);
+  EXPECT_EQ(spec->norm_eps, 1e-6);
+  EXPECT_EQ(spec->rope.theta, 10000.0);
+  EXPECT_EQ(spec->max_positions, 2048);
+  EXPECT_FALSE(spec->tied_unembed);
+  EXPECT_FALSE(spec->qkv_bias);
+}
+
+TEST(DecoderSpecTest, MistralWindowFollowsTheKey) {
+  json config = Llama();
+  config["architectures"] = {"MistralForCausalLM"};
+  EXPECT_EQ(ParseDecoderSpec(config, "c")->blocks[3].window, 4096);
+  config["sliding_window"] = nullptr;
+  EXPECT_EQ(ParseDecoderSpec(config, "c")->blocks[3].window, 0);
+  config["sliding_window"] = 20;
+  EXPECT_EQ(ParseDecoderSpec(config, "c")->blocks[3].window, 20);
+}
+
+TEST(DecoderSpecTest, QwenWindowBeginsAtMaxWindowLayers) {
+  json config = Llama();
+  config["architectures"] = {"Qwen2ForCausalLM"};
+  config["sliding_window"] = 32;
+  config["max_window_layers"] = 2;
+  EXPECT_EQ(ParseDecoderSpec(config, "c")->blocks[3].window, 0);
+  config["use_sliding_window"] = true;
+  EXPECT_EQ(ParseDecoderSpec(config, "c")->blocks[1].window, 0);
+  EXPECT_EQ(ParseDecoderSpec(config, "c")->blocks[2].window, 32);
+  config["layer_types"] = {"sliding_attention", "full_attention",
+                           "full_attention", "full_attention"};
+  EXPECT_EQ(ParseDecoderSpec(config, "c")->blocks[0].window, 32);
+  EXPECT_EQ(ParseDecoderSpec(config, "c")->blocks[2].window, 0);
+}
+
+TEST(DecoderSpecTest, NamesWhatItDoesNotSupport) {
+  json config = Llama();
+  config["architectures"] = {"FalconForCausalLM"};
+  EXPECT_THAT(ErrorOf(config),
+              AllOf(HasSubstr("FalconForCausalLM"),
+                    HasSubstr("LlamaForCausalLM, MistralForCausalLM")));
+  config = Llama();
+  config["rope_scaling"] = {{"rope_type", "yarn"}, {"factor", 4.0}};
+  EXPECT_THAT(ErrorOf(config), HasSubstr("\"yarn\""));
+  config = Llama();
+  config["rope_parameters"] = {{"rope_type", "longrope"}};
+  EXPECT_THAT(ErrorOf(config), HasSubstr("\"longrope\""));
+  config = Llama();
+  config["quantization_config"] = {{"quant_method", "gptq"}};
+  EXPECT_THAT(ErrorOf(config), HasSubstr("\"gptq\""));
+  config = Llama();
+  config["hidden_act"] = "relu";
+  EXPECT_THAT(ErrorOf(config), HasSubstr("\"relu\""));
+}
+
+TEST(DecoderSpecTest, NamesTheFieldOfMalformedConfigs) {
+  const json bad = {{"vocab_size", 0},         {"hidden_size", "64"},
+                    {"num_hidden_layers", -1}, {"num_attention_heads", 1.5},
+                    {"rms_norm_eps", 0},       {"tie_word_embeddings", "yes"},
+                    {"rope_theta", -2.0},      {"num_key_value_heads", 3},
+                    {"head_dim", 15},          {"sliding_window", "all"},
+                    {"hidden_act", 7},         {"eos_token_id", "two"},
+                    {"torch_dtype", 16}};
+  for (const auto& [key, value] : bad.items()) {
+    json config = Llama();
+    config["architectures"] = {"MistralForCausalLM"};
+    config[key] = value;
+    EXPECT_THAT(ErrorOf(config),
+                AllOf(HasSubstr("config.json"), HasSubstr(key)))
+        << key;
+  }
+  EXPECT_THAT(ErrorOf(json::object()), HasSubstr("architectures"));
+  EXPECT_THAT(ErrorOf(json::array()), HasSubstr("not an object"));
+}
+
+}  // namespace
+}  // namespace dissonance
