@@ -29,7 +29,7 @@ take_preset() {
 # build [--preset NAME] [TARGET...]
 build() {
   take_preset "$@"
-  setup
+  need_setup
   build_preset
 }
 
@@ -69,7 +69,7 @@ run_tests() {
   take_preset "$@"
   arguments=("${REST[@]}")
   REST=()
-  setup
+  need_setup
   build_preset
   say "running the tests of $PRESET ..."
   exec ctest --preset "$PRESET" -j "$(nproc)" "${arguments[@]}"
@@ -82,12 +82,12 @@ readonly PEERS=("torch==$TORCH_VERSION" transformers==5.17.0 peft==0.21.2
 bench() {
   local stamp=$ROOT/.venv-peers/peers.stamp peers
   PRESET=release REST=()
-  setup
+  need_setup
   build_preset
   take_tree
   peers=$(digest "${PEERS[@]}")
   if ! stamped "$stamp" "$peers"; then
-    step 'installing the peers that are measured against' "$LOGS/peers.log" \
+    step 'installing the peers that are measured against (4.7 GB)' "$LOGS/peers.log" \
       pip_install .venv-peers "${PEERS[@]}"
     printf '%s\n' "$peers" >"$stamp"
   fi

@@ -12,7 +12,7 @@ demo() {
   (($# == 0)) || usage_error 'demo takes no arguments'
   local start=$SECONDS
   PRESET=release REST=(bin/dissonance bin/dissonanced bin/dissonance-worker)
-  setup
+  need_setup
   build_preset
   mkdir -p "$DEMO"
   exec 8>"$DEMO/.lock"

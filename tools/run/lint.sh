@@ -10,14 +10,14 @@ cpp_sources() {
 }
 
 format_sources() {
-  command -v clang-format >/dev/null || setup
+  command -v clang-format >/dev/null || need_setup
   cpp_sources | xargs -r clang-format -i
   say 'formatted'
 }
 
 # Checks that need no build, in seconds.
 lint() {
-  command -v clang-format >/dev/null || setup
+  command -v clang-format >/dev/null || need_setup
   step 'checking the format (./run fmt mends it)' "$LOGS/format.log" check_format
   step 'checking the layers' "$LOGS/layers.log" check_layers
   if command -v shellcheck >/dev/null; then
@@ -42,7 +42,7 @@ readonly TIDY_LIMIT=12
 tidy() {
   local files=("$@") known=() file
   PRESET=release REST=(proto proto_grpc)
-  setup
+  need_setup
   build_preset
   if ((${#files[@]} == 0)); then
     mapfile -t files < <(changed_sources)
@@ -75,7 +75,9 @@ changed_sources() {
   local base
   base=$(git merge-base HEAD origin/main 2>/dev/null || git rev-parse HEAD)
   if git diff --quiet "$base" -- '*.cc' '*.h'; then
-    base=$(git rev-parse --verify --quiet HEAD~1 || git rev-parse HEAD)
+    # Without a commit before, as in a shallow clone, all sources differ.
+    base=$(git rev-parse --verify --quiet HEAD~1 ||
+      git hash-object -t tree /dev/null)
   fi
   git diff --name-only --diff-filter=d "$base" -- '*.cc' '*.h' |
     sed 's/\.h$/.cc/' | awk '!seen[$0]++' |

@@ -24,6 +24,14 @@ setup() {
   release_tree
 }
 
+# The same for commands that need it: silent where nothing is to be done.
+need_setup() {
+  note() { :; }
+  setup
+}
+
+note() { say "$@"; }
+
 # Sets AS_ROOT to the words that run a command as root; fails if none do.
 find_root() {
   AS_ROOT=()
@@ -64,13 +72,13 @@ apt_install() {
 install_packages() {
   local missing
   if ! command -v dpkg-query >/dev/null; then
-    say 'packages: not a Debian system; tools/run/packages.txt lists what the' \
+    note 'packages: not a Debian system; tools/run/packages.txt lists what the' \
       'build needs'
     return
   fi
   mapfile -t missing < <(missing_packages)
   if ((${#missing[@]} == 0)); then
-    say 'packages: all there'
+    note 'packages: all there'
     return
   fi
   find_root || die "packages are missing, and installing them needs root; run:" \
@@ -90,7 +98,7 @@ install_rust() {
     at_least "$version" "$RUST_MINIMUM" ||
       die "cargo $version is too old, $RUST_MINIMUM or newer is needed: remove" \
         "the package (apt-get remove cargo) and run './run setup' again"
-    say "rust: cargo $version"
+    note "rust: cargo $version"
     return
   fi
   # Debian 12 carries a current Rust under this name.
@@ -145,7 +153,7 @@ readonly TORCH_GPU=("torch==$TORCH_VERSION")
 install_torch() {
   local stamp=$ROOT/.venv/torch.stamp lib kind=CPU cpu gpu want
   if [[ -n $(torch_dir) ]]; then
-    say "libtorch: $(torch_dir)"
+    note "libtorch: $(torch_dir)"
     return
   fi
   cpu=$(digest "${TORCH_CPU[@]}")
@@ -159,7 +167,7 @@ install_torch() {
     true)
   # The GPU's wheel serves a machine without one too.
   if [[ -n $lib ]] && { stamped "$stamp" "$want" || stamped "$stamp" "$gpu"; }; then
-    say "libtorch: $TORCH_VERSION in .venv"
+    note "libtorch: $TORCH_VERSION in .venv"
     return
   fi
   if [[ $kind == GPU ]]; then
