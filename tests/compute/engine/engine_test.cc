@@ -1,0 +1,154 @@
+#include "src/compute/engine/engine.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+#include "absl/synchronization/blocking_counter.h"
+#include "absl/synchronization/notification.h"
+#include "tests/testing/compute_goldens.h"
+
+namespace dissonance {
+namespace {
+
+using testing::HasSubstr;
+
+class EngineTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    model_ = LoadGoldenModel(ReadGolden("models/llama").directory + "/model",
+                             at::kFloat);
+    ASSERT_NE(model_, nullptr);
+  }
+  EngineVariant Base() const {
+    return {.model = model_, .adapter = nullptr, .dropout = {}};
+  }
+
+  std::shared_ptr<const Model> model_;
+};
+
+TEST_F(EngineTest, AnswersRequestsFromManyThreads) {
+  Engine engine({});
+  engine.Start();
+  absl::BlockingCounter left(40);
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; ++t) {
+    threads.emplace_back([&, t] {
+      for (int i = 0; i < 10; ++i) {
+        const auto submitted = engine.SubmitScore(
+            Base(), {.prompt = {1, t, i}, .continuations = {{2}, {3, 4}}},
+            [&left](absl::StatusOr<ScoreResult> result) {
+              EXPECT_TRUE(result.ok()) << result.status();
+              left.DecrementCount();
+            });
+        EXPECT_TRUE(submitted.ok()) << submitted.status();
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  left.Wait();
+}
+
+TEST_F(EngineTest, CancelEndsASequenceAndFreesItsCache) {
+  Engine engine({});
+  absl::Status ended = absl::OkStatus();
+  const auto number = engine.SubmitGenerate(
+      Base(), {.prompt = {1, 2}, .max_new_tokens = 200, .stop_tokens = {}},
+      [&ended](absl::StatusOr<GenerateResult> r) { ended = r.status(); });
+  ASSERT_TRUE(number.ok()) << number.status();
+  for (int i = 0; i < 3; ++i) EXPECT_TRUE(engine.Step());
+  EXPECT_GT(engine.stats().kv_cache_bytes, 0);
+  engine.Cancel(*number);
+  EXPECT_FALSE(engine.Step());
+  EXPECT_EQ(ended.code(), absl::StatusCode::kCancelled);
+  EXPECT_EQ(engine.stats().kv_cache_bytes, 0);
+  EXPECT_EQ(engine.stats().sequence_count, 0);
+}
+
+TEST_F(EngineTest, DestructionEndsEverySequenceOnce) {
+  int ended = 0;
+  {
+    Engine engine({});
+    for (int i = 0; i < 5; ++i) {
+      ASSERT_TRUE(
+          engine
+              .SubmitGenerate(
+                  Base(),
+                  {.prompt = {1, 2}, .max_new_tokens = 50, .stop_tokens = {}},
+                  [&ended](auto result) {
+                    EXPECT_FALSE(result.ok());
+                    ++ended;
+                  })
+              .ok());
+    }
+    engine.Step();
+  }
+  EXPECT_EQ(ended, 5);
+}
+
+TEST_F(EngineTest, RefusesWhatCanNeverFit) {
+  EngineOptions options;
+  options.kv_cache_bytes = 1000;
+  Engine engine(options);
+  const auto refused = engine.SubmitGenerate(
+      Base(), {.prompt = {1, 2}, .max_new_tokens = 50, .stop_tokens = {}},
+      [](auto) { FAIL(); });
+  EXPECT_EQ(refused.status().code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_THAT(std::string(refused.status().message()),
+              HasSubstr("the limit is 1000"));
+}
+
+TEST_F(EngineTest, RefusesMoreThanTheQueueHolds) {
+  EngineOptions options;
+  options.queue_limit = 2;
+  Engine engine(options);
+  const auto submit = [&] {
+    return engine.SubmitScore(Base(), {.prompt = {1}, .continuations = {{2}}},
+                              [](auto) {});
+  };
+  EXPECT_TRUE(submit().ok());
+  EXPECT_TRUE(submit().ok());
+  EXPECT_EQ(submit().status().code(), absl::StatusCode::kResourceExhausted);
+}
+
+TEST_F(EngineTest, SequencesWaitForRoomInTheCacheAndAllFinish) {
+  EngineOptions options;
+  options.kv_cache_bytes = KvCache::BytesFor(model_->spec(), 24, 4);
+  Engine engine(options);
+  int finished = 0;
+  for (int i = 0; i < 6; ++i) {
+    ASSERT_TRUE(
+        engine
+            .SubmitGenerate(
+                Base(),
+                {.prompt = {1, i}, .max_new_tokens = 10, .stop_tokens = {}},
+                [&finished](auto result) {
+                  EXPECT_TRUE(result.ok());
+                  ++finished;
+                })
+            .ok());
+  }
+  while (engine.Step()) {
+    EXPECT_LE(engine.stats().kv_cache_bytes, options.kv_cache_bytes);
+  }
+  EXPECT_EQ(finished, 6);
+}
+
+TEST_F(EngineTest, GenerationEndsAtAStopToken) {
+  Engine engine({});
+  const GenerateResult whole = GenerateNow(
+      engine, Base(),
+      {.prompt = {5, 6, 7}, .max_new_tokens = 8, .stop_tokens = {}});
+  const GenerateResult stopped =
+      GenerateNow(engine, Base(),
+                  {.prompt = {5, 6, 7},
+                   .max_new_tokens = 8,
+                   .stop_tokens = {whole.tokens[2]}});
+  EXPECT_EQ(stopped.tokens.back(), whole.tokens[2]);
+  EXPECT_LE(stopped.tokens.size(), 3);
+}
+
+}  // namespace
+}  // namespace dissonance

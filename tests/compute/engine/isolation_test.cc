@@ -1,0 +1,147 @@
+// In reproducible mode a request's numbers are the same bits whatever else
+// runs: random mixes of adapters, lengths, dropout, kinds of work and arrival
+// orders against each request alone.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "tests/testing/compute_goldens.h"
+
+namespace dissonance {
+namespace {
+
+struct MixedRequest {
+  EngineVariant variant;
+  bool generates = false;
+  ScoreTask score;
+  GenerateTask generate;
+};
+
+// Every number of a result, for comparison bit by bit.
+using Numbers = std::vector<double>;
+
+class IsolationTest : public testing::TestWithParam<at::ScalarType> {
+ protected:
+  void SetUp() override {
+    for (const char* base : {"llama", "qwen2"}) {
+      auto model = LoadGoldenModel(
+          ReadGolden(std::string("models/") + base).directory + "/model",
+          GetParam());
+      ASSERT_NE(model, nullptr);
+      variants_.push_back({.model = model, .adapter = nullptr, .dropout = {}});
+      for (const std::string& name :
+           GoldenNames("lora", std::string(base) + "_")) {
+        const GoldenCase golden = ReadGolden("lora/" + name);
+        if (golden.config["verdict"] != "accept") continue;
+        auto adapter = LoraAdapter::Load(golden.directory + "/adapter", *model);
+        ASSERT_TRUE(adapter.ok()) << adapter.status();
+        variants_.push_back(
+            {.model = model, .adapter = *adapter, .dropout = {}});
+      }
+    }
+  }
+
+  size_t Below(size_t limit) { return random_() % limit; }
+
+  std::vector<int32_t> Tokens(size_t count) {
+    std::vector<int32_t> tokens(count);
+    for (int32_t& token : tokens) token = static_cast<int32_t>(Below(256));
+    return tokens;
+  }
+
+  MixedRequest RandomRequest() {
+    MixedRequest request;
+    request.variant = variants_[Below(variants_.size())];
+    if (request.variant.adapter != nullptr && Below(4) == 0) {
+      request.variant.dropout = DropoutKey{.value = random_()};
+    }
+    const std::vector<int32_t> prompt = Tokens(1 + Below(90));
+    request.generates = Below(3) == 0;
+    if (request.generates) {
+      request.generate = {.prompt = prompt,
+                          .max_new_tokens = static_cast<int64_t>(1 + Below(6)),
+                          .stop_tokens = {}};
+    } else {
+      request.score.prompt = prompt;
+      for (size_t i = 0; i <= Below(6); ++i) {
+        request.score.continuations.push_back(Tokens(1 + Below(4)));
+      }
+    }
+    return request;
+  }
+
+  // Submits the requests in the given order, with steps in between, and
+  // returns each one's numbers by its index.
+  std::vector<Numbers> Run(const std::vector<MixedRequest>& requests,
+                           const std::vector<size_t>& order) {
+    Engine engine({.step_tokens = 128, .prefill_chunk = 32});
+    std::vector<Numbers> numbers(requests.size());
+    for (const size_t i : order) {
+      Submit(engine, requests[i], numbers[i]);
+      if (Below(3) == 0) engine.Step();
+    }
+    while (engine.Step()) {
+    }
+    return numbers;
+  }
+
+  static void Submit(Engine& engine, const MixedRequest& request,
+                     Numbers& numbers) {
+    if (request.generates) {
+      const auto submitted = engine.SubmitGenerate(
+          request.variant, request.generate,
+          [&numbers](absl::StatusOr<GenerateResult> result) {
+            ASSERT_TRUE(result.ok()) << result.status();
+            numbers = result->logprobs;
+            numbers.insert(numbers.end(), result->tokens.begin(),
+                           result->tokens.end());
+          });
+      ASSERT_TRUE(submitted.ok()) << submitted.status();
+      return;
+    }
+    const auto submitted = engine.SubmitScore(
+        request.variant, request.score,
+        [&numbers](absl::StatusOr<ScoreResult> result) {
+          ASSERT_TRUE(result.ok()) << result.status();
+          for (const ContinuationResult& c : result->continuations) {
+            numbers.insert(numbers.end(), c.token_logprobs.begin(),
+                           c.token_logprobs.end());
+          }
+        });
+    ASSERT_TRUE(submitted.ok()) << submitted.status();
+  }
+
+  std::mt19937_64 random_{20240607};
+  std::vector<EngineVariant> variants_;
+};
+
+TEST_P(IsolationTest, EveryMixGivesTheBitsOfEachRequestAlone) {
+  // 200 mixes over the two types.
+  for (int mix = 0; mix < 100; ++mix) {
+    std::vector<MixedRequest> requests;
+    for (size_t i = 0; i < 2 + Below(10); ++i) {
+      requests.push_back(RandomRequest());
+    }
+    std::vector<size_t> order(requests.size());
+    for (size_t i = 0; i < order.size(); ++i) order[i] = i;
+    std::shuffle(order.begin(), order.end(), random_);
+    const std::vector<Numbers> mixed = Run(requests, order);
+    for (size_t i = 0; i < requests.size(); ++i) {
+      const std::vector<Numbers> alone = Run({requests[i]}, {0});
+      ASSERT_FALSE(alone[0].empty());
+      ASSERT_EQ(mixed[i], alone[0]) << "mix " << mix << ", request " << i;
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Types, IsolationTest,
+                         testing::Values(at::kFloat, at::kBFloat16),
+                         [](const auto& info) {
+                           return std::string(c10::toString(info.param));
+                         });
+
+}  // namespace
+}  // namespace dissonance
