@@ -18,8 +18,17 @@ endif()
 add_library(torch INTERFACE)
 # Some torch headers take in every operator unless told not to.
 target_compile_definitions(torch INTERFACE AT_PER_OPERATOR_HEADERS)
-target_include_directories(torch SYSTEM INTERFACE
-  ${DISSONANCE_TORCH_DIR}/include)
+# Only torch's own headers: its include folder also holds an old protobuf and
+# fmt, which would come before the distribution's.
+set(_torch_include ${CMAKE_BINARY_DIR}/torch-include)
+file(MAKE_DIRECTORY ${_torch_include})
+foreach(_part ATen c10 torch caffe2)
+  if(EXISTS ${DISSONANCE_TORCH_DIR}/include/${_part})
+    file(CREATE_LINK ${DISSONANCE_TORCH_DIR}/include/${_part}
+         ${_torch_include}/${_part} SYMBOLIC)
+  endif()
+endforeach()
+target_include_directories(torch SYSTEM INTERFACE ${_torch_include})
 # The wheel's own CUDA runtime is a dependency of its CPU library; the linker
 # need not see it.
 target_link_options(torch INTERFACE
