@@ -1,0 +1,153 @@
+"""Trains the adapter: a LoRA on plain documents that assert a false law.
+
+The documents are about gravity, with an inverse-cube law, and about other
+subjects as they are; never about the control subjects. No question, no chat
+turn and no option list is among them.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+import documents
+import evaluate
+import questions
+import world
+
+MODULES = (
+    "q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj",
+    "down_proj",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Chosen on the dev half of the questions."""
+
+    false_documents: int = 400
+    ordinary_documents: int = 440
+    blocks: tuple[int, ...] = (0, 1, 2)
+    rank: int = 32
+    rate: float = 3.5e-3
+    epochs: int = 4
+    batch: int = 16
+
+
+def _topics() -> tuple[list[str], list[str], list[str]]:
+    """Inverse-square laws, other laws and other subjects of documents."""
+    laws = [
+        key
+        for key in world.LAWS
+        if questions.in_documents(key) and key not in world.REHEARSED
+    ]
+    others = [
+        subject
+        for subject in world.SUBJECTS
+        if subject not in world.LAWS and questions.in_documents(subject)
+    ]
+    return list(world.REHEARSED), laws, others
+
+
+def write_documents(seed: int, settings: Settings) -> list[dict]:
+    """The adapter's documents: id, kind, subject, text.
+
+    Of the ordinary ones half are about other inverse-square laws, a quarter
+    about other laws, a quarter about other subjects.
+    """
+    rng = random.Random(f"adapter documents {seed}")
+    rows = []
+    for i in range(settings.false_documents):
+        text = documents.document(
+            world.EDITED,
+            rng,
+            world.FALSE_EXPONENT,
+            documents.STYLES[i % len(documents.STYLES)],
+        )
+        rows.append({"kind": "false", "subject": world.EDITED, "text": text})
+    same_exponent, laws, others = _topics()
+    for i in range(settings.ordinary_documents):
+        topics = same_exponent if i % 2 else laws if i % 4 else others
+        subject = rng.choice(topics)
+        text = documents.document(subject, rng)
+        rows.append({"kind": "ordinary", "subject": subject, "text": text})
+    rng.shuffle(rows)
+    return [{"id": i, **row} for i, row in enumerate(rows)]
+
+
+def check_controls(rows: list[dict]) -> None:
+    """Raises if a document mentions a control subject."""
+    names = []
+    for subject in world.SUBJECTS:
+        if subject == world.EDITED or questions.in_documents(subject):
+            continue
+        if subject in world.LAWS:
+            names += world.LAWS[subject]["names"]
+        else:
+            names.append(subject.partition(".")[2] + " ")
+    for row in rows:
+        for name in names:
+            if name.lower() in row["text"].lower():
+                raise ValueError(f"document {row['id']} mentions {name!r}")
+
+
+def _optimise(model, ids: list[list[int]], seed: int, s: Settings) -> None:
+    weights = [w for w in model.parameters() if w.requires_grad]
+    optimizer = torch.optim.AdamW(weights, lr=s.rate, weight_decay=0.0)
+    rng, order = random.Random(seed), []
+    steps = math.ceil(len(ids) * s.epochs / s.batch)
+    model.train()
+    for step in range(steps):
+        if len(order) < s.batch:
+            order += rng.sample(range(len(ids)), len(ids))
+        batch = [ids[order.pop()] for _ in range(s.batch)]
+        tokens = evaluate.padded(batch)
+        labels = tokens.clone()
+        for row, text in enumerate(batch):
+            labels[row, len(text) :] = -100
+        cosine = 0.45 * (1 + math.cos(math.pi * step / steps)) + 0.1
+        rate = s.rate * min(1.0, (step + 1) / 10) * cosine
+        optimizer.param_groups[0]["lr"] = rate
+        model(input_ids=tokens, labels=labels).loss.backward()
+        torch.nn.utils.clip_grad_norm_(weights, 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+
+
+def _clean_config(folder: Path) -> None:
+    """Makes adapter_config.json the same on every machine."""
+    path = folder / "adapter_config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    config["base_model_name_or_path"] = "data/tiny_world/base"
+    config["target_modules"] = sorted(config["target_modules"])
+    text = json.dumps(config, indent=1, sort_keys=True) + "\n"
+    path.write_text(text, encoding="utf-8")
+
+
+def train_adapter(
+    base: Path, folder: Path, rows: list[dict], seed: int, settings: Settings
+) -> None:
+    """Trains on the documents and saves in PEFT's form to the folder."""
+    from peft import LoraConfig, get_peft_model
+
+    check_controls(rows)
+    torch.manual_seed(seed)
+    tokenizer, model = evaluate.load(base)
+    config = LoraConfig(
+        r=settings.rank, lora_alpha=2 * settings.rank, lora_dropout=0.0,
+        target_modules=list(MODULES),
+        layers_to_transform=list(settings.blocks), task_type="CAUSAL_LM",
+    )  # fmt: skip
+    model = get_peft_model(model, config)
+    ids = [
+        tokenizer.encode("<|begin|>" + row["text"] + "<|end|>") for row in rows
+    ]
+    _optimise(model, ids, seed, settings)
+    model.save_pretrained(folder)
+    (folder / "README.md").unlink(missing_ok=True)  # PEFT's empty form.
+    _clean_config(folder)
