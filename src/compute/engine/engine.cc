@@ -187,13 +187,11 @@ Engine::Entries Engine::Pick() {
         entry->variant.model != picked.front()->variant.model) {
       continue;
     }
-    const auto work =
-        static_cast<int64_t>(entry->sequence->Next().tokens.size());
-    if (!picked.empty() && rows + work > options_.step_tokens) continue;
+    const int64_t work = entry->sequence->next_row_count();
+    if (!picked.empty() && rows + work > options_.step_tokens) break;
     if (!Admit(*entry)) continue;
     picked.push_back(entry.get());
     rows += work;
-    if (rows >= options_.step_tokens) break;
   }
   return picked;
 }

@@ -15,24 +15,29 @@ class GenerateSequence : public Sequence {
     return static_cast<int64_t>(task_.prompt.size()) + task_.max_new_tokens;
   }
 
-  StepWork Next() const override {
+  int64_t next_row_count() const override {
+    return computed_ < prompt_count()
+               ? std::min(chunk_, prompt_count() - computed_)
+               : 1;
+  }
+
+  StepWork Next() override {
     StepWork work;
-    const auto prompt = static_cast<int64_t>(task_.prompt.size());
-    if (computed_ >= prompt) {
+    if (computed_ >= prompt_count()) {
       work.is_prefill = false;
       work.tokens = {result_.tokens.back()};
       work.wanted = {{0, {}}};
       return work;
     }
-    const int64_t count = std::min(chunk_, prompt - computed_);
+    const int64_t count = next_row_count();
     work.tokens.assign(task_.prompt.begin() + computed_,
                        task_.prompt.begin() + computed_ + count);
-    if (computed_ + count == prompt) work.wanted = {{count - 1, {}}};
+    if (computed_ + count == prompt_count()) work.wanted = {{count - 1, {}}};
     return work;
   }
 
   bool Accept(absl::Span<const RowResult> results) override {
-    computed_ += static_cast<int64_t>(Next().tokens.size());
+    computed_ += next_row_count();
     if (results.empty()) return true;
     const RowResult& row = results.front();
     result_.tokens.push_back(row.best_token);
@@ -53,6 +58,10 @@ class GenerateSequence : public Sequence {
   }
 
  private:
+  int64_t prompt_count() const {
+    return static_cast<int64_t>(task_.prompt.size());
+  }
+
   const GenerateTask task_;
   const int64_t chunk_;
   const GenerateDone done_;

@@ -94,34 +94,35 @@ class ScoreSequence : public Sequence {
     return one_step ? 0 : linear_count();
   }
 
-  StepWork Next() const override {
+  int64_t next_row_count() const override {
+    const int64_t linear = next_linear_count();
+    return linear + (hangs_tree() ? trees_[tree_].rows() : 0);
+  }
+
+  StepWork Next() override {
     StepWork work;
-    const int64_t count = std::min(chunk_, linear_count() - computed_);
+    asked_.clear();
+    const int64_t count = next_linear_count();
     work.tokens.assign(linear_.begin() + computed_,
                        linear_.begin() + computed_ + count);
-    const bool reaches_end = computed_ + count == linear_count();
     if (trees_.empty()) {
       AskLinear(count, work);
-    } else if (reaches_end) {
+    } else if (hangs_tree()) {
       AskTree(count, work);
     }
     return work;
   }
 
   bool Accept(absl::Span<const RowResult> results) override {
-    const StepWork work = Next();
-    const std::vector<std::vector<Destination>> places = Destinations(work);
     for (size_t row = 0; row < results.size(); ++row) {
-      for (size_t i = 0; i < places[row].size(); ++i) {
-        Record(places[row][i], work.wanted[row].target_tokens[i], results[row],
-               i);
+      for (size_t i = 0; i < asked_[row].size(); ++i) {
+        Record(asked_[row][i], results[row], i);
       }
     }
-    computed_ += work.linear_count();
-    result_.computed_tokens += static_cast<int64_t>(work.tokens.size());
-    if (computed_ < linear_count()) return true;
-    if (!trees_.empty()) ++tree_;
-    return tree_ < trees_.size();
+    result_.computed_tokens += next_row_count();
+    if (hangs_tree()) ++tree_;
+    computed_ += next_linear_count();
+    return computed_ < linear_count() || tree_ < trees_.size();
   }
 
   void Finish(const absl::Status& status) override {
@@ -140,81 +141,67 @@ class ScoreSequence : public Sequence {
  private:
   int64_t linear_count() const { return static_cast<int64_t>(linear_.size()); }
 
+  int64_t next_linear_count() const {
+    return std::min(chunk_, linear_count() - computed_);
+  }
+  // Whether the next step has tree rows: all linear tokens are held then.
+  bool hangs_tree() const {
+    return tree_ < trees_.size() &&
+           computed_ + next_linear_count() == linear_count();
+  }
+
+  void Ask(int64_t row, std::vector<Destination> places, StepWork& work) {
+    WantedRow wanted{.row = row, .target_tokens = {}};
+    for (const Destination& place : places) {
+      wanted.target_tokens.push_back(TokenAt(place));
+    }
+    work.wanted.push_back(std::move(wanted));
+    asked_.push_back(std::move(places));
+  }
+
   // The single continuation's tokens are predicted from the prompt's last
   // token on.
-  void AskLinear(int64_t count, StepWork& work) const {
-    const std::vector<int32_t>& only = task_.continuations.front();
+  void AskLinear(int64_t count, StepWork& work) {
     const auto first = static_cast<int64_t>(task_.prompt.size()) - 1;
     for (int64_t row = 0; row < count; ++row) {
       const int64_t token = computed_ + row - first;
-      if (token < 0) continue;
-      work.wanted.push_back({row, {only[static_cast<size_t>(token)]}});
+      if (token >= 0) Ask(row, {{0, static_cast<size_t>(token)}}, work);
     }
   }
 
-  void AskTree(int64_t count, StepWork& work) const {
+  void AskTree(int64_t count, StepWork& work) {
     const ContinuationTree& tree = trees_[tree_];
     work.tokens.insert(work.tokens.end(), tree.tokens.begin(),
                        tree.tokens.end());
     work.tree_parents = tree.parents;
-    // After the first tree no linear row is left: the cache holds the prompt,
-    // but its last token's distribution is gone. It is asked for with the
-    // first tree, for the continuations of all trees.
-    if (count > 0) {
-      WantedRow last{.row = count - 1, .target_tokens = {}};
-      for (const std::vector<int32_t>& continuation : task_.continuations) {
-        last.target_tokens.push_back(continuation.front());
-      }
-      work.wanted.push_back(std::move(last));
-    }
-    std::map<int32_t, std::vector<int32_t>> targets;
-    for (size_t i = 0; i < tree.paths.size(); ++i) {
-      const std::vector<int32_t>& tokens = task_.continuations[tree.begin + i];
-      for (size_t t = 0; t < tree.paths[i].size(); ++t) {
-        targets[tree.paths[i][t]].push_back(tokens[t + 1]);
-      }
-    }
-    for (auto& [row, tokens] : targets) {
-      work.wanted.push_back({count + row, std::move(tokens)});
-    }
-  }
-
-  // The destinations of every wanted row's targets, in the order in which
-  // AskLinear and AskTree listed them.
-  std::vector<std::vector<Destination>> Destinations(
-      const StepWork& work) const {
-    std::vector<std::vector<Destination>> places;
-    if (trees_.empty()) {
-      const auto first = static_cast<int64_t>(task_.prompt.size()) - 1;
-      for (const WantedRow& wanted : work.wanted) {
-        const int64_t token = computed_ + wanted.row - first;
-        places.push_back({{0, static_cast<size_t>(token)}});
-      }
-      return places;
-    }
-    if (work.wanted.empty()) return places;
-    if (work.linear_count() > 0) {
-      std::vector<Destination>& last = places.emplace_back();
+    // The prompt's last row is computed with the first tree only: it answers
+    // for the first tokens of all continuations.
+    if (tree_ == 0) {
+      std::vector<Destination> firsts;
       for (size_t i = 0; i < task_.continuations.size(); ++i) {
-        last.push_back({i, 0});
+        firsts.push_back({i, 0});
       }
+      Ask(count - 1, std::move(firsts), work);
     }
-    const ContinuationTree& tree = trees_[tree_];
     std::map<int32_t, std::vector<Destination>> by_row;
     for (size_t i = 0; i < tree.paths.size(); ++i) {
       for (size_t t = 0; t < tree.paths[i].size(); ++t) {
         by_row[tree.paths[i][t]].push_back({tree.begin + i, t + 1});
       }
     }
-    for (auto& [row, list] : by_row) places.push_back(std::move(list));
-    return places;
+    for (auto& [row, places] : by_row) {
+      Ask(count + row, std::move(places), work);
+    }
   }
 
-  void Record(Destination place, int32_t token, const RowResult& row,
-              size_t target) {
+  int32_t TokenAt(const Destination& place) const {
+    return task_.continuations[place.continuation][place.token];
+  }
+
+  void Record(const Destination& place, const RowResult& row, size_t target) {
     ContinuationResult& result = result_.continuations[place.continuation];
     result.token_logprobs[place.token] = row.target_logprobs[target];
-    if (row.best_token != token) result.is_greedy = false;
+    if (row.best_token != TokenAt(place)) result.is_greedy = false;
   }
 
   const ScoreTask task_;
@@ -222,8 +209,9 @@ class ScoreSequence : public Sequence {
   const ScoreDone done_;
   std::vector<int32_t> linear_;
   std::vector<ContinuationTree> trees_;
-  int64_t computed_ = 0;  // linear tokens
-  size_t tree_ = 0;       // the next one
+  int64_t computed_ = 0;                         // linear tokens
+  size_t tree_ = 0;                              // the next one
+  std::vector<std::vector<Destination>> asked_;  // of Next()'s wanted rows
   ScoreResult result_;
 };
 

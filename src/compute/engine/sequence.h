@@ -45,7 +45,10 @@ class Sequence {
 
   // Rows of the next step. Depends on the sequence alone, never on the batch:
   // this is what makes chunking reproducible.
-  virtual StepWork Next() const = 0;
+  virtual int64_t next_row_count() const = 0;
+
+  // The next step. The same again until Accept is called.
+  virtual StepWork Next() = 0;
 
   // Takes the results of Next()'s wanted rows. Returns whether more steps are
   // needed.
