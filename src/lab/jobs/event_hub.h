@@ -6,13 +6,10 @@
 #define DISSONANCE_LAB_JOBS_EVENT_HUB_H_
 
 #include <functional>
-#include <map>
 #include <memory>
 #include <string>
 
-#include "absl/base/thread_annotations.h"
 #include "absl/strings/string_view.h"
-#include "absl/synchronization/mutex.h"
 
 namespace dissonance {
 
@@ -21,19 +18,26 @@ namespace dissonance {
 // destroy it while holding a lock that the callback takes. May outlive the hub.
 class EventSubscription {
  public:
-  struct Entry;
-
-  explicit EventSubscription(std::shared_ptr<Entry> entry);
   ~EventSubscription();
   EventSubscription(const EventSubscription&) = delete;
   EventSubscription& operator=(const EventSubscription&) = delete;
 
  private:
-  std::shared_ptr<Entry> entry_;
+  friend class EventHub;
+  struct Watcher;
+  struct Registry;
+  EventSubscription(std::shared_ptr<Registry> registry, std::string job,
+                    std::shared_ptr<Watcher> watcher);
+
+  const std::shared_ptr<Registry> registry_;
+  const std::string job_;
+  const std::shared_ptr<Watcher> watcher_;
 };
 
 class EventHub {
  public:
+  EventHub();
+
   // `callback` runs on whatever thread calls Notify, never twice at a time.
   // News that come while it runs make it run once more.
   std::unique_ptr<EventSubscription> Subscribe(absl::string_view job,
@@ -43,10 +47,7 @@ class EventHub {
   void Notify(absl::string_view job);
 
  private:
-  absl::Mutex mutex_;
-  std::multimap<std::string, std::weak_ptr<EventSubscription::Entry>,
-                std::less<>>
-      entries_ ABSL_GUARDED_BY(mutex_);
+  const std::shared_ptr<EventSubscription::Registry> registry_;
 };
 
 }  // namespace dissonance

@@ -31,6 +31,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
@@ -59,11 +60,11 @@ class JobManager {
     JobStore* store = nullptr;
     ArtifactStore* artifacts = nullptr;
     const Clock* clock = &Clock::Real();
-    std::map<v1::JobSpec::KindCase, JobKind*> kinds;
+    std::map<v1::JobSpec::KindCase, JobKind*> kinds = {};
     // Jobs that run at a time, each on a thread of its own.
     int max_concurrent_jobs = 1;
     // The resolved configuration, stored with each new job.
-    std::string config_toml;
+    std::string config_toml = {};
     // A job fails after this many runs in a row that ended UNAVAILABLE without
     // an item recorded; between them it waits, twice as long each time.
     int max_lost_count = 5;
@@ -71,8 +72,8 @@ class JobManager {
     absl::Duration max_backoff = absl::Seconds(60);
   };
   struct CreateOptions {
-    std::string owner;
-    std::string request_id;  // 1-128 printable ASCII; empty: a new job
+    std::string owner = {};
+    std::string request_id = {};  // 1-128 printable ASCII; empty: a new job
     v1::JobPriority priority = v1::JOB_PRIORITY_UNSPECIFIED;  // normal
   };
 
@@ -132,6 +133,13 @@ class JobManager {
 
  private:
   JobManager(Options options, absl::string_view newest_ulid);
+
+  absl::Status Validate(const v1::JobSpec& spec) const;
+  absl::Status CheckVisible(absl::string_view owner, absl::string_view name);
+  // One transaction on a job of the owner's; then tells the watchers.
+  absl::StatusOr<v1::Job> Change(
+      absl::string_view owner, absl::string_view name,
+      absl::FunctionRef<absl::Status(JobChange&, absl::Time)> edit);
 
   const Options options_;
   UlidGenerator names_;

@@ -3,6 +3,8 @@
 #ifndef DISSONANCE_LAB_JOBS_JOB_STATE_H_
 #define DISSONANCE_LAB_JOBS_JOB_STATE_H_
 
+#include <string>
+
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
@@ -14,7 +16,7 @@ namespace dissonance {
 bool HasEnded(v1::JobState state);
 
 // "RUNNING" for JOB_STATE_RUNNING.
-absl::string_view StateName(v1::JobState state);
+std::string StateName(v1::JobState state);
 
 // Moves `job` to `to` for `reason` (may be empty): the only way that a job's
 // state changes. Sets start_time when it first runs, end_time when it ends,

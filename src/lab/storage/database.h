@@ -35,7 +35,7 @@ class Database {
  public:
   struct Options {
     // Made with mode 0700 if missing.
-    std::string data_dir;
+    std::string data_dir = {};
     // Whether a database of an older release is brought up to date. Without
     // it such a database is refused, with the advice to copy it first.
     bool allow_upgrade = false;

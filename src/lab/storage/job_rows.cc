@@ -75,7 +75,7 @@ std::string ListJobsSql(bool by_owner, bool by_state) {
                       "name < ? ORDER BY name DESC LIMIT ?");
 }
 
-v1::JobSpec WithoutData(const v1::JobSpec& spec) {
+v1::JobSpec JobStore::SpecWithoutData(const v1::JobSpec& spec) {
   v1::JobSpec out = spec;
   ClearData(out);
   return out;
@@ -115,10 +115,7 @@ absl::StatusOr<StoredJob> ReadJob(Connection& connection,
   static const std::string sql =
       absl::StrCat("SELECT ", kColumns, " FROM jobs WHERE name = ?");
   Query query(connection, sql, name);
-  if (!query.Next()) {
-    return absl::NotFoundError(
-        absl::StrCat(name, " does not exist; ListJobs names those that do"));
-  }
+  if (!query.Next()) return JobStore::NoSuchJob(name);
   StoredJob stored = JobOfRow(query);
   ReadOutputs(connection, stored.job);
   if (spec == JobStore::Spec::kFull) ReadInputs(connection, stored.job);
@@ -145,7 +142,8 @@ void InsertJob(Connection& connection, const StoredJob& stored) {
       ") VALUES (?, ?, nullif(?, ''), ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?,"
       " ?)");
   const v1::Job& job = stored.job;
-  const std::string light = WithoutData(job.spec()).SerializeAsString();
+  const std::string light =
+      JobStore::SpecWithoutData(job.spec()).SerializeAsString();
   const std::string provenance = ProvenanceBytes(job);
   Query(connection, sql, job.name(), stored.owner, job.request_id(),
         int32_t{job.state()}, int32_t{job.priority()}, job.reason(),

@@ -18,9 +18,11 @@ namespace dissonance {
 // Parameters: [owner,] [state,] before, limit.
 std::string ListJobsSql(bool by_owner, bool by_state);
 
-// Queued jobs, next first.
+// Queued jobs, next first. Without the hint SQLite prefers jobs_by_state and
+// sorts all of them.
 inline constexpr absl::string_view kQueueSql =
-    "SELECT name FROM jobs WHERE state = 1 ORDER BY priority, name";
+    "SELECT name FROM jobs INDEXED BY jobs_queue WHERE state = 1"
+    " ORDER BY priority, name";
 
 // Parameters: owner, request_id.
 inline constexpr absl::string_view kFindByRequestSql =
@@ -29,9 +31,6 @@ inline constexpr absl::string_view kFindByRequestSql =
 // Parameter: state.
 inline constexpr absl::string_view kNamesInStateSql =
     "SELECT name FROM jobs WHERE state = ? ORDER BY name";
-
-// `message` without the contents of its bytes fields, at any depth.
-v1::JobSpec WithoutData(const v1::JobSpec& spec);
 
 // The job in the row that `query`, from ListJobsSql or ReadJob's own SQL, is
 // at; outputs, full spec and config_toml are not part of it.

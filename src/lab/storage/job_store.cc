@@ -80,6 +80,11 @@ absl::StatusOr<StoredJob> Apply(
 
 }  // namespace
 
+absl::Status JobStore::NoSuchJob(absl::string_view name) {
+  return absl::NotFoundError(
+      absl::StrCat(name, " does not exist; ListJobs names those that do"));
+}
+
 absl::StatusOr<CreatedJob> JobStore::Create(const StoredJob& stored) {
   CreatedJob result;
   RETURN_IF_ERROR(database_.Write([&](Connection& connection) -> absl::Status {

@@ -30,8 +30,8 @@ namespace dissonance {
 
 // A job and what only the server knows of it.
 struct StoredJob {
-  v1::Job job;
-  std::string owner;
+  v1::Job job = {};
+  std::string owner = {};
   // Times in a row that a run ended UNAVAILABLE with no item recorded since.
   int32_t lost_count = 0;
 };
@@ -66,9 +66,9 @@ struct JobEvents {
 
 // Which jobs a List gives.
 struct JobFilter {
-  absl::string_view owner;  // empty: everybody's
+  absl::string_view owner = "";  // empty: everybody's
   v1::JobState state = v1::JOB_STATE_UNSPECIFIED;
-  absl::string_view before;  // only older than this name; empty: all
+  absl::string_view before = "";  // only older than this name; empty: all
   int limit = 100;
 };
 
@@ -77,6 +77,11 @@ class JobStore {
   enum class Spec { kFull, kWithoutData };
 
   explicit JobStore(Database& database) : database_(database) {}
+
+  // NOT_FOUND, worded the same wherever a job is unknown or somebody else's.
+  static absl::Status NoSuchJob(absl::string_view name);
+  // `spec` without the contents of its bytes fields, at any depth.
+  static v1::JobSpec SpecWithoutData(const v1::JobSpec& spec);
 
   // Inserts a job with its first event, unless the owner has one with the same
   // request_id (an empty one matches none): that one is returned, with its

@@ -136,10 +136,11 @@ absl::Status CheckIntegrity(Connection& connection, const std::string& path) {
 
 absl::Status CheckHistory(Connection& connection, const std::string& path,
                           absl::Span<const Migration> migrations) {
-  Query query(connection, "SELECT number, digest FROM migrations");
-  while (query.Next()) {
-    const int64_t number = query.Int(0);
-    if (number < 1 || number > static_cast<int64_t>(migrations.size()) ||
+  const int64_t version = Pragma(connection, "user_version");
+  Query query(connection,
+              "SELECT number, digest FROM migrations ORDER BY number");
+  for (int64_t number = 1; number <= version; ++number) {
+    if (!query.Next() || query.Int(0) != number ||
         query.Text(1) !=
             Sha256Of(migrations[static_cast<size_t>(number - 1)].sql)) {
       return absl::FailedPreconditionError(absl::StrCat(

@@ -18,7 +18,7 @@ namespace dissonance {
 
 // A model as last reported by a worker.
 struct StoredModel {
-  v1::Model model;
+  v1::Model model = {};
   // The type that LoadModel asked for; model.dtype is what came of it.
   v1::DType requested_dtype = v1::DTYPE_UNSPECIFIED;
   // Whether it should be on the device; model.resident is what was last seen.
@@ -27,7 +27,7 @@ struct StoredModel {
 
 // An adapter as last reported by a worker.
 struct StoredAdapter {
-  v1::Adapter adapter;  // its name gives the model
+  v1::Adapter adapter = {};  // its name gives the model
   bool resident = true;
 };
 

@@ -1,0 +1,317 @@
+#include "src/lab/jobs/job_manager.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
+#include "absl/synchronization/mutex.h"
+#include "google/protobuf/util/time_util.h"
+#include "src/base/failpoint.h"
+#include "src/base/status_macros.h"
+#include "src/lab/jobs/failpoints.h"
+#include "src/lab/jobs/job_runner.h"
+#include "src/lab/jobs/job_state.h"
+#include "src/lab/jobs/run_outcome.h"
+#include "src/lab/jobs/spec_difference.h"
+
+namespace dissonance {
+namespace {
+
+constexpr absl::string_view kNamePrefix = "jobs/";
+constexpr size_t kMaxRequestId = 128;
+constexpr int kDefaultPageSize = 100;
+constexpr int kMaxPageSize = 1000;
+constexpr int kEventsAtATime = 1000;
+
+absl::Status CheckOptions(const JobManager::Options& options) {
+  if (options.store == nullptr || options.artifacts == nullptr ||
+      options.clock == nullptr) {
+    return absl::InvalidArgumentError(
+        "JobManager needs a store, artifacts and a clock");
+  }
+  if (options.max_concurrent_jobs < 1 || options.max_lost_count < 1) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("max_concurrent_jobs is ", options.max_concurrent_jobs,
+                     " and max_lost_count ", options.max_lost_count,
+                     ": both have to be at least 1"));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckName(absl::string_view name) {
+  absl::string_view ulid = name;
+  if (absl::ConsumePrefix(&ulid, kNamePrefix) && IsUlid(ulid)) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(absl::StrCat(
+      "\"", absl::CHexEscape(name.substr(0, kMaxRequestId)),
+      "\" is not a job's name: give \"jobs/\" and a ULID, as CreateJob "
+      "returned it"));
+}
+
+absl::Status CheckRequestId(absl::string_view request_id) {
+  const bool is_printable =
+      std::all_of(request_id.begin(), request_id.end(),
+                  [](char c) { return absl::ascii_isprint(c); });
+  if (is_printable && request_id.size() <= kMaxRequestId) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(
+      "request_id: give 1 to 128 printable ASCII characters, or none");
+}
+
+absl::Status CheckOwner(absl::string_view owner, const StoredJob& stored) {
+  if (owner.empty() || stored.owner == owner) return absl::OkStatus();
+  return JobStore::NoSuchJob(stored.job.name());
+}
+
+v1::Job WithoutData(v1::Job job) {
+  *job.mutable_spec() = JobStore::SpecWithoutData(job.spec());
+  return job;
+}
+
+// The job made first, if `spec` asks for the same again.
+absl::StatusOr<v1::Job> SameAgain(const StoredJob& first,
+                                  const v1::JobSpec& spec) {
+  const std::string difference = DescribeDifference(first.job.spec(), spec);
+  if (difference.empty()) return WithoutData(first.job);
+  return absl::AlreadyExistsError(
+      absl::StrCat("request_id \"", first.job.request_id(), "\" was used for ",
+                   first.job.name(), " with another spec (", difference,
+                   "): use a new request_id"));
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<JobManager>> JobManager::Create(
+    Options options) {
+  RETURN_IF_ERROR(CheckOptions(options));
+  ASSIGN_OR_RETURN(const std::string newest, options.store->NewestName());
+  return std::unique_ptr<JobManager>(new JobManager(
+      std::move(options), absl::StripPrefix(newest, kNamePrefix)));
+}
+
+JobManager::JobManager(Options options, absl::string_view newest_ulid)
+    : options_(std::move(options)),
+      names_(*options_.clock, newest_ulid),
+      runner_(std::make_unique<JobRunner>(options_, hub_)) {}
+
+JobManager::~JobManager() = default;
+
+absl::Status JobManager::Validate(const v1::JobSpec& spec) const {
+  if (spec.kind_case() == v1::JobSpec::KIND_NOT_SET) {
+    return absl::InvalidArgumentError("spec.kind is not set: choose one");
+  }
+  const auto kind = options_.kinds.find(spec.kind_case());
+  if (kind == options_.kinds.end()) {
+    const auto* field = v1::JobSpec::descriptor()->FindFieldByNumber(
+        static_cast<int>(spec.kind_case()));
+    return absl::UnimplementedError(absl::StrCat(
+        "spec.", field->name(), ": this server does not run such jobs"));
+  }
+  return kind->second->Validate(spec);
+}
+
+absl::StatusOr<v1::Job> JobManager::CreateJob(const v1::JobSpec& spec,
+                                              const CreateOptions& options) {
+  if (options.owner.empty()) {
+    return absl::InvalidArgumentError("a job needs an owner");
+  }
+  if (!v1::JobPriority_IsValid(options.priority)) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "priority ", static_cast<int>(options.priority), " is unknown"));
+  }
+  RETURN_IF_ERROR(CheckRequestId(options.request_id));
+  ASSIGN_OR_RETURN(
+      const std::optional<StoredJob> first,
+      options_.store->FindByRequest(options.owner, options.request_id));
+  if (first.has_value()) return SameAgain(*first, spec);
+  RETURN_IF_ERROR(Validate(spec));
+  Failpoint(kFailpointBeforeCreate);
+
+  StoredJob stored;
+  stored.owner = options.owner;
+  v1::Job& job = stored.job;
+  job.set_name(absl::StrCat(kNamePrefix, names_.Next()));
+  *job.mutable_spec() = spec;
+  job.set_state(v1::JOB_STATE_QUEUED);
+  job.set_priority(options.priority == v1::JOB_PRIORITY_UNSPECIFIED
+                       ? v1::JOB_PRIORITY_NORMAL
+                       : options.priority);
+  *job.mutable_create_time() =
+      google::protobuf::util::TimeUtil::MicrosecondsToTimestamp(
+          absl::ToUnixMicros(options_.clock->Now()));
+  job.set_request_id(options.request_id);
+  job.set_config_toml(options_.config_toml);
+  ASSIGN_OR_RETURN(const CreatedJob result, options_.store->Create(stored));
+  if (!result.created) return SameAgain(result.stored, spec);
+  Failpoint(kFailpointCreated);
+  runner_->Wake();
+  return WithoutData(result.stored.job);
+}
+
+absl::StatusOr<v1::Job> JobManager::Get(absl::string_view owner,
+                                        absl::string_view name) {
+  RETURN_IF_ERROR(CheckName(name));
+  ASSIGN_OR_RETURN(StoredJob stored,
+                   options_.store->Get(name, JobStore::Spec::kFull));
+  RETURN_IF_ERROR(CheckOwner(owner, stored));
+  return std::move(stored.job);
+}
+
+absl::StatusOr<JobPage> JobManager::List(absl::string_view owner, int page_size,
+                                         absl::string_view page_token,
+                                         v1::JobState state) {
+  if (page_size < 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("page_size is ", page_size, ": give 0 to 1000"));
+  }
+  if (!page_token.empty() && !IsUlid(page_token)) {
+    return absl::InvalidArgumentError(
+        "page_token: give the next_page_token of the page before, unchanged");
+  }
+  const int limit =
+      page_size == 0 ? kDefaultPageSize : std::min(page_size, kMaxPageSize);
+  const std::string before =
+      page_token.empty() ? "" : absl::StrCat(kNamePrefix, page_token);
+  JobPage page;
+  ASSIGN_OR_RETURN(page.jobs, options_.store->List({.owner = owner,
+                                                    .state = state,
+                                                    .before = before,
+                                                    .limit = limit + 1}));
+  if (page.jobs.size() > static_cast<size_t>(limit)) {
+    page.jobs.pop_back();
+    page.next_page_token =
+        std::string(absl::StripPrefix(page.jobs.back().name(), kNamePrefix));
+  }
+  return page;
+}
+
+absl::StatusOr<v1::Job> JobManager::Change(
+    absl::string_view owner, absl::string_view name,
+    absl::FunctionRef<absl::Status(JobChange&, absl::Time)> edit) {
+  RETURN_IF_ERROR(CheckName(name));
+  const absl::Time now = options_.clock->Now();
+  ASSIGN_OR_RETURN(
+      StoredJob stored,
+      options_.store->Update(name, now, [&](JobChange& change) -> absl::Status {
+        RETURN_IF_ERROR(CheckOwner(owner, change.stored));
+        return edit(change, now);
+      }));
+  hub_.Notify(name);
+  return std::move(stored.job);
+}
+
+absl::StatusOr<v1::Job> JobManager::Cancel(absl::string_view owner,
+                                           absl::string_view name) {
+  const auto cancel = [](JobChange& change, absl::Time now) {
+    switch (change.stored.job.state()) {
+      case v1::JOB_STATE_CANCELLING:
+        return absl::OkStatus();
+      case v1::JOB_STATE_RUNNING:
+        return Enter(v1::JOB_STATE_CANCELLING, "", now, change);
+      default:
+        return Enter(v1::JOB_STATE_CANCELLED, "cancelled on request", now,
+                     change);
+    }
+  };
+  ASSIGN_OR_RETURN(v1::Job job, Change(owner, name, cancel));
+  if (job.state() == v1::JOB_STATE_CANCELLING) {
+    runner_->RequestStop(name, job.attempt_count());
+  }
+  return job;
+}
+
+absl::StatusOr<v1::Job> JobManager::Retry(absl::string_view owner,
+                                          absl::string_view name) {
+  const auto retry = [](JobChange& change, absl::Time now) -> absl::Status {
+    const v1::Job& job = change.stored.job;
+    if (!HasEnded(job.state())) {
+      return absl::FailedPreconditionError(absl::StrCat(
+          job.name(), " is ", StateName(job.state()),
+          " and cannot be retried: wait for its end, or cancel it first"));
+    }
+    change.stored.lost_count = 0;
+    return Enter(v1::JOB_STATE_QUEUED, "retried on request", now, change);
+  };
+  ASSIGN_OR_RETURN(v1::Job job, Change(owner, name, retry));
+  runner_->Wake();
+  return job;
+}
+
+absl::Status JobManager::Delete(absl::string_view owner,
+                                absl::string_view name) {
+  RETURN_IF_ERROR(CheckName(name));
+  RETURN_IF_ERROR(options_.store->Delete(
+      name, [owner](const StoredJob& stored) -> absl::Status {
+        RETURN_IF_ERROR(CheckOwner(owner, stored));
+        if (HasEnded(stored.job.state())) return absl::OkStatus();
+        return absl::FailedPreconditionError(absl::StrCat(
+            stored.job.name(), " is ", StateName(stored.job.state()),
+            " and cannot be deleted: cancel it first"));
+      }));
+  hub_.Notify(name);
+  return absl::OkStatus();
+}
+
+absl::Status JobManager::CheckVisible(absl::string_view owner,
+                                      absl::string_view name) {
+  RETURN_IF_ERROR(CheckName(name));
+  ASSIGN_OR_RETURN(const StoredJob stored,
+                   options_.store->Get(name, JobStore::Spec::kWithoutData));
+  return CheckOwner(owner, stored);
+}
+
+absl::StatusOr<JobEvents> JobManager::ReadEvents(absl::string_view owner,
+                                                 absl::string_view name,
+                                                 int64_t after) {
+  RETURN_IF_ERROR(CheckVisible(owner, name));
+  return options_.store->Events(name, after, kEventsAtATime);
+}
+
+absl::StatusOr<std::unique_ptr<EventSubscription>> JobManager::Subscribe(
+    absl::string_view owner, absl::string_view name,
+    std::function<void()> callback) {
+  RETURN_IF_ERROR(CheckVisible(owner, name));
+  return hub_.Subscribe(name, std::move(callback));
+}
+
+absl::StatusOr<JobEvents> JobManager::WaitForEvents(absl::string_view owner,
+                                                    absl::string_view name,
+                                                    int64_t after,
+                                                    absl::Time deadline,
+                                                    std::stop_token stop) {
+  absl::Mutex mutex;
+  bool has_news = false;
+  bool is_stopped = false;
+  const auto signal = [&mutex](bool& flag) {
+    absl::MutexLock lock(&mutex);
+    flag = true;
+  };
+  const auto is_awake = [&] { return has_news || is_stopped; };
+  ASSIGN_OR_RETURN(const std::unique_ptr<EventSubscription> subscription,
+                   Subscribe(owner, name, [&] { signal(has_news); }));
+  const std::stop_callback on_stop(stop, [&] { signal(is_stopped); });
+  while (true) {
+    ASSIGN_OR_RETURN(JobEvents result, ReadEvents(owner, name, after));
+    if (!result.events.empty() || result.ended_job.has_value()) return result;
+    absl::MutexLock lock(&mutex);
+    if (!mutex.AwaitWithDeadline(absl::Condition(&is_awake), deadline)) {
+      return absl::DeadlineExceededError(
+          absl::StrCat("no event of ", name, " after number ", after));
+    }
+    if (is_stopped) return absl::CancelledError("the watcher went away");
+    has_news = false;
+  }
+}
+
+absl::Status JobManager::Start() { return runner_->Start(); }
+void JobManager::SetComputeReady(bool ready) {
+  runner_->SetComputeReady(ready);
+}
+void JobManager::Drain(absl::Duration grace) { runner_->Drain(grace); }
+
+}  // namespace dissonance

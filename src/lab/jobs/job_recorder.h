@@ -1,0 +1,72 @@
+// The JobContext of one attempt: what a kind records goes through here, and
+// only while the attempt is the job's present one. A stale attempt (its job
+// was put back, cancelled or started again) gets FAILED_PRECONDITION from
+// every write and changes nothing. Used by one thread; borrows everything.
+#ifndef DISSONANCE_LAB_JOBS_JOB_RECORDER_H_
+#define DISSONANCE_LAB_JOBS_JOB_RECORDER_H_
+
+#include <atomic>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "absl/types/span.h"
+#include "src/base/clock.h"
+#include "src/lab/artifacts/artifact_store.h"
+#include "src/lab/jobs/event_hub.h"
+#include "src/lab/jobs/job_kind.h"
+#include "src/lab/storage/job_store.h"
+
+namespace dissonance {
+
+// OK if attempt number `attempt` of the job may still write.
+absl::Status CheckAttempt(const v1::Job& job, int32_t attempt);
+
+class JobRecorder : public JobContext {
+ public:
+  struct Services {
+    JobStore& store;
+    ArtifactStore& artifacts;
+    EventHub& hub;
+    const Clock& clock;
+  };
+
+  // `job` as stored, RUNNING, with its full spec. The kind is to stop at its
+  // next batch boundary once `stop_through` reaches the attempt's number.
+  JobRecorder(const Services& services, v1::Job job,
+              const std::atomic<int32_t>& stop_through);
+
+  const v1::Job& job() const override { return job_; }
+  bool cancelled() const override {
+    return stop_through_ >= job_.attempt_count();
+  }
+  absl::StatusOr<std::vector<std::string>> RecordedItems() override;
+  absl::Status RecordItems(int64_t first_index,
+                           absl::Span<const std::string> items,
+                           int64_t total_count,
+                           absl::string_view unit) override;
+  absl::Status Log(absl::string_view line) override;
+  absl::Status AddOutput(absl::string_view file_name,
+                         absl::string_view media_type,
+                         absl::string_view contents) override;
+  absl::Status SetProvenance(
+      absl::Span<const v1::Provenance> provenance) override;
+
+ private:
+  // One transaction on the job, if the attempt is not stale.
+  absl::Status Change(absl::FunctionRef<absl::Status(JobChange&)> edit);
+
+  const Services services_;
+  const v1::Job job_;
+  const std::atomic<int32_t>& stop_through_;
+  const absl::Duration begin_;
+};
+
+}  // namespace dissonance
+
+#endif  // DISSONANCE_LAB_JOBS_JOB_RECORDER_H_

@@ -1,0 +1,36 @@
+// What becomes of a job when its kind returns, or when the server finds it
+// unfinished. Pure decisions over one JobChange; Transition makes the steps.
+// Thread safe.
+#ifndef DISSONANCE_LAB_JOBS_RUN_OUTCOME_H_
+#define DISSONANCE_LAB_JOBS_RUN_OUTCOME_H_
+
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "dissonance/v1/jobs.pb.h"
+#include "src/lab/storage/job_store.h"
+
+namespace dissonance {
+
+// Transition, recorded as an event, with the reason as a log line after it.
+absl::Status Enter(v1::JobState state, absl::string_view reason, absl::Time now,
+                   JobChange& change);
+
+// How a server treats the ends of runs.
+struct RunPolicy {
+  int max_lost_count = 5;
+  bool draining = false;
+};
+
+// REQUIRES: the attempt is the job's present one.
+absl::Status EnterOutcome(const absl::Status& result, const RunPolicy& policy,
+                          absl::Time now, JobChange& change);
+
+// Puts a RUNNING job back to QUEUED and ends a CANCELLING one, because the
+// server was `interrupted` ("the server stopped"). Others stay as they are.
+absl::Status EnterInterrupted(absl::string_view interrupted, absl::Time now,
+                              JobChange& change);
+
+}  // namespace dissonance
+
+#endif  // DISSONANCE_LAB_JOBS_RUN_OUTCOME_H_
