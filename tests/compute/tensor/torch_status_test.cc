@@ -12,6 +12,11 @@
 #include <stdexcept>
 #include <string>
 
+// The address sanitizer's allocator must fail as the system's does.
+extern "C" const char* __asan_default_options() {
+  return "allocator_may_return_null=1";
+}
+
 namespace dissonance {
 namespace {
 

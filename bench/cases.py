@@ -1,0 +1,252 @@
+"""What is measured: comparisons with peers, and what the server itself costs."""
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import peers
+from harness import Comparison, Scores, max_difference
+from items import Item, Row, adapter_rows, mcq_items
+from make_model import LARGE, SMALL, Shape, make_adapter, make_model, parameter_count
+from ours import EngineProcess, Server
+
+# Largest difference of a log-probability in float32, nats.
+TOLERANCE = 1e-3
+RANK = 16
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Of a run: the full one, or the small one that only asserts parity."""
+
+    shape: Shape
+    prompt_tokens: tuple[int, int]
+    items_per_pair: int
+    adapters: int
+    row_tokens: tuple[int, int]
+    continuation_tokens: int
+    overhead_calls: int
+
+
+FULL = Sizes(LARGE, (300, 600), 2, 8, (48, 96), 8, 60)
+SMOKE = Sizes(SMALL, (20, 40), 2, 3, (8, 16), 4, 8)
+
+# Ratio wanted of each peer of MCQ scoring. lm-eval's logits_cache shares rows
+# whose inputs are equal; it is shown beside the plain batches, without target.
+MCQ_PEERS = [
+    ("HF, a forward per continuation", peers.one_forward_per_continuation, 12.0),
+    ("HF, sorted padded batches", peers.padded_batches, 10.0),
+    (
+        "HF, padded batches, equal rows once",
+        lambda model, items: peers.padded_batches(model, items, equal_inputs_once=True),
+        None,
+    ),
+    ("HF, prompt cache by hand", peers.prompt_cache_by_hand, 1.2),
+]
+LORA_PEERS = [
+    ("PEFT, adapter by adapter", peers.adapter_by_adapter, None),
+    ("PEFT, mixed batch", peers.mixed_adapters, None),
+]
+
+
+def mcq_inputs(sizes: Sizes) -> Any:
+    return lambda pair: mcq_items(
+        pair, sizes.items_per_pair, sizes.prompt_tokens, sizes.shape.vocab
+    )
+
+
+def row_inputs(sizes: Sizes) -> Any:
+    return lambda pair: adapter_rows(
+        pair,
+        sizes.adapters,
+        sizes.row_tokens,
+        sizes.continuation_tokens,
+        sizes.shape.vocab,
+    )
+
+
+def adapter_paths(sizes: Sizes, model: Path) -> list[Path]:
+    return [make_adapter(model, n, RANK) for n in range(sizes.adapters)]
+
+
+def mcq_comparisons(
+    sizes: Sizes, folder: Path, server: Server | None
+) -> list[Comparison]:
+    """Without a server each peer is compared with the first."""
+    path = make_model(sizes.shape, folder)
+    model = peers.load(path)
+    if server is not None:
+        name = server.load_model("bench", path)
+
+        def ours(items: list[Item]) -> Scores:
+            return server.score(name, items)
+    else:
+
+        def ours(items: list[Item]) -> Scores:
+            return MCQ_PEERS[0][1](model, items)
+
+    return [
+        Comparison(
+            case="mcq scoring",
+            peer=label,
+            inputs=mcq_inputs(sizes),
+            run_peer=lambda items, run=run: run(model, items),
+            run_ours=ours,
+            tolerance=TOLERANCE,
+            target=target if server is not None else None,
+            sizes={
+                "continuations": 16,
+                "items_per_pair": sizes.items_per_pair,
+                "parameters": parameter_count(path),
+                "prompt_tokens": sizes.prompt_tokens,
+            },
+        )
+        for label, run, target in MCQ_PEERS
+    ]
+
+
+def lora_comparisons(
+    sizes: Sizes, folder: Path, server: Server | None
+) -> list[Comparison]:
+    """Rows of one batch, each with another adapter."""
+    path = make_model(sizes.shape, folder)
+    paths = adapter_paths(sizes, path)
+    model = peers.load_adapters(path, paths)
+    if server is not None:
+        name = server.load_model("bench", path)
+        names = [
+            server.register_adapter(name, f"a{n}", p) for n, p in enumerate(paths)
+        ]
+
+        def ours(rows: list[Row]) -> Scores:
+            return server.score_rows(name, names, rows)
+    else:
+
+        def ours(rows: list[Row]) -> Scores:
+            return LORA_PEERS[0][1](model, rows)
+
+    return [
+        Comparison(
+            case="rows with different adapters",
+            peer=label,
+            inputs=row_inputs(sizes),
+            run_peer=lambda rows, run=run: run(model, rows),
+            run_ours=ours,
+            tolerance=TOLERANCE,
+            target=target if server is not None else None,
+            sizes={
+                "adapters": sizes.adapters,
+                "continuation_tokens": sizes.continuation_tokens,
+                "parameters": parameter_count(path),
+                "prompt_tokens": sizes.row_tokens,
+                "rank": RANK,
+            },
+        )
+        for label, run, target in LORA_PEERS
+    ]
+
+
+def server_overhead(
+    sizes: Sizes, folder: Path, server: Server, binaries: Path, threads: int
+) -> dict[str, Any]:
+    """What client, control plane and worker add to a Score of one prompt.
+
+    On the tiny model, so that the engine's own time is small beside what is
+    measured. Calls alternate, in the order A B B A.
+    """
+    path = make_model(SMALL, folder)
+    name = server.load_model("overhead", path)
+    direct, through = [], []
+    difference = 0.0
+    with EngineProcess(binaries, path, threads) as engine:
+        for number in range(-5, sizes.overhead_calls):
+            items = mcq_items(number, 1, (40, 60), SMALL.vocab)
+            seconds, scores = {}, {}
+            for side in ("direct", "through")[:: -1 if number % 2 else 1]:
+                start = time.perf_counter()
+                if side == "direct":
+                    seconds[side], scores[side] = engine.score(items)
+                else:
+                    scores[side] = server.score(name, items)
+                    seconds[side] = time.perf_counter() - start
+            difference = max(
+                difference, max_difference(scores["direct"], scores["through"])
+            )
+            if number >= 0:
+                direct.append(seconds["direct"])
+                through.append(seconds["through"])
+    added = 1e3 * (np.median(through) - np.median(direct))
+    return {
+        "case": "server overhead, Score of one prompt",
+        "difference": difference,
+        "limit": 2.0,
+        "unit": "ms added at the median",
+        "value": float(added),
+        "direct_seconds": direct,
+        "through_seconds": through,
+    }
+
+
+def resident_mib(pid: int) -> float:
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) / 1024
+    raise RuntimeError(f"process {pid} has ended")
+
+
+def read_cold(path: Path) -> float:
+    """Seconds to read a file that is not in the page cache."""
+    forget(path)
+    start = time.perf_counter()
+    with open(path, "rb", buffering=0) as file:
+        while file.read(1 << 20):
+            pass
+    return time.perf_counter() - start
+
+
+def forget(path: Path) -> None:
+    """Takes a file out of the page cache."""
+    with open(path, "rb") as file:
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def footprint(sizes: Sizes, folder: Path, binaries: Path) -> list[dict[str, Any]]:
+    """Idle memory of both processes with one model, and the time to be ready."""
+    path = make_model(sizes.shape, folder)
+    weights = path / "model.safetensors"
+    weights_mib = weights.stat().st_size / (1 << 20)
+    with Server(binaries) as server:
+        name = server.load_model("bench", path)
+        reads, starts = [], []
+        for _ in range(3):
+            reads.append(read_cold(weights))
+            forget(weights)
+            starts.append(server.seconds_until_resident(name))
+        control, worker = server.pids()
+        memory = resident_mib(worker), resident_mib(control)
+    return [
+        {
+            "case": "idle memory of the worker",
+            "limit": weights_mib * 1.15 + 300,
+            "unit": "MiB",
+            "value": memory[0],
+        },
+        {
+            "case": "idle memory of the control plane",
+            "limit": 80.0,
+            "unit": "MiB",
+            "value": memory[1],
+        },
+        {
+            "case": "start to model resident / reading its weights",
+            "limit": 1.5,
+            "unit": "x",
+            "value": float(np.median(starts) / np.median(reads)),
+            "read_seconds": reads,
+            "start_seconds": starts,
+        },
+    ]

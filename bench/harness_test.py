@@ -1,0 +1,72 @@
+"""Tests of harness.py: python bench/harness_test.py."""
+
+import math
+import unittest
+
+from harness import Comparison, Outcome, max_difference, measure, outcome_table
+
+
+def comparison(order: list[str], ours: float = -1.0, **options) -> Comparison:
+    def run(name: str, value: float):
+        def side(inputs):
+            order.append(f"{name}{inputs}")
+            return [[value]]
+
+        return side
+
+    return Comparison(
+        case="case",
+        peer="peer",
+        inputs=lambda number: number,
+        run_peer=run("A", -1.0),
+        run_ours=run("B", ours),
+        tolerance=1e-3,
+        **options,
+    )
+
+
+def outcome(peer: list[float], ours: list[float], target: float) -> Outcome:
+    return Outcome("case", "peer", target, 1e-3, 0.0, peer, ours, {})
+
+
+class MeasureTest(unittest.TestCase):
+    def test_pairs_run_in_the_order_abba_on_the_same_inputs(self):
+        order: list[str] = []
+        result = measure(comparison(order), pairs=4, warmup=0)
+        self.assertEqual(order, ["A0", "B0", "B1", "A1", "A2", "B2", "B3", "A3"])
+        self.assertEqual(len(result.ratios), 4)
+
+    def test_warm_up_pairs_are_not_counted(self):
+        order: list[str] = []
+        result = measure(comparison(order), pairs=2, warmup=1)
+        self.assertEqual(len(order), 6)
+        self.assertEqual(len(result.ratios), 2)
+
+    def test_different_results_stop_the_case_and_hide_its_speed(self):
+        order: list[str] = []
+        result = measure(comparison(order, ours=-1.01, target=1.0), 9, warmup=1)
+        self.assertEqual(len(order), 2)
+        self.assertEqual(result.verdict, "DIFFERENT RESULTS")
+        self.assertIsNone(result.to_json()["ratio_median"])
+        self.assertIn("DIFFERENT RESULTS", outcome_table([result]))
+
+
+class OutcomeTest(unittest.TestCase):
+    def test_the_target_is_judged_at_the_25th_percentile(self):
+        result = outcome([1.0, 2.0, 3.0, 4.0, 5.0], [1.0] * 5, target=2.5)
+        self.assertEqual(result.ratio(50), 3.0)
+        self.assertEqual(result.ratio(25), 2.0)
+        self.assertEqual(result.verdict, "missed")
+        self.assertEqual(outcome([3.0], [1.0], target=3.0).verdict, "met")
+
+
+class MaxDifferenceTest(unittest.TestCase):
+    def test_shapes_and_numbers_that_are_not_finite_never_agree(self):
+        self.assertEqual(max_difference([[1.0], [2.0, 3.5]], [[1.0], [2.0, 3.0]]), 0.5)
+        self.assertEqual(max_difference([[1.0]], [[1.0, 1.0]]), math.inf)
+        self.assertEqual(max_difference([[math.nan]], [[math.nan]]), math.inf)
+        self.assertEqual(max_difference([], []), 0.0)
+
+
+if __name__ == "__main__":
+    unittest.main()
