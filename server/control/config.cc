@@ -1,0 +1,284 @@
+#include "server/control/config.h"
+
+#include <cmath>
+#include <cstdlib>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <optional>
+#include <sstream>
+#include <system_error>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "src/base/file.h"
+#include "src/base/status_macros.h"
+#include "toml++/toml.h"
+
+namespace dissonance {
+namespace {
+
+constexpr uint64_t kFileLimitBytes = 1 << 20;
+constexpr size_t kSocketPathLimit = 107;
+constexpr absl::string_view kLongestSocket = "/dissonance.sock";
+
+// One key: how it is read from a node (false: another type) and written.
+struct Field {
+  std::string type;
+  std::function<bool(const toml::node&)> read;
+  std::function<void(toml::table&, const std::string&)> write;
+};
+// By "section.key", or "key" at the top.
+using Fields = std::map<std::string, Field, std::less<>>;
+
+template <typename T>
+Field Scalar(std::string type, T& target) {
+  return {std::move(type),
+          [&target](const toml::node& node) {
+            const std::optional<T> value = node.value<T>();
+            if (value.has_value()) target = *value;
+            return value.has_value();
+          },
+          [&target](toml::table& table, const std::string& key) {
+            table.insert_or_assign(key, target);
+          }};
+}
+
+Field Text(std::string& target) { return Scalar("a string", target); }
+Field Whole(int64_t& target) { return Scalar("a whole number", target); }
+Field Number(double& target) { return Scalar("a number", target); }
+Field Flag(bool& target) { return Scalar("true or false", target); }
+
+Field Texts(std::vector<std::string>& target) {
+  return {"a list of strings",
+          [&target](const toml::node& node) {
+            const toml::array* array = node.as_array();
+            if (array == nullptr) return false;
+            target.clear();
+            for (const toml::node& element : *array) {
+              const auto text = element.value<std::string>();
+              if (!text.has_value()) return false;
+              target.push_back(*text);
+            }
+            return true;
+          },
+          [&target](toml::table& table, const std::string& key) {
+            toml::array array;
+            for (const std::string& text : target) array.push_back(text);
+            table.insert_or_assign(key, std::move(array));
+          }};
+}
+
+// Every key there is.
+Fields FieldsOf(Config& config) {
+  WorkerConfig& worker = config.worker;
+  LimitsConfig& limits = config.limits;
+  return {
+      {"data_dir", Text(config.data_dir)},
+      {"listen", Texts(config.listen)},
+      {"drain_seconds", Number(config.drain_seconds)},
+      {"upgrade_database", Flag(config.upgrade_database)},
+      {"log_level", Text(config.log_level)},
+      {"tls.certificate_file", Text(config.tls.certificate_file)},
+      {"tls.key_file", Text(config.tls.key_file)},
+      {"worker.device", Text(worker.device)},
+      {"worker.threads", Whole(worker.threads)},
+      {"worker.step_tokens", Whole(worker.step_tokens)},
+      {"worker.prefill_chunk", Whole(worker.prefill_chunk)},
+      {"worker.kv_cache_bytes", Whole(worker.kv_cache_bytes)},
+      {"worker.queue_limit", Whole(worker.queue_limit)},
+      {"worker.heartbeat_seconds", Number(worker.heartbeat_seconds)},
+      {"worker.hang_seconds", Number(worker.hang_seconds)},
+      {"worker.start_seconds", Number(worker.start_seconds)},
+      {"worker.first_backoff_seconds", Number(worker.first_backoff_seconds)},
+      {"worker.max_backoff_seconds", Number(worker.max_backoff_seconds)},
+      {"limits.message_bytes", Whole(limits.message_bytes)},
+      {"limits.text_bytes", Whole(limits.text_bytes)},
+      {"limits.items", Whole(limits.items)},
+      {"limits.continuations", Whole(limits.continuations)},
+      {"limits.tokens", Whole(limits.tokens)},
+      {"jobs.concurrent", Whole(config.jobs.concurrent)},
+      {"jobs.lost_limit", Whole(config.jobs.lost_limit)},
+      {"jobs.mcq_questions_per_batch",
+       Whole(config.jobs.mcq_questions_per_batch)},
+  };
+}
+
+absl::Status BadKey(const std::string& file, const toml::node& node,
+                    absl::string_view what) {
+  return absl::InvalidArgumentError(
+      absl::StrCat(file, ":", node.source().begin.line, ": ", what));
+}
+
+absl::Status ReadTable(const toml::table& table, const std::string& prefix,
+                       const std::string& file, const Fields& fields) {
+  for (const auto& [key, node] : table) {
+    const std::string name = absl::StrCat(prefix, std::string(key.str()));
+    const auto field = fields.find(name);
+    if (field != fields.end()) {
+      if (field->second.read(node)) continue;
+      return BadKey(file, node,
+                    absl::StrCat(name, " has to be ", field->second.type));
+    }
+    const auto first_inside = fields.lower_bound(name + ".");
+    const bool is_section = prefix.empty() && node.is_table() &&
+                            first_inside != fields.end() &&
+                            absl::StartsWith(first_inside->first, name + ".");
+    if (!is_section) {
+      return BadKey(file, node,
+                    absl::StrCat("there is no key ", name,
+                                 "; deploy/dissonanced.example.toml lists all "
+                                 "keys"));
+    }
+    RETURN_IF_ERROR(ReadTable(*node.as_table(), name + ".", file, fields));
+  }
+  return absl::OkStatus();
+}
+
+std::string Environment(const char* name) {
+  const char* value = std::getenv(name);
+  return value == nullptr ? "" : value;
+}
+
+std::string DefaultDataDir() {
+  const std::string base = Environment("XDG_DATA_HOME");
+  if (!base.empty()) return base + "/dissonance";
+  return Environment("HOME") + "/.local/share/dissonance";
+}
+
+std::string Absolute(const std::string& path) {
+  std::error_code ignored;
+  const std::filesystem::path absolute =
+      std::filesystem::absolute(path, ignored).lexically_normal();
+  return absolute.has_filename() ? absolute : absolute.parent_path();
+}
+
+absl::Status CheckRange(absl::string_view key, double value, double low,
+                        double high) {
+  if (value >= low && value <= high) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(
+      key, " is ", value, "; it has to be from ", low, " to ", high));
+}
+
+absl::Status CheckNumbers(const Config& config) {
+  constexpr double kDay = 86400.0;
+  constexpr double kMany = 1e15;
+  constexpr double kMaxInt = 2147483647.0;
+  const WorkerConfig& w = config.worker;
+  const LimitsConfig& l = config.limits;
+  struct Range {
+    absl::string_view key;
+    double value, low, high;
+  };
+  const Range ranges[] = {
+      {"drain_seconds", config.drain_seconds, 0, kDay},
+      {"worker.threads", static_cast<double>(w.threads), 0, 4096},
+      {"worker.step_tokens", static_cast<double>(w.step_tokens), 1, 1 << 20},
+      {"worker.prefill_chunk", static_cast<double>(w.prefill_chunk), 1,
+       1 << 20},
+      {"worker.kv_cache_bytes", static_cast<double>(w.kv_cache_bytes), 1,
+       kMany},
+      {"worker.queue_limit", static_cast<double>(w.queue_limit), 1, kMaxInt},
+      {"worker.heartbeat_seconds", w.heartbeat_seconds, 0.01, 3600},
+      {"worker.hang_seconds", w.hang_seconds, 0.01, kDay},
+      {"worker.start_seconds", w.start_seconds, 0.1, kDay},
+      {"worker.first_backoff_seconds", w.first_backoff_seconds, 0.001, kDay},
+      {"worker.max_backoff_seconds", w.max_backoff_seconds, 0.001, kDay},
+      {"limits.message_bytes", static_cast<double>(l.message_bytes), 1 << 20,
+       kMaxInt},
+      {"limits.text_bytes", static_cast<double>(l.text_bytes), 1, kMaxInt},
+      {"limits.items", static_cast<double>(l.items), 1, kMaxInt},
+      {"limits.continuations", static_cast<double>(l.continuations), 1,
+       kMaxInt},
+      {"limits.tokens", static_cast<double>(l.tokens), 1, kMany},
+      {"jobs.concurrent", static_cast<double>(config.jobs.concurrent), 1, 64},
+      {"jobs.lost_limit", static_cast<double>(config.jobs.lost_limit), 1, 1000},
+      {"jobs.mcq_questions_per_batch",
+       static_cast<double>(config.jobs.mcq_questions_per_batch), 1, 100'000},
+  };
+  for (const Range& range : ranges) {
+    RETURN_IF_ERROR(CheckRange(range.key, range.value, range.low, range.high));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckTexts(const Config& config) {
+  constexpr absl::string_view kLevels[] = {"debug", "info", "warning", "error"};
+  if (std::find(std::begin(kLevels), std::end(kLevels), config.log_level) ==
+      std::end(kLevels)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("log_level is \"", config.log_level,
+                     "\"; it has to be one of ", absl::StrJoin(kLevels, ", ")));
+  }
+  if (config.listen.empty()) {
+    return absl::InvalidArgumentError(
+        "listen is empty; give \"unix\", an address HOST:PORT, or both");
+  }
+  if (config.tls.certificate_file.empty() != config.tls.key_file.empty()) {
+    return absl::InvalidArgumentError(
+        "tls needs both certificate_file and key_file, or neither");
+  }
+  if (config.data_dir.size() + kLongestSocket.size() > kSocketPathLimit) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("data_dir ", config.data_dir, " is too long: with ",
+                     kLongestSocket, " a socket's path may have ",
+                     kSocketPathLimit, " bytes; choose a shorter one"));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<Config> ParseConfig(absl::string_view text,
+                                   const std::string& file) {
+  Config config;
+  try {
+    const toml::table table =
+        toml::parse(std::string_view(text.data(), text.size()), file);
+    RETURN_IF_ERROR(ReadTable(table, "", file, FieldsOf(config)));
+  } catch (const toml::parse_error& e) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        file, ":", e.source().begin.line, ": ", std::string(e.description())));
+  }
+  return config;
+}
+
+absl::StatusOr<Config> ReadConfigFile(const std::string& path) {
+  ASSIGN_OR_RETURN(const std::string text, ReadFile(path, kFileLimitBytes));
+  return ParseConfig(text, path);
+}
+
+absl::StatusOr<Config> ResolveConfig(Config config) {
+  if (config.data_dir.empty()) config.data_dir = DefaultDataDir();
+  config.data_dir = Absolute(config.data_dir);
+  for (std::string* file :
+       {&config.tls.certificate_file, &config.tls.key_file}) {
+    if (!file->empty()) *file = Absolute(*file);
+  }
+  RETURN_IF_ERROR(CheckTexts(config));
+  RETURN_IF_ERROR(CheckNumbers(config));
+  return config;
+}
+
+std::string ConfigToToml(const Config& config) {
+  Config copy = config;
+  toml::table root;
+  for (const auto& [name, field] : FieldsOf(copy)) {
+    const size_t dot = name.find('.');
+    if (dot == std::string::npos) {
+      field.write(root, name);
+      continue;
+    }
+    const std::string section = name.substr(0, dot);
+    root.insert(section, toml::table());
+    field.write(*root[section].as_table(), name.substr(dot + 1));
+  }
+  std::ostringstream out;
+  out << root << "\n";
+  return out.str();
+}
+
+}  // namespace dissonance

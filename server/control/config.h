@@ -1,0 +1,84 @@
+// The configuration of dissonanced: a TOML file, then command-line flags on
+// top. deploy/dissonanced.example.toml documents every key. Values; thread
+// safe.
+//
+//   ASSIGN_OR_RETURN(Config config, ReadConfigFile(path));
+//   ASSIGN_OR_RETURN(config, ResolveConfig(std::move(config)));
+//   std::string stored_with_each_job = ConfigToToml(config);
+#ifndef DISSONANCE_SERVER_CONTROL_CONFIG_H_
+#define DISSONANCE_SERVER_CONTROL_CONFIG_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+
+namespace dissonance {
+
+struct TlsConfig {
+  std::string certificate_file;  // PEM chain; empty: no TLS
+  std::string key_file;
+};
+
+struct WorkerConfig {
+  std::string device = "cpu";
+  int64_t threads = 0;
+  int64_t step_tokens = 1024;
+  int64_t prefill_chunk = 1024;
+  int64_t kv_cache_bytes = int64_t{4} << 30;
+  int64_t queue_limit = 100'000;
+  double heartbeat_seconds = 2.0;
+  double hang_seconds = 600.0;
+  double start_seconds = 120.0;
+  double first_backoff_seconds = 0.2;
+  double max_backoff_seconds = 30.0;
+};
+
+struct LimitsConfig {
+  int64_t message_bytes = 256 << 20;
+  int64_t text_bytes = 1 << 20;
+  int64_t items = 100'000;
+  int64_t continuations = 10'000;
+  int64_t tokens = 16 << 20;
+};
+
+struct JobsConfig {
+  int64_t concurrent = 1;
+  int64_t lost_limit = 5;
+  int64_t mcq_questions_per_batch = 8;
+};
+
+struct Config {
+  std::string data_dir;  // absolute once resolved
+  // "unix": <data_dir>/dissonance.sock; or HOST:PORT.
+  std::vector<std::string> listen = {"unix", "127.0.0.1:50071"};
+  double drain_seconds = 20.0;
+  bool upgrade_database = false;
+  std::string log_level = "info";
+  TlsConfig tls;
+  WorkerConfig worker;
+  LimitsConfig limits;
+  JobsConfig jobs;
+};
+
+// Defaults with what the file sets. INVALID_ARGUMENT names file, line and key
+// for a key that is not known or has another type; NOT_FOUND without the file.
+absl::StatusOr<Config> ReadConfigFile(const std::string& path);
+
+// The same from text; `file` begins the messages.
+absl::StatusOr<Config> ParseConfig(absl::string_view text,
+                                   const std::string& file);
+
+// Fills in the data directory ($XDG_DATA_HOME/dissonance, else
+// ~/.local/share/dissonance), makes paths absolute and checks every value.
+absl::StatusOr<Config> ResolveConfig(Config config);
+
+// All keys, sorted, with their values. Parses back to the same Config.
+std::string ConfigToToml(const Config& config);
+
+}  // namespace dissonance
+
+#endif  // DISSONANCE_SERVER_CONTROL_CONFIG_H_

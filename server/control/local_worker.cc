@@ -1,0 +1,117 @@
+#include "server/control/local_worker.h"
+
+#include <unistd.h>
+
+#include <chrono>
+#include <filesystem>
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "grpcpp/impl/service_type.h"
+#include "grpcpp/security/server_credentials.h"
+#include "grpcpp/server.h"
+#include "grpcpp/server_builder.h"
+#include "server/control/worker_registry_service.h"
+#include "src/base/clock.h"
+#include "src/base/status_macros.h"
+
+namespace dissonance {
+namespace {
+
+WorkerSupervisor::Options SupervisorOptions(const Config& config,
+                                            const DataFolder& folder) {
+  const WorkerConfig& worker = config.worker;
+  const LimitsConfig& limits = config.limits;
+  WorkerSupervisor::Options options;
+  options.program =
+      std::filesystem::read_symlink("/proc/self/exe").parent_path() /
+      "dissonance-worker";
+  const auto add = [&options](const char* flag, const auto& value) {
+    options.arguments.push_back(flag);
+    options.arguments.push_back(absl::StrCat(value));
+  };
+  add("--control", absl::StrCat("unix:", folder.control_socket()));
+  add("--device", worker.device);
+  add("--threads", worker.threads);
+  add("--max-message-bytes", limits.message_bytes);
+  add("--step-tokens", worker.step_tokens);
+  add("--prefill-chunk", worker.prefill_chunk);
+  add("--kv-cache-bytes", worker.kv_cache_bytes);
+  add("--queue-limit", worker.queue_limit);
+  add("--text-bytes", limits.text_bytes);
+  add("--items", limits.items);
+  add("--continuations", limits.continuations);
+  add("--tokens", limits.tokens);
+  if (worker.threads > 0) {
+    // The OpenMP runtime reads it when the library is loaded.
+    options.environment.push_back(
+        absl::StrCat("OMP_NUM_THREADS=", worker.threads));
+  }
+  options.socket_prefix = folder.worker_socket_prefix();
+  options.log_file = folder.worker_log();
+  options.fencing_file = folder.fencing_file();
+  options.device = worker.device;
+  options.max_message_bytes = static_cast<int>(limits.message_bytes);
+  options.start_limit = absl::Seconds(worker.start_seconds);
+  options.first_backoff = absl::Seconds(worker.first_backoff_seconds);
+  options.max_backoff = absl::Seconds(worker.max_backoff_seconds);
+  return options;
+}
+
+absl::StatusOr<std::unique_ptr<grpc::Server>> StartInternalServer(
+    const DataFolder& folder, grpc::Service& registry) {
+  grpc::ServerBuilder builder;
+  // Only this user can enter the data directory; the launch token is checked.
+  builder.AddListeningPort(absl::StrCat("unix:", folder.control_socket()),
+                           grpc::InsecureServerCredentials());
+  builder.RegisterService(&registry);
+  std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
+  if (server != nullptr) return server;
+  return absl::UnavailableError(
+      absl::StrCat("cannot listen on ", folder.control_socket()));
+}
+
+}  // namespace
+
+LocalWorker::LocalWorker(const Config& config, const DataFolder& folder,
+                         int64_t last_fencing_number, WorkerRoute& route,
+                         ModelCatalog& catalog,
+                         std::function<void(bool)> on_ready)
+    : leases_(
+          {.heartbeat_interval = absl::Seconds(config.worker.heartbeat_seconds),
+           .hang_limit = absl::Seconds(config.worker.hang_seconds),
+           .last_fencing_number = last_fencing_number},
+          Clock::Real()),
+      supervisor_(SupervisorOptions(config, folder), leases_, route, catalog,
+                  std::move(on_ready)),
+      registry_service_(
+          MakeWorkerRegistryService(leases_, [this] { supervisor_.Wake(); })) {}
+
+absl::StatusOr<std::unique_ptr<LocalWorker>> LocalWorker::Create(
+    const Config& config, const DataFolder& folder, WorkerRoute& route,
+    ModelCatalog& catalog, std::function<void(bool)> on_ready) {
+  ASSIGN_OR_RETURN(const int64_t last_fencing_number,
+                   folder.LastFencingNumber());
+  const std::string program = SupervisorOptions(config, folder).program;
+  if (::access(program.c_str(), X_OK) != 0) {
+    return absl::NotFoundError(absl::StrCat(
+        "there is no program ", program,
+        "; build or install dissonance-worker beside dissonanced"));
+  }
+  std::unique_ptr<LocalWorker> worker(
+      new LocalWorker(config, folder, last_fencing_number, route, catalog,
+                      std::move(on_ready)));
+  ASSIGN_OR_RETURN(worker->server_,
+                   StartInternalServer(folder, *worker->registry_service_));
+  return worker;
+}
+
+LocalWorker::~LocalWorker() { Stop(); }
+
+void LocalWorker::Stop() {
+  supervisor_.Stop();
+  if (server_ != nullptr) server_->Shutdown(std::chrono::system_clock::now());
+}
+
+}  // namespace dissonance

@@ -1,0 +1,112 @@
+// dissonanced: the control plane. Owns the records and the public API, starts
+// and supervises the compute worker, and never links libtorch.
+#include <sys/stat.h>
+
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <memory>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "server/control/config.h"
+#include "server/control/data_folder.h"
+#include "server/control/flags.h"
+#include "server/control/listeners.h"
+#include "server/control/local_worker.h"
+#include "server/control/model_catalog.h"
+#include "server/control/public_api.h"
+#include "server/control/readiness.h"
+#include "server/control/records.h"
+#include "server/control/signals.h"
+#include "server/control/worker_compute.h"
+#include "server/control/worker_route.h"
+#include "spdlog/sinks/stdout_sinks.h"
+#include "spdlog/spdlog.h"
+#include "src/base/status_macros.h"
+#include "src/lab/eval/evaluate_mcq.h"
+#include "src/lab/jobs/job_manager.h"
+
+namespace dissonance {
+namespace {
+
+void StartLog(const Config& config) {
+  spdlog::set_default_logger(spdlog::stderr_logger_mt("dissonanced"));
+  spdlog::set_pattern("%Y-%m-%dT%H:%M:%S.%e%z %l %v");
+  spdlog::set_level(spdlog::level::from_str(config.log_level));
+  spdlog::flush_on(spdlog::level::debug);
+}
+
+absl::Status Serve(const Config& config) {
+  ASSIGN_OR_RETURN(std::vector<Listener> listeners, MakeListeners(config));
+  const DataFolder folder(config.data_dir);
+  ASSIGN_OR_RETURN(const std::unique_ptr<Records> records,
+                   Records::Open(config, folder));
+  RETURN_IF_ERROR(CheckPortsFree(listeners));
+
+  WorkerRoute route;
+  ModelCatalog catalog(records->models, route);
+  WorkerCompute compute(route, catalog);
+  EvaluateMcq evaluate_mcq(compute, {.questions_per_batch = static_cast<int>(
+                                         config.jobs.mcq_questions_per_batch)});
+  ASSIGN_OR_RETURN(
+      const std::unique_ptr<JobManager> jobs,
+      JobManager::Create(
+          {.store = &records->jobs,
+           .artifacts = records->artifacts.get(),
+           .kinds = {{v1::JobSpec::kEvaluateMcq, &evaluate_mcq}},
+           .max_concurrent_jobs = static_cast<int>(config.jobs.concurrent),
+           .config_toml = ConfigToToml(config),
+           .max_lost_count = static_cast<int>(config.jobs.lost_limit)}));
+  Readiness readiness(*jobs);
+  ASSIGN_OR_RETURN(const std::unique_ptr<LocalWorker> worker,
+                   LocalWorker::Create(config, folder, route, catalog,
+                                       [&readiness](bool ready) {
+                                         readiness.SetWorkerReady(ready);
+                                       }));
+  ASSIGN_OR_RETURN(
+      const std::unique_ptr<PublicApi> api,
+      PublicApi::Start(config, std::move(listeners),
+                       {.tokens = records->tokens,
+                        .jobs = *jobs,
+                        .artifacts = *records->artifacts,
+                        .catalog = catalog,
+                        .route = route,
+                        .readiness = readiness,
+                        .worker = [&worker] { return worker->Describe(); }}));
+  ASSIGN_OR_RETURN(const PidFile pid_file, PidFile::Write(folder.pid_file()));
+
+  RETURN_IF_ERROR(jobs->Start());
+  worker->Start();
+  api->Open();
+  const int signal = AwaitEndSignal();
+  spdlog::info("got signal {}; draining for {} s at most", signal,
+               config.drain_seconds);
+  api->Drain(absl::Seconds(config.drain_seconds));
+  worker->Stop();
+  spdlog::info("stopped");
+  return absl::OkStatus();
+}
+
+}  // namespace
+}  // namespace dissonance
+
+int main(int argc, char** argv) {
+  // Sockets and files are for the server's user only.
+  ::umask(0077);
+  ::signal(SIGPIPE, SIG_IGN);
+  dissonance::BlockEndSignals();
+  auto config = dissonance::ConfigFromFlags(argc, argv);
+  absl::Status status = config.status();
+  if (status.ok()) {
+    if (const int* exit_code = std::get_if<int>(&*config)) return *exit_code;
+    const auto& resolved = std::get<dissonance::Config>(*config);
+    dissonance::StartLog(resolved);
+    status = dissonance::Serve(resolved);
+  }
+  if (status.ok()) return EXIT_SUCCESS;
+  std::fprintf(stderr, "error: %s\n", std::string(status.message()).c_str());
+  return EXIT_FAILURE;
+}

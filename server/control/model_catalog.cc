@@ -1,0 +1,303 @@
+#include "server/control/model_catalog.h"
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "spdlog/spdlog.h"
+#include "src/base/status_macros.h"
+
+namespace dissonance {
+namespace {
+
+constexpr int kMaxPageSize = 1000;
+constexpr char kService[] = "/dissonance.v1.Models/";
+
+template <typename Response, typename Request>
+absl::StatusOr<Response> Call(const WorkerChannel& worker,
+                              absl::string_view method, const Request& request,
+                              const CallOptions& options = {}) {
+  Response response;
+  RETURN_IF_ERROR(CallWorker(worker, absl::StrCat(kService, method), request,
+                             response, options));
+  return response;
+}
+
+absl::StatusOr<int> PageSize(int asked) {
+  if (asked < 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("page_size is ", asked,
+                     "; give 0 for the default, or 1 "
+                     "to 1000"));
+  }
+  return asked == 0 ? kMaxPageSize : std::min(asked, kMaxPageSize);
+}
+
+// What a worker that is gone, or never had it, says to an unload: done.
+absl::Status UnlessAbsent(const absl::Status& status) {
+  if (absl::IsNotFound(status) || absl::IsUnavailable(status)) {
+    return absl::OkStatus();
+  }
+  return status;
+}
+
+std::string ModelOf(const std::string& adapter) {
+  return adapter.substr(0, adapter.find("/adapters/"));
+}
+
+absl::Status Changed(const std::string& path, absl::string_view verb) {
+  return absl::FailedPreconditionError(
+      absl::StrCat("the files in ", path, " are not those that were ", verb,
+                   "ed; put the old ones back, or ", verb, " it again"));
+}
+
+}  // namespace
+
+absl::StatusOr<v1::Model> ModelCatalog::LoadModel(
+    const v1::LoadModelRequest& request) {
+  const absl::MutexLock lock(&change_mutex_);
+  ASSIGN_OR_RETURN(
+      const auto response,
+      Call<v1::LoadModelResponse>(route_.channel(), "LoadModel", request));
+  RETURN_IF_ERROR(store_.PutModel({.model = response.model(),
+                                   .requested_dtype = request.dtype(),
+                                   .resident = true}));
+  SetLeftOut(request.name(), absl::OkStatus());
+  return response.model();
+}
+
+absl::Status ModelCatalog::UnloadModel(const std::string& name) {
+  const absl::MutexLock lock(&change_mutex_);
+  RETURN_IF_ERROR(store_.GetModel(name).status());
+  v1::UnloadModelRequest request;
+  request.set_name(name);
+  RETURN_IF_ERROR(UnlessAbsent(
+      Call<v1::UnloadModelResponse>(route_.channel(), "UnloadModel", request)
+          .status()));
+  return store_.DeleteModel(name);
+}
+
+absl::StatusOr<v1::Adapter> ModelCatalog::RegisterAdapter(
+    const v1::RegisterAdapterRequest& request) {
+  const absl::MutexLock lock(&change_mutex_);
+  ASSIGN_OR_RETURN(const auto response,
+                   Call<v1::RegisterAdapterResponse>(
+                       route_.channel(), "RegisterAdapter", request));
+  RETURN_IF_ERROR(
+      store_.PutAdapter({.adapter = response.adapter(), .resident = true}));
+  SetLeftOut(request.name(), absl::OkStatus());
+  return response.adapter();
+}
+
+absl::StatusOr<v1::Adapter> ModelCatalog::LoadAdapter(const std::string& name) {
+  const absl::MutexLock lock(&change_mutex_);
+  ASSIGN_OR_RETURN(StoredAdapter stored, store_.GetAdapter(name));
+  RETURN_IF_ERROR(RestoreAdapter(stored, route_.channel(), {}));
+  RETURN_IF_ERROR(store_.SetAdapterResident(name, true));
+  SetLeftOut(name, absl::OkStatus());
+  stored.resident = true;
+  return Present(stored);
+}
+
+absl::StatusOr<v1::Adapter> ModelCatalog::UnloadAdapter(
+    const std::string& name) {
+  const absl::MutexLock lock(&change_mutex_);
+  ASSIGN_OR_RETURN(StoredAdapter stored, store_.GetAdapter(name));
+  v1::UnloadAdapterRequest request;
+  request.set_name(name);
+  RETURN_IF_ERROR(UnlessAbsent(Call<v1::UnloadAdapterResponse>(
+                                   route_.channel(), "UnloadAdapter", request)
+                                   .status()));
+  RETURN_IF_ERROR(store_.SetAdapterResident(name, false));
+  stored.resident = false;
+  return Present(stored);
+}
+
+absl::Status ModelCatalog::DeleteAdapter(const std::string& name) {
+  const absl::MutexLock lock(&change_mutex_);
+  RETURN_IF_ERROR(store_.GetAdapter(name).status());
+  v1::DeleteAdapterRequest request;
+  request.set_name(name);
+  RETURN_IF_ERROR(UnlessAbsent(Call<v1::DeleteAdapterResponse>(
+                                   route_.channel(), "DeleteAdapter", request)
+                                   .status()));
+  return store_.DeleteAdapter(name);
+}
+
+absl::StatusOr<v1::Model> ModelCatalog::GetModel(const std::string& name) {
+  ASSIGN_OR_RETURN(const StoredModel stored, store_.GetModel(name));
+  return Present(stored);
+}
+
+absl::StatusOr<v1::ListModelsResponse> ModelCatalog::ListModels(
+    const v1::ListModelsRequest& request) {
+  ASSIGN_OR_RETURN(const int size, PageSize(request.page_size()));
+  ASSIGN_OR_RETURN(const std::vector<StoredModel> stored,
+                   store_.ListModels(request.page_token(), size + 1));
+  v1::ListModelsResponse response;
+  for (const StoredModel& model : stored) {
+    if (response.models_size() == size) {
+      response.set_next_page_token(response.models(size - 1).name());
+      break;
+    }
+    *response.add_models() = Present(model);
+  }
+  return response;
+}
+
+absl::StatusOr<v1::Adapter> ModelCatalog::GetAdapter(const std::string& name) {
+  ASSIGN_OR_RETURN(const StoredAdapter stored, store_.GetAdapter(name));
+  return Present(stored);
+}
+
+absl::StatusOr<v1::ListAdaptersResponse> ModelCatalog::ListAdapters(
+    const v1::ListAdaptersRequest& request) {
+  RETURN_IF_ERROR(store_.GetModel(request.parent()).status());
+  ASSIGN_OR_RETURN(const int size, PageSize(request.page_size()));
+  ASSIGN_OR_RETURN(
+      const std::vector<StoredAdapter> stored,
+      store_.ListAdapters(request.parent(), request.page_token(), size + 1));
+  v1::ListAdaptersResponse response;
+  for (const StoredAdapter& adapter : stored) {
+    if (response.adapters_size() == size) {
+      response.set_next_page_token(response.adapters(size - 1).name());
+      break;
+    }
+    *response.add_adapters() = Present(adapter);
+  }
+  return response;
+}
+
+absl::Status ModelCatalog::CheckVariant(const v1::Variant& variant) {
+  const absl::Status model = store_.GetModel(variant.model()).status();
+  if (absl::IsNotFound(model)) {
+    return absl::NotFoundError(
+        absl::StrCat("no model ", variant.model(),
+                     "; load it first ('dissonance models load')"));
+  }
+  RETURN_IF_ERROR(model);
+  std::string why = WhyLeftOut(variant.model());
+  if (why.empty() && !variant.adapter().empty()) {
+    const absl::StatusOr<StoredAdapter> adapter =
+        store_.GetAdapter(variant.adapter());
+    if (absl::IsNotFound(adapter.status()) ||
+        ModelOf(variant.adapter()) != variant.model()) {
+      return absl::NotFoundError(
+          absl::StrCat(variant.model(), " has no adapter ", variant.adapter(),
+                       "; register it first ('dissonance adapters register')"));
+    }
+    RETURN_IF_ERROR(adapter.status());
+    if (!adapter->resident) {
+      return absl::FailedPreconditionError(
+          absl::StrCat(variant.adapter(),
+                       " is unloaded; load it first "
+                       "('dissonance adapters load')"));
+    }
+    why = WhyLeftOut(variant.adapter());
+  }
+  return why.empty() ? absl::OkStatus() : absl::FailedPreconditionError(why);
+}
+
+v1::Model ModelCatalog::Present(const StoredModel& stored) const {
+  v1::Model model = stored.model;
+  model.set_resident(stored.resident && route_.channel() != nullptr &&
+                     WhyLeftOut(model.name()).empty());
+  if (!model.resident()) model.set_resident_bytes(0);
+  return model;
+}
+
+v1::Adapter ModelCatalog::Present(const StoredAdapter& stored) const {
+  v1::Adapter adapter = stored.adapter;
+  adapter.set_resident(stored.resident && route_.channel() != nullptr &&
+                       WhyLeftOut(adapter.name()).empty());
+  if (!adapter.resident()) adapter.set_resident_bytes(0);
+  return adapter;
+}
+
+absl::Status ModelCatalog::RestoreModel(const StoredModel& stored,
+                                        const WorkerChannel& worker,
+                                        const CallOptions& options) {
+  v1::LoadModelRequest request;
+  request.set_name(stored.model.name());
+  request.set_path(stored.model.path());
+  request.set_dtype(stored.requested_dtype);
+  ASSIGN_OR_RETURN(
+      const auto response,
+      Call<v1::LoadModelResponse>(worker, "LoadModel", request, options));
+  if (response.model().digest() == stored.model.digest() &&
+      response.model().tokenizer_digest() == stored.model.tokenizer_digest()) {
+    return absl::OkStatus();
+  }
+  v1::UnloadModelRequest undo;
+  undo.set_name(stored.model.name());
+  RETURN_IF_ERROR(
+      Call<v1::UnloadModelResponse>(worker, "UnloadModel", undo, options)
+          .status());
+  return Changed(stored.model.path(), "load");
+}
+
+absl::Status ModelCatalog::RestoreAdapter(const StoredAdapter& stored,
+                                          const WorkerChannel& worker,
+                                          const CallOptions& options) {
+  v1::RegisterAdapterRequest request;
+  request.set_name(stored.adapter.name());
+  request.set_path(stored.adapter.path());
+  ASSIGN_OR_RETURN(const auto response,
+                   Call<v1::RegisterAdapterResponse>(worker, "RegisterAdapter",
+                                                     request, options));
+  if (response.adapter().digest() == stored.adapter.digest()) {
+    return absl::OkStatus();
+  }
+  v1::UnloadAdapterRequest undo;
+  undo.set_name(stored.adapter.name());
+  RETURN_IF_ERROR(
+      Call<v1::UnloadAdapterResponse>(worker, "UnloadAdapter", undo, options)
+          .status());
+  return Changed(stored.adapter.path(), "register");
+}
+
+absl::Status ModelCatalog::Restore(const WorkerChannel& worker,
+                                   const CallOptions& options) {
+  const absl::MutexLock lock(&change_mutex_);
+  ASSIGN_OR_RETURN(const std::vector<StoredModel> models, store_.ListModels());
+  const auto is_lost = [](const absl::Status& status) {
+    return absl::IsUnavailable(status) || absl::IsCancelled(status);
+  };
+  for (const StoredModel& model : models) {
+    const std::string& name = model.model.name();
+    const absl::Status loaded = RestoreModel(model, worker, options);
+    if (is_lost(loaded)) return loaded;
+    SetLeftOut(name, loaded);
+    if (!loaded.ok()) continue;
+    ASSIGN_OR_RETURN(const std::vector<StoredAdapter> adapters,
+                     store_.ListAdapters(name));
+    for (const StoredAdapter& adapter : adapters) {
+      if (!adapter.resident) continue;
+      const absl::Status registered = RestoreAdapter(adapter, worker, options);
+      if (is_lost(registered)) return registered;
+      SetLeftOut(adapter.adapter.name(), registered);
+    }
+  }
+  return absl::OkStatus();
+}
+
+std::string ModelCatalog::WhyLeftOut(const std::string& name) const {
+  const absl::MutexLock lock(&mutex_);
+  const auto found = left_out_.find(name);
+  return found == left_out_.end() ? "" : found->second;
+}
+
+void ModelCatalog::SetLeftOut(const std::string& name,
+                              const absl::Status& why) {
+  const absl::MutexLock lock(&mutex_);
+  if (why.ok()) {
+    left_out_.erase(name);
+    return;
+  }
+  left_out_[name] = absl::StrCat(name, " could not be loaded after a restart: ",
+                                 std::string(why.message()));
+  spdlog::error("{}", left_out_[name]);
+}
+
+}  // namespace dissonance

@@ -1,0 +1,92 @@
+// The models and adapters that this server knows: records in the database,
+// weights in the worker. A change is made in the worker first and recorded
+// when it succeeded; a worker that was started anew is given everything again.
+// Thread safe; changes run one at a time on the caller's thread. Borrows the
+// store and the route.
+//
+//   ModelCatalog catalog(store, route);
+//   ASSIGN_OR_RETURN(v1::Model model, catalog.LoadModel(request));
+//   RETURN_IF_ERROR(catalog.Restore(channel, {}));   // after a restart
+#ifndef DISSONANCE_SERVER_CONTROL_MODEL_CATALOG_H_
+#define DISSONANCE_SERVER_CONTROL_MODEL_CATALOG_H_
+
+#include <map>
+#include <string>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/synchronization/mutex.h"
+#include "dissonance/v1/models.pb.h"
+#include "server/control/worker_route.h"
+#include "src/lab/eval/compute_client.h"
+#include "src/lab/storage/model_store.h"
+
+namespace dissonance {
+
+class ModelCatalog {
+ public:
+  ModelCatalog(ModelStore& store, const WorkerRoute& route)
+      : store_(store), route_(route) {}
+
+  // As the Models service says. UNAVAILABLE while no worker is READY.
+  absl::StatusOr<v1::Model> LoadModel(const v1::LoadModelRequest& request)
+      ABSL_LOCKS_EXCLUDED(change_mutex_);
+  absl::Status UnloadModel(const std::string& name)
+      ABSL_LOCKS_EXCLUDED(change_mutex_);
+  absl::StatusOr<v1::Adapter> RegisterAdapter(
+      const v1::RegisterAdapterRequest& request)
+      ABSL_LOCKS_EXCLUDED(change_mutex_);
+  absl::StatusOr<v1::Adapter> LoadAdapter(const std::string& name)
+      ABSL_LOCKS_EXCLUDED(change_mutex_);
+  absl::StatusOr<v1::Adapter> UnloadAdapter(const std::string& name)
+      ABSL_LOCKS_EXCLUDED(change_mutex_);
+  absl::Status DeleteAdapter(const std::string& name)
+      ABSL_LOCKS_EXCLUDED(change_mutex_);
+
+  // From the records; `resident` and `resident_bytes` are as of now.
+  absl::StatusOr<v1::Model> GetModel(const std::string& name);
+  absl::StatusOr<v1::ListModelsResponse> ListModels(
+      const v1::ListModelsRequest& request);
+  absl::StatusOr<v1::Adapter> GetAdapter(const std::string& name);
+  absl::StatusOr<v1::ListAdaptersResponse> ListAdapters(
+      const v1::ListAdaptersRequest& request);
+
+  // OK if the variant could be computed. NOT_FOUND or FAILED_PRECONDITION with
+  // what to do; a worker that is away is no reason.
+  absl::Status CheckVariant(const v1::Variant& variant);
+
+  // Loads all that should be resident into a new worker. What cannot be loaded
+  // any more, or has other contents than when it was recorded, is left out and
+  // reported by CheckVariant. An error means that the worker was lost.
+  absl::Status Restore(const WorkerChannel& worker, const CallOptions& options)
+      ABSL_LOCKS_EXCLUDED(change_mutex_);
+
+ private:
+  v1::Model Present(const StoredModel& stored) const;
+  v1::Adapter Present(const StoredAdapter& stored) const;
+  absl::Status RestoreModel(const StoredModel& stored,
+                            const WorkerChannel& worker,
+                            const CallOptions& options);
+  absl::Status RestoreAdapter(const StoredAdapter& stored,
+                              const WorkerChannel& worker,
+                              const CallOptions& options);
+  // Empty if `name` was not left out at the last restore.
+  std::string WhyLeftOut(const std::string& name) const
+      ABSL_LOCKS_EXCLUDED(mutex_);
+  void SetLeftOut(const std::string& name, const absl::Status& why)
+      ABSL_LOCKS_EXCLUDED(mutex_);
+
+  ModelStore& store_;
+  const WorkerRoute& route_;
+  // Held during a change; taken before mutex_.
+  absl::Mutex change_mutex_ ABSL_ACQUIRED_BEFORE(mutex_);
+  mutable absl::Mutex mutex_;
+  // Name to reason.
+  std::map<std::string, std::string> left_out_ ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace dissonance
+
+#endif  // DISSONANCE_SERVER_CONTROL_MODEL_CATALOG_H_

@@ -1,0 +1,20 @@
+// The public Models service over the catalog. Loading takes seconds, so its
+// calls hold a thread each. Thread safe. Borrows the catalog.
+#ifndef DISSONANCE_SERVER_CONTROL_MODELS_SERVICE_H_
+#define DISSONANCE_SERVER_CONTROL_MODELS_SERVICE_H_
+
+#include <memory>
+
+#include "server/control/model_catalog.h"
+
+namespace grpc {
+class Service;
+}
+
+namespace dissonance {
+
+std::unique_ptr<grpc::Service> MakeModelsService(ModelCatalog& catalog);
+
+}  // namespace dissonance
+
+#endif  // DISSONANCE_SERVER_CONTROL_MODELS_SERVICE_H_

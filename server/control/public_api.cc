@@ -1,0 +1,121 @@
+#include "server/control/public_api.h"
+
+#include <sys/stat.h>
+
+#include <cerrno>
+#include <chrono>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "google/protobuf/util/time_util.h"
+#include "grpcpp/ext/proto_server_reflection_plugin.h"
+#include "grpcpp/grpcpp.h"
+#include "server/control/admin_service.h"
+#include "server/control/artifacts_service.h"
+#include "server/control/forwarding.h"
+#include "server/control/models_service.h"
+#include "spdlog/spdlog.h"
+#include "src/base/clock.h"
+#include "src/base/status_macros.h"
+
+namespace dissonance {
+namespace {
+
+constexpr mode_t kOwnerOnly = 0600;
+
+v1::ServerInfoResponse FixedInfo(const Config& config) {
+  v1::ServerInfoResponse info;
+  info.set_version(DISSONANCE_VERSION);
+  (*info.mutable_versions())["dissonance"] = DISSONANCE_VERSION;
+  (*info.mutable_versions())["grpc"] = grpc::Version();
+  info.set_data_dir(config.data_dir);
+  info.set_config_toml(ConfigToToml(config));
+  *info.mutable_start_time() =
+      google::protobuf::util::TimeUtil::GetCurrentTime();
+  return info;
+}
+
+}  // namespace
+
+PublicApi::PublicApi(const Config& config, std::vector<Listener> listeners,
+                     const Parts& parts)
+    : listeners_(std::move(listeners)),
+      jobs_(parts.jobs),
+      readiness_(parts.readiness),
+      gate_(std::make_shared<AuthGate>(parts.tokens)),
+      jobs_service_(parts.jobs, parts.tokens) {
+  services_.push_back(
+      MakeAdminService(FixedInfo(config),
+                       {.addresses = [this] { return AddressesOf(listeners_); },
+                        .worker = parts.worker,
+                        .draining = [this] { return gate_->draining(); }}));
+  services_.push_back(MakeModelsService(parts.catalog));
+  services_.push_back(MakeForwardedInference(parts.route));
+  services_.push_back(MakeArtifactsService(parts.artifacts));
+}
+
+absl::StatusOr<std::unique_ptr<PublicApi>> PublicApi::Start(
+    const Config& config, std::vector<Listener> listeners, const Parts& parts) {
+  std::unique_ptr<PublicApi> api(
+      new PublicApi(config, std::move(listeners), parts));
+  RETURN_IF_ERROR(api->Listen(config));
+  return api;
+}
+
+absl::Status PublicApi::Listen(const Config& config) {
+  const auto message_bytes = static_cast<int>(config.limits.message_bytes);
+  grpc::EnableDefaultHealthCheckService(true);
+  grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+  grpc::ServerBuilder builder;
+  RETURN_IF_ERROR(AddListeners(config, gate_, listeners_, builder));
+  builder.SetMaxReceiveMessageSize(message_bytes);
+  builder.SetMaxSendMessageSize(message_bytes);
+  builder.experimental().SetInterceptorCreators(RpcLogCreators(calls_));
+  builder.RegisterService(&jobs_service_);
+  for (const auto& service : services_) builder.RegisterService(service.get());
+  server_ = builder.BuildAndStart();
+  if (server_ == nullptr) {
+    return absl::UnavailableError(
+        absl::StrCat("cannot listen on ", config.listen.front(),
+                     " or another address of 'listen'; the lines above are "
+                     "what the transport says about it"));
+  }
+  for (const Listener& listener : listeners_) {
+    if (listener.socket_path.empty()) continue;
+    if (::chmod(listener.socket_path.c_str(), kOwnerOnly) != 0) {
+      return absl::ErrnoToStatus(errno,
+                                 absl::StrCat("chmod ", listener.socket_path));
+    }
+  }
+  readiness_.Attach(server_->GetHealthCheckService());
+  return absl::OkStatus();
+}
+
+void PublicApi::Open() {
+  gate_->SetPhase(AuthGate::Phase::kServing);
+  for (const std::string& address : AddressesOf(listeners_)) {
+    spdlog::info("listening on {}", address);
+  }
+}
+
+PublicApi::~PublicApi() {
+  if (server_ != nullptr) Drain(absl::ZeroDuration());
+}
+
+void PublicApi::Drain(absl::Duration grace) {
+  const absl::Duration deadline = Clock::Real().Monotonic() + grace;
+  readiness_.BeginDrain();
+  gate_->SetPhase(AuthGate::Phase::kDraining);
+  jobs_.Drain(grace);
+  jobs_service_.EndStreams(absl::UnavailableError(
+      "the server is stopping; watch again, after the last event's number, "
+      "when it has been started again"));
+  if (!calls_.AwaitNone(deadline - Clock::Real().Monotonic())) {
+    spdlog::warn("calls are left after the grace period and are cancelled");
+  }
+  server_->Shutdown(std::chrono::system_clock::now());
+  readiness_.Attach(nullptr);
+  server_.reset();
+}
+
+}  // namespace dissonance

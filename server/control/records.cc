@@ -1,0 +1,43 @@
+#include "server/control/records.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "src/base/clock.h"
+#include "src/base/file.h"
+#include "src/base/status_macros.h"
+
+namespace dissonance {
+namespace {
+
+constexpr unsigned int kOwnerOnly = 0600;
+
+}  // namespace
+
+Records::Records(std::unique_ptr<Database> opened)
+    : database(std::move(opened)),
+      tokens(*database, Clock::Real()),
+      jobs(*database),
+      models(*database),
+      artifact_index(*database) {}
+
+absl::StatusOr<std::unique_ptr<Records>> Records::Open(
+    const Config& config, const DataFolder& folder) {
+  ASSIGN_OR_RETURN(std::unique_ptr<Database> database,
+                   Database::Open({.data_dir = config.data_dir,
+                                   .allow_upgrade = config.upgrade_database}));
+  RETURN_IF_ERROR(folder.Prepare());
+  auto records = std::make_unique<Records>(std::move(database));
+  RETURN_IF_ERROR(
+      records->tokens.EnsureOwner([&folder](absl::string_view secret) {
+        return WriteFileAtomically(folder.owner_token(),
+                                   absl::StrCat(secret, "\n"), kOwnerOnly);
+      }));
+  ASSIGN_OR_RETURN(
+      records->artifacts,
+      ArtifactStore::Create(config.data_dir, records->artifact_index,
+                            Clock::Real()));
+  return records;
+}
+
+}  // namespace dissonance

@@ -1,0 +1,40 @@
+// Everything durable: the database under its lock, the stores over it, and the
+// artifacts. Made once, lives as long as the server; its parts are thread safe.
+//
+//   ASSIGN_OR_RETURN(auto records, Records::Open(config, folder));
+//   records->jobs.Get(...);
+#ifndef DISSONANCE_SERVER_CONTROL_RECORDS_H_
+#define DISSONANCE_SERVER_CONTROL_RECORDS_H_
+
+#include <memory>
+
+#include "absl/status/statusor.h"
+#include "server/control/config.h"
+#include "server/control/data_folder.h"
+#include "src/lab/artifacts/artifact_store.h"
+#include "src/lab/storage/artifact_index.h"
+#include "src/lab/storage/database.h"
+#include "src/lab/storage/job_store.h"
+#include "src/lab/storage/model_store.h"
+#include "src/lab/storage/token_store.h"
+
+namespace dissonance {
+
+struct Records {
+  // Refuses as Database::Open does. The first start writes the owner's token.
+  static absl::StatusOr<std::unique_ptr<Records>> Open(
+      const Config& config, const DataFolder& folder);
+
+  explicit Records(std::unique_ptr<Database> opened);
+
+  const std::unique_ptr<Database> database;
+  TokenStore tokens;
+  JobStore jobs;
+  ModelStore models;
+  ArtifactIndex artifact_index;
+  std::unique_ptr<ArtifactStore> artifacts;
+};
+
+}  // namespace dissonance
+
+#endif  // DISSONANCE_SERVER_CONTROL_RECORDS_H_

@@ -1,0 +1,31 @@
+// ComputeClient over the worker that serves now: what jobs compute with.
+// Thread safe. Borrows route and catalog.
+#ifndef DISSONANCE_SERVER_CONTROL_WORKER_COMPUTE_H_
+#define DISSONANCE_SERVER_CONTROL_WORKER_COMPUTE_H_
+
+#include "server/control/model_catalog.h"
+#include "server/control/worker_route.h"
+#include "src/lab/eval/compute_client.h"
+
+namespace dissonance {
+
+class WorkerCompute final : public ComputeClient {
+ public:
+  WorkerCompute(const WorkerRoute& route, ModelCatalog& catalog)
+      : route_(route), catalog_(catalog) {}
+
+  absl::StatusOr<v1::ScoreResponse> Score(const v1::ScoreRequest& request,
+                                          const CallOptions& options) override;
+  absl::StatusOr<v1::RenderChatResponse> RenderChat(
+      const v1::RenderChatRequest& request,
+      const CallOptions& options) override;
+  absl::Status CheckVariant(const v1::Variant& variant) override;
+
+ private:
+  const WorkerRoute& route_;
+  ModelCatalog& catalog_;
+};
+
+}  // namespace dissonance
+
+#endif  // DISSONANCE_SERVER_CONTROL_WORKER_COMPUTE_H_

@@ -1,0 +1,104 @@
+// Launch tokens and the lease of the worker: who may report, and whether it is
+// alive. Only the newest lease is valid; its fencing number is greater than
+// that of any lease before. Time is monotonic, so a jump of the clock ends no
+// lease. Thread safe. Borrows the clock.
+//
+//   std::string token = leases.Issue().id;  // into the worker's environment
+//   ASSIGN_OR_RETURN(Lease lease, leases.Register(token, info));
+//   RETURN_IF_ERROR(leases.Beat(lease.id, lease.fencing_number, report));
+//   if (!leases.Ailment().empty()) ...          // expired or hung: replace it
+#ifndef DISSONANCE_SERVER_CONTROL_WORKER_LEASES_H_
+#define DISSONANCE_SERVER_CONTROL_WORKER_LEASES_H_
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
+#include "src/base/clock.h"
+
+namespace dissonance {
+
+// What a worker says of itself when it registers.
+struct WorkerIdentity {
+  std::string address = {};  // gRPC target
+  int32_t pid = 0;
+  std::string device = {};
+  int32_t thread_count = 0;
+};
+
+struct WorkerReport {
+  int64_t step_count = 0;
+  bool busy = false;
+  int64_t resident_bytes = 0;
+};
+
+struct Lease {
+  std::string id;
+  int64_t fencing_number = 0;
+};
+
+class WorkerLeases {
+ public:
+  struct Options {
+    absl::Duration heartbeat_interval = absl::Seconds(2);
+    // Busy without a finished step for longer: hung.
+    absl::Duration hang_limit = absl::Minutes(10);
+    // The newest number of earlier runs of the server.
+    int64_t last_fencing_number = 0;
+  };
+  static constexpr int kBeatsPerLease = 4;
+
+  WorkerLeases(const Options& options, const Clock& clock)
+      : options_(options),
+        clock_(clock),
+        fencing_(options.last_fencing_number) {}
+
+  // Ends the present lease and gives a token for the next worker, which takes
+  // the fencing number that is returned with it.
+  Lease Issue() ABSL_LOCKS_EXCLUDED(mutex_);
+  // Ends the present lease; its worker is refused from now on.
+  void Revoke() ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // PERMISSION_DENIED unless `token` is the newest and was not used yet.
+  absl::StatusOr<Lease> Register(absl::string_view token,
+                                 const WorkerIdentity& identity)
+      ABSL_LOCKS_EXCLUDED(mutex_);
+  // FAILED_PRECONDITION if the lease is not, or no longer, held.
+  absl::Status Beat(absl::string_view lease, int64_t fencing_number,
+                    const WorkerReport& report) ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // The registered worker; nullopt before it registers.
+  std::optional<WorkerIdentity> identity() const ABSL_LOCKS_EXCLUDED(mutex_);
+  WorkerReport last_report() const ABSL_LOCKS_EXCLUDED(mutex_);
+  int64_t fencing_number() const ABSL_LOCKS_EXCLUDED(mutex_);
+  // Why the registered worker has to be replaced; empty while it is well, and
+  // before it registers.
+  std::string Ailment() const ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::Duration heartbeat_interval() const {
+    return options_.heartbeat_interval;
+  }
+
+ private:
+  const Options options_;
+  const Clock& clock_;
+  mutable absl::Mutex mutex_;
+  int64_t fencing_ ABSL_GUARDED_BY(mutex_);
+  std::string token_ ABSL_GUARDED_BY(mutex_);  // empty: none to be used
+  std::string lease_ ABSL_GUARDED_BY(mutex_);  // empty: none held
+  WorkerIdentity identity_ ABSL_GUARDED_BY(mutex_);
+  WorkerReport report_ ABSL_GUARDED_BY(mutex_);
+  absl::Duration last_beat_ ABSL_GUARDED_BY(mutex_);
+  // When the step count last grew or the worker was last idle.
+  absl::Duration last_progress_ ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace dissonance
+
+#endif  // DISSONANCE_SERVER_CONTROL_WORKER_LEASES_H_
