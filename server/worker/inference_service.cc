@@ -1,0 +1,104 @@
+#include "server/worker/inference_service.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "server/worker/grpc_status.h"
+#include "server/worker/score_call.h"
+#include "server/worker/score_plan.h"
+#include "src/base/status_macros.h"
+
+namespace dissonance {
+namespace {
+
+grpc::ServerUnaryReactor* FinishWith(grpc::CallbackServerContext* context,
+                                     const absl::Status& status) {
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  reactor->Finish(ToGrpc(status));
+  return reactor;
+}
+
+absl::Status TokenizeText(const ModelRegistry& registry,
+                          const RequestLimits& limits,
+                          const v1::TokenizeRequest& request,
+                          v1::TokenizeResponse& response) {
+  ASSIGN_OR_RETURN(const ResidentModel model,
+                   registry.GetModel(request.model()));
+  ASSIGN_OR_RETURN(const Tokenizer* tokenizer, TokenizerOf(model));
+  RETURN_IF_ERROR(CheckText(request.text(), limits));
+  ASSIGN_OR_RETURN(
+      const std::vector<int32_t> ids,
+      tokenizer->Encode(request.text(), !request.skip_special_tokens()));
+  response.mutable_ids()->Assign(ids.begin(), ids.end());
+  for (const int32_t id : ids) {
+    ASSIGN_OR_RETURN(*response.add_pieces(), tokenizer->Piece(id));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status DetokenizeIds(const ModelRegistry& registry,
+                           const v1::DetokenizeRequest& request,
+                           v1::DetokenizeResponse& response) {
+  ASSIGN_OR_RETURN(const ResidentModel model,
+                   registry.GetModel(request.model()));
+  ASSIGN_OR_RETURN(const Tokenizer* tokenizer, TokenizerOf(model));
+  const int64_t vocab = model.model->spec().vocab_size;
+  for (int i = 0; i < request.ids_size(); ++i) {
+    if (request.ids(i) < 0 || request.ids(i) >= vocab) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("ids[", i, "]: ", request.ids(i),
+                       " is not in the vocabulary of ", vocab, " tokens"));
+    }
+  }
+  ASSIGN_OR_RETURN(*response.mutable_text(),
+                   tokenizer->Decode({request.ids().data(),
+                                      static_cast<size_t>(request.ids_size())},
+                                     request.skip_special_tokens()));
+  return absl::OkStatus();
+}
+
+absl::Status Render(const ModelRegistry& registry, const RequestLimits& limits,
+                    const v1::RenderChatRequest& request,
+                    v1::RenderChatResponse& response) {
+  ASSIGN_OR_RETURN(const ResidentModel model,
+                   registry.GetModel(request.model()));
+  v1::Input input;
+  *input.mutable_chat() = request.chat();
+  ASSIGN_OR_RETURN(EncodedPrompt prompt, EncodePrompt(model, input, limits));
+  response.set_text(*std::move(prompt.text));
+  response.mutable_ids()->Assign(prompt.tokens.begin(), prompt.tokens.end());
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+grpc::ServerUnaryReactor* InferenceService::Tokenize(
+    grpc::CallbackServerContext* context, const v1::TokenizeRequest* request,
+    v1::TokenizeResponse* response) {
+  return FinishWith(context,
+                    TokenizeText(registry_, limits_, *request, *response));
+}
+
+grpc::ServerUnaryReactor* InferenceService::Detokenize(
+    grpc::CallbackServerContext* context, const v1::DetokenizeRequest* request,
+    v1::DetokenizeResponse* response) {
+  return FinishWith(context, DetokenizeIds(registry_, *request, *response));
+}
+
+grpc::ServerUnaryReactor* InferenceService::RenderChat(
+    grpc::CallbackServerContext* context, const v1::RenderChatRequest* request,
+    v1::RenderChatResponse* response) {
+  return FinishWith(context, Render(registry_, limits_, *request, *response));
+}
+
+grpc::ServerUnaryReactor* InferenceService::Score(
+    grpc::CallbackServerContext* context, const v1::ScoreRequest* request,
+    v1::ScoreResponse* response) {
+  absl::StatusOr<ScorePlan> plan = MakeScorePlan(*request, registry_, limits_);
+  if (!plan.ok()) return FinishWith(context, plan.status());
+  auto* call = new ScoreCall(engine_, *std::move(plan), *response);
+  call->Start();
+  return call;
+}
+
+}  // namespace dissonance

@@ -1,0 +1,159 @@
+// dissonance-worker: the compute process. Serves Models and Inference on the
+// address it is given, for its control plane only, and ends with it.
+#include <ATen/Parallel.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <memory>
+#include <string>
+#include <variant>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_split.h"
+#include "grpcpp/health_check_service_interface.h"
+#include "grpcpp/server.h"
+#include "grpcpp/server_builder.h"
+#include "server/worker/control_link.h"
+#include "server/worker/inference_service.h"
+#include "server/worker/model_registry.h"
+#include "server/worker/models_service.h"
+#include "server/worker/options.h"
+#include "server/worker/versions.h"
+#include "src/base/file.h"
+#include "src/base/status_macros.h"
+#include "src/compute/tensor/dtype.h"
+
+namespace dissonance {
+namespace {
+
+constexpr char kTokenVariable[] = "DISSONANCE_LAUNCH_TOKEN";
+
+// The one-time token; taken out of the environment, where later children and
+// /proc would still show it.
+std::string TakeLaunchToken() {
+  const char* value = std::getenv(kTokenVariable);
+  std::string token = value == nullptr ? "" : value;
+  ::unsetenv(kTokenVariable);
+  return token;
+}
+
+// Ends this process with its parent, also if that ended already.
+absl::Status DieWithParent(int parent_pid) {
+  if (parent_pid == 0) return absl::OkStatus();
+  if (::prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) {
+    return absl::ErrnoToStatus(errno, "prctl(PR_SET_PDEATHSIG)");
+  }
+  if (::getppid() == parent_pid) return absl::OkStatus();
+  return absl::AbortedError("the control plane ended already");
+}
+
+int64_t ResidentBytes() {
+  const absl::StatusOr<std::string> text = ReadFile("/proc/self/statm", 4096);
+  if (!text.ok()) return 0;
+  const std::vector<std::string> fields = absl::StrSplit(*text, ' ');
+  int64_t pages = 0;
+  if (fields.size() < 2 || !absl::SimpleAtoi(fields[1], &pages)) return 0;
+  return pages * ::sysconf(_SC_PAGESIZE);
+}
+
+void BlockSignals(sigset_t& set) {
+  ::sigemptyset(&set);
+  ::sigaddset(&set, SIGTERM);
+  ::sigaddset(&set, SIGINT);
+  ::pthread_sigmask(SIG_BLOCK, &set, nullptr);
+}
+
+absl::StatusOr<at::Device> OpenDevice(const WorkerOptions& options) {
+  ASSIGN_OR_RETURN(const at::Device device, ParseDevice(options.device));
+  if (device.is_cuda()) RETURN_IF_ERROR(OpenCudaLibraries());
+  if (options.threads > 0) at::set_num_threads(options.threads);
+  return device;
+}
+
+absl::StatusOr<std::unique_ptr<grpc::Server>> StartServer(
+    const WorkerOptions& options, grpc::Service& models,
+    grpc::Service& inference) {
+  grpc::EnableDefaultHealthCheckService(true);
+  grpc::ServerBuilder builder;
+  // The socket lies in a folder that only the server's user can enter.
+  builder.AddListeningPort(options.listen, grpc::InsecureServerCredentials());
+  builder.SetMaxReceiveMessageSize(options.max_message_bytes);
+  builder.SetMaxSendMessageSize(options.max_message_bytes);
+  builder.RegisterService(&models);
+  builder.RegisterService(&inference);
+  std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
+  if (server == nullptr) {
+    return absl::UnavailableError("cannot listen on " + options.listen);
+  }
+  return server;
+}
+
+internal::v1::RegisterWorkerRequest Registration(const WorkerOptions& options,
+                                                 const std::string& token) {
+  internal::v1::RegisterWorkerRequest request;
+  request.set_launch_token(token);
+  request.set_address(options.listen);
+  request.set_pid(::getpid());
+  request.set_device(options.device);
+  request.set_thread_count(at::get_num_threads());
+  for (const auto& [name, version] : ComponentVersions()) {
+    (*request.mutable_versions())[name] = version;
+  }
+  return request;
+}
+
+absl::Status Run(const WorkerOptions& options, const std::string& token) {
+  RETURN_IF_ERROR(DieWithParent(options.parent_pid));
+  ASSIGN_OR_RETURN(const at::Device device, OpenDevice(options));
+  sigset_t signals;
+  BlockSignals(signals);
+
+  ModelRegistry registry(device);
+  Engine engine(options.engine);
+  engine.Start();
+  ModelsService models(registry);
+  InferenceService inference(registry, engine, options.limits);
+  ASSIGN_OR_RETURN(const std::unique_ptr<grpc::Server> server,
+                   StartServer(options, models, inference));
+  ASSIGN_OR_RETURN(
+      const std::unique_ptr<ControlLink> link,
+      ControlLink::Register(options.control, Registration(options, token)));
+  link->StartHeartbeats(
+      [&engine] {
+        const EngineStats stats = engine.stats();
+        return WorkerVitals{.step_count = stats.step_count,
+                            .busy = stats.sequence_count > 0,
+                            .resident_bytes = ResidentBytes()};
+      },
+      [](const absl::Status& why) {
+        // A step may be stuck, so nothing is waited for.
+        std::fprintf(stderr, "the lease is lost: %s\n",
+                     std::string(why.message()).c_str());
+        std::_Exit(EXIT_FAILURE);
+      });
+
+  int signal = 0;
+  ::sigwait(&signals, &signal);
+  server->GetHealthCheckService()->SetServingStatus(false);
+  // Calls in flight are cancelled; the engine ends their sequences.
+  server->Shutdown(std::chrono::system_clock::now());
+  return absl::OkStatus();
+}
+
+}  // namespace
+}  // namespace dissonance
+
+int main(int argc, char** argv) {
+  const std::string token = dissonance::TakeLaunchToken();
+  const auto parsed = dissonance::ParseWorkerOptions(argc, argv);
+  if (const int* exit_code = std::get_if<int>(&parsed)) return *exit_code;
+  const absl::Status status =
+      dissonance::Run(std::get<dissonance::WorkerOptions>(parsed), token);
+  if (status.ok()) return EXIT_SUCCESS;
+  std::fprintf(stderr, "error: %s\n", std::string(status.message()).c_str());
+  return EXIT_FAILURE;
+}

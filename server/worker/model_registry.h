@@ -1,0 +1,95 @@
+// The models and adapters on this worker's device, by resource name. Whoever
+// looks one up holds a reference, so unloading or replacing it never pulls it
+// from under a request. Thread safe; loads run one at a time on the caller's
+// thread.
+//
+//   ModelRegistry registry(at::kCPU);
+//   RETURN_IF_ERROR(registry.LoadModel("models/m", dir, {}).status());
+//   ASSIGN_OR_RETURN(ResidentModel m, registry.GetModel("models/m"));
+#ifndef DISSONANCE_SERVER_WORKER_MODEL_REGISTRY_H_
+#define DISSONANCE_SERVER_WORKER_MODEL_REGISTRY_H_
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/synchronization/mutex.h"
+#include "src/compute/lora/adapter.h"
+#include "src/compute/model/model.h"
+#include "src/compute/text/chat_template.h"
+#include "src/compute/text/tokenizer.h"
+
+namespace dissonance {
+
+// A loaded model with what its directory says about text.
+struct ResidentModel {
+  std::string name;  // "models/MODEL"
+  std::string path;  // absolute
+  std::shared_ptr<const Model> model = nullptr;
+  // Null where the directory has none: token ids only.
+  std::shared_ptr<const Tokenizer> tokenizer = nullptr;
+  std::shared_ptr<const ChatTemplate> chat_template = nullptr;
+};
+
+struct ResidentAdapter {
+  std::string name;  // "models/MODEL/adapters/ADAPTER"
+  std::string path;  // absolute
+  std::shared_ptr<const LoraAdapter> adapter = nullptr;
+};
+
+class ModelRegistry {
+ public:
+  explicit ModelRegistry(at::Device device) : device_(device) {}
+
+  // Reads a directory and keeps it under `name`. The same contents and type
+  // again change nothing; ALREADY_EXISTS for other ones. INVALID_ARGUMENT for
+  // a bad name or a path that is not absolute; also what Model::Load says.
+  absl::StatusOr<ResidentModel> LoadModel(absl::string_view name,
+                                          const std::string& path,
+                                          std::optional<at::ScalarType> dtype)
+      ABSL_LOCKS_EXCLUDED(load_mutex_, mutex_);
+  // Forgets the model and its adapters. NOT_FOUND if it is not here, also
+  // below.
+  absl::Status UnloadModel(absl::string_view name) ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::StatusOr<ResidentModel> GetModel(absl::string_view name) const
+      ABSL_LOCKS_EXCLUDED(mutex_);
+  // Sorted by name.
+  std::vector<ResidentModel> ListModels() const ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // Reads an adapter beside its model, in place of one of the same name.
+  absl::StatusOr<ResidentAdapter> RegisterAdapter(absl::string_view name,
+                                                  const std::string& path)
+      ABSL_LOCKS_EXCLUDED(load_mutex_, mutex_);
+  absl::Status UnloadAdapter(absl::string_view name)
+      ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::StatusOr<ResidentAdapter> GetAdapter(absl::string_view name) const
+      ABSL_LOCKS_EXCLUDED(mutex_);
+  // A model's adapters, sorted by name.
+  std::vector<ResidentAdapter> ListAdapters(absl::string_view model) const
+      ABSL_LOCKS_EXCLUDED(mutex_);
+
+  at::Device device() const { return device_; }
+
+ private:
+  const at::Device device_;
+  // Held while reading from disk; taken before mutex_.
+  absl::Mutex load_mutex_ ABSL_ACQUIRED_BEFORE(mutex_);
+  mutable absl::Mutex mutex_;
+  std::map<std::string, ResidentModel, std::less<>> models_
+      ABSL_GUARDED_BY(mutex_);
+  std::map<std::string, ResidentAdapter, std::less<>> adapters_
+      ABSL_GUARDED_BY(mutex_);
+};
+
+// "models/M" of "models/M/adapters/A".
+absl::string_view ModelOfAdapter(absl::string_view adapter);
+
+}  // namespace dissonance
+
+#endif  // DISSONANCE_SERVER_WORKER_MODEL_REGISTRY_H_

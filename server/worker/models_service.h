@@ -1,0 +1,48 @@
+// The Models service of a worker: what is resident now. It keeps no records:
+// an adapter that is unloaded here is forgotten here. Blocking calls, one
+// thread each; loading takes seconds. Thread safe. Borrows the registry.
+#ifndef DISSONANCE_SERVER_WORKER_MODELS_SERVICE_H_
+#define DISSONANCE_SERVER_WORKER_MODELS_SERVICE_H_
+
+#include "dissonance/v1/models.grpc.pb.h"
+#include "server/worker/model_registry.h"
+
+namespace dissonance {
+
+class ModelsService final : public v1::Models::Service {
+ public:
+  explicit ModelsService(ModelRegistry& registry) : registry_(registry) {}
+
+  grpc::Status ListModels(grpc::ServerContext*, const v1::ListModelsRequest*,
+                          v1::ListModelsResponse*) override;
+  grpc::Status GetModel(grpc::ServerContext*, const v1::GetModelRequest*,
+                        v1::GetModelResponse*) override;
+  grpc::Status LoadModel(grpc::ServerContext*, const v1::LoadModelRequest*,
+                         v1::LoadModelResponse*) override;
+  grpc::Status UnloadModel(grpc::ServerContext*, const v1::UnloadModelRequest*,
+                           v1::UnloadModelResponse*) override;
+  grpc::Status RegisterAdapter(grpc::ServerContext*,
+                               const v1::RegisterAdapterRequest*,
+                               v1::RegisterAdapterResponse*) override;
+  grpc::Status ListAdapters(grpc::ServerContext*,
+                            const v1::ListAdaptersRequest*,
+                            v1::ListAdaptersResponse*) override;
+  grpc::Status GetAdapter(grpc::ServerContext*, const v1::GetAdapterRequest*,
+                          v1::GetAdapterResponse*) override;
+  // The adapter if it is resident, else NOT_FOUND.
+  grpc::Status LoadAdapter(grpc::ServerContext*, const v1::LoadAdapterRequest*,
+                           v1::LoadAdapterResponse*) override;
+  grpc::Status UnloadAdapter(grpc::ServerContext*,
+                             const v1::UnloadAdapterRequest*,
+                             v1::UnloadAdapterResponse*) override;
+  grpc::Status DeleteAdapter(grpc::ServerContext*,
+                             const v1::DeleteAdapterRequest*,
+                             v1::DeleteAdapterResponse*) override;
+
+ private:
+  ModelRegistry& registry_;
+};
+
+}  // namespace dissonance
+
+#endif  // DISSONANCE_SERVER_WORKER_MODELS_SERVICE_H_

@@ -1,0 +1,66 @@
+#include "server/worker/options.h"
+
+#include "CLI/CLI.hpp"
+
+namespace dissonance {
+namespace {
+
+void DefineEngine(CLI::App& app, EngineOptions& engine) {
+  app.add_option("--step-tokens", engine.step_tokens, "Most rows of a step")
+      ->check(CLI::PositiveNumber);
+  app.add_option("--prefill-chunk", engine.prefill_chunk,
+                 "Tokens of a prompt computed at a time")
+      ->check(CLI::PositiveNumber);
+  app.add_option("--kv-cache-bytes", engine.kv_cache_bytes,
+                 "Key/value caches in all")
+      ->check(CLI::PositiveNumber);
+  app.add_option("--queue-limit", engine.queue_limit, "Sequences waiting")
+      ->check(CLI::PositiveNumber);
+  app.add_option("--reproducible", engine.reproducible,
+                 "Bit-identical results whatever shares the batch");
+}
+
+void DefineLimits(CLI::App& app, RequestLimits& limits) {
+  app.add_option("--text-bytes", limits.text_bytes, "Of one text")
+      ->check(CLI::PositiveNumber);
+  app.add_option("--items", limits.items, "Of one Score request")
+      ->check(CLI::PositiveNumber);
+  app.add_option("--continuations", limits.continuations, "Of one item")
+      ->check(CLI::PositiveNumber);
+  app.add_option("--tokens", limits.tokens, "Of one Score request")
+      ->check(CLI::PositiveNumber);
+}
+
+}  // namespace
+
+std::variant<WorkerOptions, int> ParseWorkerOptions(int argc,
+                                                    const char* const* argv) {
+  WorkerOptions options;
+  CLI::App app(
+      "The compute process of Dissonance. dissonanced starts it; the launch "
+      "token comes in DISSONANCE_LAUNCH_TOKEN.",
+      "dissonance-worker");
+  app.add_option("--listen", options.listen, "Address to serve on")->required();
+  app.add_option("--control", options.control, "The control plane's target")
+      ->required();
+  app.add_option("--device", options.device, "cpu or cuda:N");
+  app.add_option("--threads", options.threads,
+                 "Compute threads on a CPU; 0: torch's choice")
+      ->check(CLI::NonNegativeNumber);
+  app.add_option("--parent-pid", options.parent_pid,
+                 "End when this process, the parent, ends")
+      ->check(CLI::NonNegativeNumber);
+  app.add_option("--max-message-bytes", options.max_message_bytes,
+                 "Of a request or response")
+      ->check(CLI::PositiveNumber);
+  DefineEngine(app, options.engine);
+  DefineLimits(app, options.limits);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& e) {
+    return app.exit(e);
+  }
+  return options;
+}
+
+}  // namespace dissonance

@@ -1,0 +1,33 @@
+// What a worker is told by whoever launches it. Secrets come by environment,
+// never here. Values; thread safe.
+#ifndef DISSONANCE_SERVER_WORKER_OPTIONS_H_
+#define DISSONANCE_SERVER_WORKER_OPTIONS_H_
+
+#include <string>
+#include <variant>
+
+#include "server/worker/prompt_text.h"
+#include "src/compute/engine/engine.h"
+
+namespace dissonance {
+
+struct WorkerOptions {
+  std::string listen;   // gRPC address to serve on, e.g. "unix:/run/w1"
+  std::string control;  // gRPC target of the control plane
+  std::string device = "cpu";
+  int threads = 0;  // of a CPU worker; 0: torch's choice
+  // If not 0: end when this process, the parent, ends.
+  int parent_pid = 0;
+  int max_message_bytes = 256 << 20;
+  EngineOptions engine;
+  RequestLimits limits;
+};
+
+// The options, or the exit code with which to end at once (after --help, or a
+// message on standard error).
+std::variant<WorkerOptions, int> ParseWorkerOptions(int argc,
+                                                    const char* const* argv);
+
+}  // namespace dissonance
+
+#endif  // DISSONANCE_SERVER_WORKER_OPTIONS_H_

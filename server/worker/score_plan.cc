@@ -1,0 +1,382 @@
+#include "server/worker/score_plan.h"
+
+#include <algorithm>
+#include <map>
+#include <optional>
+#include <utility>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "google/protobuf/io/coded_stream.h"
+#include "google/protobuf/io/zero_copy_stream_impl_lite.h"
+#include "server/worker/model_messages.h"
+#include "server/worker/versions.h"
+#include "src/base/sha256.h"
+#include "src/base/status_macros.h"
+
+namespace dissonance {
+namespace {
+
+constexpr int kMaxSamples = 1000;
+constexpr int kMaxVariants = 1000;
+
+absl::Status Exhausted(absl::string_view what, int64_t found, int64_t limit,
+                       absl::string_view key) {
+  return absl::ResourceExhaustedError(
+      absl::StrCat(what, ": ", found, "; the limit is ", limit, " (limits.",
+                   key, " of the server's configuration); split the request"));
+}
+
+std::string DeterministicDigest(const v1::ScoreRequest& request) {
+  std::string bytes;
+  {
+    google::protobuf::io::StringOutputStream stream(&bytes);
+    google::protobuf::io::CodedOutputStream coded(&stream);
+    coded.SetSerializationDeterministic(true);
+    request.SerializeToCodedStream(&coded);
+  }
+  return Sha256Of(bytes);
+}
+
+// A continuation with the tokens that it follows.
+struct SplitContinuation {
+  std::vector<int32_t> context;
+  std::vector<int32_t> tokens;
+};
+
+// The whole string is encoded and cut where the prompt alone ends. A merge
+// across the cut changes the tokens before it: they are the context then.
+absl::StatusOr<SplitContinuation> SplitText(const ResidentModel& model,
+                                            const EncodedPrompt& prompt,
+                                            const std::string& text,
+                                            const RequestLimits& limits) {
+  if (!prompt.text.has_value()) {
+    return absl::InvalidArgumentError(
+        "text after a prompt of token ids cannot be encoded as one string; "
+        "give the continuation's tokens");
+  }
+  ASSIGN_OR_RETURN(const Tokenizer* tokenizer, TokenizerOf(model));
+  const std::string whole_text = absl::StrCat(*prompt.text, text);
+  RETURN_IF_ERROR(CheckText(whole_text, limits));
+  ASSIGN_OR_RETURN(std::vector<int32_t> whole,
+                   tokenizer->Encode(whole_text, prompt.add_special_tokens));
+  const size_t cut = prompt.tokens.size();
+  if (whole.size() <= cut) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "no tokens are left: the prompt with the continuation has ",
+        whole.size(), " tokens, the prompt alone ", cut,
+        "; give a continuation that is not empty, or one of token ids"));
+  }
+  const auto middle = whole.begin() + static_cast<std::ptrdiff_t>(cut);
+  return SplitContinuation{{whole.begin(), middle}, {middle, whole.end()}};
+}
+
+absl::StatusOr<SplitContinuation> Split(const ResidentModel& model,
+                                        const EncodedPrompt& prompt,
+                                        const v1::Continuation& continuation,
+                                        const RequestLimits& limits) {
+  switch (continuation.content_case()) {
+    case v1::Continuation::kText:
+      return SplitText(model, prompt, continuation.text(), limits);
+    case v1::Continuation::kTokens:
+      if (continuation.tokens().ids().empty()) {
+        return absl::InvalidArgumentError("tokens.ids: expected at least one");
+      }
+      return SplitContinuation{prompt.tokens,
+                               {continuation.tokens().ids().begin(),
+                                continuation.tokens().ids().end()}};
+    default:
+      return absl::InvalidArgumentError("expected text or tokens");
+  }
+}
+
+// The group that takes a continuation; very long ones have to be alone.
+ContextGroup& GroupFor(EncodedItem& item, const SplitContinuation& split) {
+  const bool is_long =
+      static_cast<int64_t>(split.tokens.size()) > kTreeRowLimit;
+  for (ContextGroup& group : item.groups) {
+    const bool fits =
+        !is_long &&
+        static_cast<int64_t>(group.task.continuations.front().size()) <=
+            kTreeRowLimit;
+    if (fits && group.task.prompt == split.context) return group;
+  }
+  item.groups.emplace_back().task.prompt = split.context;
+  return item.groups.back();
+}
+
+absl::StatusOr<EncodedItem> EncodeItem(const ResidentModel& model,
+                                       const v1::ScoreItem& item, int index,
+                                       const RequestLimits& limits) {
+  const int count = item.continuations_size();
+  if (count == 0) {
+    return absl::InvalidArgumentError("continuations: expected at least one");
+  }
+  if (count > limits.continuations) {
+    return Exhausted("continuations", count, limits.continuations,
+                     "continuations");
+  }
+  EncodedItem encoded;
+  encoded.dropout_name =
+      item.prompt().id().empty() ? absl::StrCat(index) : item.prompt().id();
+  const absl::StatusOr<EncodedPrompt> prompt =
+      EncodePrompt(model, item.prompt(), limits);
+  if (!prompt.ok()) return Annotate(prompt.status(), "prompt");
+  if (prompt->tokens.empty()) {
+    return absl::InvalidArgumentError(
+        "prompt: has no tokens; a continuation needs at least one before it");
+  }
+  encoded.prompt_token_count = static_cast<int32_t>(prompt->tokens.size());
+  for (int j = 0; j < count; ++j) {
+    absl::StatusOr<SplitContinuation> split =
+        Split(model, *prompt, item.continuations(j), limits);
+    if (!split.ok()) {
+      return Annotate(split.status(), absl::StrCat("continuations[", j, "]"));
+    }
+    ContextGroup& group = GroupFor(encoded, *split);
+    group.task.continuations.push_back(std::move(split->tokens));
+    group.continuations.push_back(j);
+  }
+  return encoded;
+}
+
+int64_t TokensOf(const EncodedItem& item) {
+  size_t tokens = 0;
+  for (const ContextGroup& group : item.groups) {
+    tokens += group.task.prompt.size();
+    for (const auto& part : group.task.continuations) tokens += part.size();
+  }
+  return static_cast<int64_t>(tokens);
+}
+
+using Items = std::vector<EncodedItem>;
+
+absl::StatusOr<std::shared_ptr<const Items>> EncodeItems(
+    const ResidentModel& model, const v1::ScoreRequest& request,
+    const RequestLimits& limits) {
+  auto items = std::make_shared<Items>();
+  int64_t tokens = 0;
+  for (int i = 0; i < request.items_size(); ++i) {
+    absl::StatusOr<EncodedItem> item =
+        EncodeItem(model, request.items(i), i, limits);
+    if (!item.ok()) {
+      const std::string& id = request.items(i).prompt().id();
+      return Annotate(
+          item.status(),
+          absl::StrCat("items[", i, "]",
+                       id.empty() ? "" : absl::StrCat(" (", id, ")")));
+    }
+    tokens += TokensOf(*item);
+    if (tokens > limits.tokens) {
+      return Exhausted("tokens of the request", tokens, limits.tokens,
+                       "tokens");
+    }
+    items->push_back(*std::move(item));
+  }
+  return std::shared_ptr<const Items>(std::move(items));
+}
+
+absl::Status CheckShape(const v1::ScoreRequest& request,
+                        const RequestLimits& limits) {
+  if (request.variants().empty()) {
+    return absl::InvalidArgumentError("variants: expected at least one");
+  }
+  if (request.variants_size() > kMaxVariants) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("variants: expected at most ", kMaxVariants, ", found ",
+                     request.variants_size()));
+  }
+  if (request.items().empty()) {
+    return absl::InvalidArgumentError("items: expected at least one");
+  }
+  if (request.items_size() > limits.items) {
+    return Exhausted("items", request.items_size(), limits.items, "items");
+  }
+  if (!request.has_dropout()) return absl::OkStatus();
+  const int samples = request.dropout().sample_count();
+  if (samples < 1 || samples > kMaxSamples) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("dropout.sample_count: expected 1 to ", kMaxSamples,
+                     ", found ", samples));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<PlannedVariant> PlanVariant(const v1::Variant& variant,
+                                           const ScorePlan& plan,
+                                           const ModelRegistry& registry) {
+  PlannedVariant planned;
+  ASSIGN_OR_RETURN(planned.model, registry.GetModel(variant.model()));
+  planned.device = planned.model.model->device().str();
+  if (variant.adapter().empty()) return planned;
+  if (ModelOfAdapter(variant.adapter()) != variant.model()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("adapter: ", variant.adapter(), " is not an adapter of ",
+                     variant.model()));
+  }
+  ASSIGN_OR_RETURN(const ResidentAdapter adapter,
+                   registry.GetAdapter(variant.adapter()));
+  planned.adapter = adapter.adapter;
+  const bool is_random = plan.has_dropout && adapter.adapter->dropout() > 0.0;
+  planned.computed_samples = is_random ? plan.sample_count : 1;
+  return planned;
+}
+
+v1::Provenance MakeProvenance(const PlannedVariant& variant,
+                              const ScorePlan& plan, bool reproducible) {
+  v1::Provenance out;
+  out.set_model_digest(variant.model.model->digest());
+  if (variant.adapter != nullptr) {
+    out.set_adapter_digest(variant.adapter->digest());
+  }
+  if (variant.model.tokenizer != nullptr) {
+    out.set_tokenizer_digest(variant.model.tokenizer->digest());
+  }
+  out.set_input_digest(plan.input_digest);
+  out.set_dtype(ToMessage(variant.model.model->dtype()));
+  out.set_device(variant.device);
+  out.set_seed(plan.dropout_seed);
+  for (const auto& [name, version] : ComponentVersions()) {
+    (*out.mutable_versions())[name] = version;
+  }
+  out.set_reproducible(reproducible);
+  return out;
+}
+
+void FillContinuation(const std::vector<int32_t>& tokens,
+                      const ContinuationResult& result,
+                      v1::ContinuationScore& out) {
+  out.set_logprob(result.logprob);
+  out.mutable_token_logprobs()->Assign(result.token_logprobs.begin(),
+                                       result.token_logprobs.end());
+  out.mutable_token_ids()->Assign(tokens.begin(), tokens.end());
+  out.set_is_greedy(result.is_greedy);
+}
+
+// `results` are those of the item's groups.
+void FillItem(const EncodedItem& item, absl::Span<const ScoreResult> results,
+              v1::ItemScore& out) {
+  out.set_prompt_token_count(item.prompt_token_count);
+  size_t count = 0;
+  for (const ContextGroup& group : item.groups) {
+    count += group.continuations.size();
+  }
+  for (size_t i = 0; i < count; ++i) out.add_continuations();
+  for (size_t g = 0; g < item.groups.size(); ++g) {
+    const ContextGroup& group = item.groups[g];
+    for (size_t c = 0; c < group.continuations.size(); ++c) {
+      FillContinuation(group.task.continuations[c], results[g].continuations[c],
+                       *out.mutable_continuations(group.continuations[c]));
+    }
+  }
+}
+
+}  // namespace
+
+std::vector<ScoreTaskPlace> ScorePlan::Tasks() const {
+  std::vector<ScoreTaskPlace> places;
+  for (int v = 0; v < static_cast<int>(variants.size()); ++v) {
+    for (int i = 0; i < static_cast<int>(variants[v].items->size()); ++i) {
+      const int groups =
+          static_cast<int>((*variants[v].items)[i].groups.size());
+      for (int s = 0; s < variants[v].computed_samples; ++s) {
+        for (int g = 0; g < groups; ++g) places.push_back({v, i, s, g});
+      }
+    }
+  }
+  return places;
+}
+
+EngineVariant ScorePlan::VariantOf(const ScoreTaskPlace& place) const {
+  const PlannedVariant& variant = variants[place.variant];
+  EngineVariant out{.model = variant.model.model,
+                    .adapter = variant.adapter,
+                    .dropout = std::nullopt};
+  if (has_dropout && variant.adapter != nullptr &&
+      variant.adapter->dropout() > 0.0) {
+    Sha256 mixed;
+    mixed.UpdateFramed(absl::StrCat(dropout_seed));
+    mixed.UpdateFramed(absl::StrCat(place.sample));
+    mixed.UpdateFramed(ItemOf(place).dropout_name);
+    DropoutKey key;
+    constexpr size_t kPrefix = 7;  // "sha256:"
+    // 16 hex digits always fit.
+    (void)absl::SimpleHexAtoi(mixed.Finish().substr(kPrefix, 16), &key.value);
+    out.dropout = key;
+  }
+  return out;
+}
+
+absl::StatusOr<ScorePlan> MakeScorePlan(const v1::ScoreRequest& request,
+                                        const ModelRegistry& registry,
+                                        const RequestLimits& limits) {
+  RETURN_IF_ERROR(CheckShape(request, limits));
+  ScorePlan plan;
+  plan.has_dropout = request.has_dropout();
+  plan.input_digest = DeterministicDigest(request);
+  if (plan.has_dropout) {
+    plan.sample_count = request.dropout().sample_count();
+    plan.dropout_seed = request.dropout().seed();
+  }
+  std::map<const Model*, std::shared_ptr<const Items>> encoded;
+  int64_t tokens = 0;
+  for (int v = 0; v < request.variants_size(); ++v) {
+    absl::StatusOr<PlannedVariant> planned =
+        PlanVariant(request.variants(v), plan, registry);
+    if (!planned.ok()) {
+      return Annotate(planned.status(), absl::StrCat("variants[", v, "]"));
+    }
+    std::shared_ptr<const Items>& items = encoded[planned->model.model.get()];
+    if (items == nullptr) {
+      ASSIGN_OR_RETURN(items, EncodeItems(planned->model, request, limits));
+    }
+    planned->items = items;
+    for (const EncodedItem& item : *items) {
+      tokens += TokensOf(item) * planned->computed_samples;
+    }
+    if (tokens > limits.tokens) {
+      return Exhausted("tokens over variants and dropout samples", tokens,
+                       limits.tokens, "tokens");
+    }
+    plan.variants.push_back(*std::move(planned));
+  }
+  return plan;
+}
+
+v1::ScoreResponse MakeScoreResponse(const ScorePlan& plan,
+                                    absl::Span<const ScoreResult> results,
+                                    bool reproducible) {
+  v1::ScoreResponse response;
+  int64_t computed_tokens = 0;
+  size_t next = 0;
+  for (int v = 0; v < static_cast<int>(plan.variants.size()); ++v) {
+    const PlannedVariant& variant = plan.variants[v];
+    for (int i = 0; i < static_cast<int>(variant.items->size()); ++i) {
+      const EncodedItem& item = (*variant.items)[i];
+      for (int s = 0; s < plan.sample_count; ++s) {
+        if (s >= variant.computed_samples) {
+          const v1::ItemScore same = *response.scores().rbegin();
+          *response.add_scores() = same;
+          response.mutable_scores()->rbegin()->set_sample_index(s);
+          continue;
+        }
+        v1::ItemScore& score = *response.add_scores();
+        score.set_variant_index(v);
+        score.set_item_index(i);
+        score.set_sample_index(s);
+        const absl::Span<const ScoreResult> own =
+            results.subspan(next, item.groups.size());
+        next += item.groups.size();
+        FillItem(item, own, score);
+        for (const ScoreResult& result : own) {
+          computed_tokens += result.computed_tokens;
+        }
+      }
+    }
+    *response.add_provenance() = MakeProvenance(variant, plan, reproducible);
+  }
+  response.set_computed_token_count(computed_tokens);
+  return response;
+}
+
+}  // namespace dissonance
