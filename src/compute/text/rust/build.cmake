@@ -1,0 +1,43 @@
+# cmake -D CARGO=.. -D CRATE=.. -D ARCHIVE=.. -P build.cmake
+# Builds CRATE and puts its static library at ARCHIVE. Cargo's files are kept
+# in the user's cache folder, so that another checkout of the same dependencies
+# compiles only the crate itself, or beside ARCHIVE where that can't be written.
+cmake_minimum_required(VERSION 3.25)
+
+file(SHA256 ${CRATE}/Cargo.lock _digest)
+string(SUBSTRING ${_digest} 0 16 _key)
+if(DEFINED ENV{XDG_CACHE_HOME})
+  set(_cache $ENV{XDG_CACHE_HOME}/dissonance)
+else()
+  set(_cache $ENV{HOME}/.cache/dissonance)
+endif()
+cmake_path(GET ARCHIVE PARENT_PATH _beside)
+
+foreach(_folder ${_cache}/cargo-${_key}-release ${_beside}/cargo)
+  set(_target ${_folder})
+  execute_process(COMMAND ${CMAKE_COMMAND} -E make_directory ${_target}
+                  RESULT_VARIABLE _failed OUTPUT_QUIET ERROR_QUIET)
+  if(NOT _failed)
+    execute_process(COMMAND ${CMAKE_COMMAND} -E touch ${_target}/used
+                    RESULT_VARIABLE _failed OUTPUT_QUIET ERROR_QUIET)
+  endif()
+  if(NOT _failed)
+    break()
+  endif()
+endforeach()
+if(_failed)
+  message(FATAL_ERROR "can write neither to ${_cache} nor to ${_beside}")
+endif()
+
+# Another checkout may build in the same folder: hold it until the copy is made.
+file(LOCK ${_target}/used GUARD PROCESS)
+execute_process(
+  COMMAND ${CARGO} build --release --locked --quiet --target-dir ${_target}
+  WORKING_DIRECTORY ${CRATE}
+  RESULT_VARIABLE _failed)
+if(_failed)
+  message(FATAL_ERROR "cargo could not build ${CRATE} (see above; the first "
+          "build needs the network or a filled cargo cache, which './run "
+          "setup' provides)")
+endif()
+file(COPY_FILE ${_target}/release/libdissonance_text.a ${ARCHIVE})
