@@ -33,8 +33,8 @@ class Ending {
 
  private:
   absl::Mutex mutex_;
-  bool ended_ = false;
-  grpc::Status status_;
+  bool ended_ ABSL_GUARDED_BY(mutex_) = false;
+  grpc::Status status_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace
