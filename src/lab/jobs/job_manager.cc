@@ -145,6 +145,7 @@ absl::StatusOr<v1::Job> JobManager::CreateJob(const v1::JobSpec& spec,
       google::protobuf::util::TimeUtil::MicrosecondsToTimestamp(
           absl::ToUnixMicros(options_.clock->Now()));
   job.set_request_id(options.request_id);
+  job.mutable_progress();
   job.set_config_toml(options_.config_toml);
   ASSIGN_OR_RETURN(const CreatedJob result, options_.store->Create(stored));
   if (!result.created) return SameAgain(result.stored, spec);

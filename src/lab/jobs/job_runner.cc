@@ -236,10 +236,15 @@ void JobRunner::EndRun(const v1::Job& job, const absl::Status& result) {
   while (true) {
     const absl::Status stored = StoreEnd(job, result);
     if (stored.ok()) return;
+    if (IsStale(stored)) {
+      spdlog::info("{} is not this run's any more: {}", job.name(),
+                   std::string(stored.message()));
+      return;
+    }
     spdlog::error("cannot end {}: {}", job.name(),
                   std::string(stored.message()));
     // What is not stored now, the next start finds and resumes.
-    if (IsStale(stored) || draining()) return;
+    if (draining()) return;
     WaitForStore();
   }
 }

@@ -2,6 +2,7 @@
 
 #include <vector>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "google/protobuf/descriptor.h"
@@ -36,6 +37,10 @@ class Collector : public MessageDifferencer::Reporter {
   }
   void ReportModified(const Message& before, const Message& after,
                       const Path& path) override {
+    // What differs inside a message is reported by itself.
+    if (path.back().field->cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE) {
+      return;
+    }
     Add(path, absl::StrCat(Value(before, path, false), " before, ",
                            Value(after, path, true)));
   }
@@ -85,6 +90,7 @@ class Collector : public MessageDifferencer::Reporter {
     if (text.size() > kMaxValueLength) {
       text = absl::StrCat(text.substr(0, kMaxValueLength), "...");
     }
+    absl::StripTrailingAsciiWhitespace(&text);
     return text.empty() ? "empty" : text;
   }
 
