@@ -1,0 +1,187 @@
+#include "client/cli/app.h"
+
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
+#include <iostream>
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "CLI/CLI.hpp"
+#include "absl/strings/str_cat.h"
+#include "client/cli/command.h"
+#include "client/cli/completion.h"
+#include "client/cli/errors.h"
+#include "src/base/status_macros.h"
+
+namespace dissonance::cli {
+namespace {
+
+// Every noun of the command line, in the order of its help.
+struct Noun {
+  const char* name;
+  const char* summary;
+};
+constexpr Noun kNouns[] = {
+    {"server", "Start, stop and look at the server on this machine"},
+    {"models", "Base models: load, list, show, unload"},
+    {"adapters", "LoRA adapters of a model"},
+    {"chat", "Conversations and chat templates"},
+    {"eval", "Experiments on what a model answers"},
+    {"jobs", "Recorded experiments: list, show, watch, cancel"},
+    {"artifacts", "Files that experiments produced"},
+};
+
+using CommandList = std::vector<Command> (*)();
+constexpr CommandList kCommands[] = {
+    ServerCommands, ModelsCommands, AdaptersCommands, TextCommands,
+    ScoreCommands,  EvalCommands,   JobsCommands,     ArtifactsCommands,
+};
+
+// A command of the parsed command line.
+struct Entry {
+  CLI::App* app;
+  CommandRun run;
+};
+
+void AddGlobalOptions(CLI::App& app, GlobalOptions& options) {
+  app.add_option("--server", options.server,
+                 "Server's address: unix:/PATH or HOST:PORT (or "
+                 "DISSONANCE_SERVER; default: the data directory's socket)");
+  app.add_option("--data-dir", options.data_dir,
+                 "Data directory of the server on this machine (or "
+                 "DISSONANCE_DATA_DIR; default: ~/.local/share/dissonance, as "
+                 "XDG_DATA_HOME says)");
+  app.add_option("--token-file", options.token_file,
+                 "File with the token (or the token in DISSONANCE_TOKEN; "
+                 "default: owner.token in the data directory)");
+  app.add_option("--profile", options.profile,
+                 "Table of ~/.config/dissonance/config.toml to use (or "
+                 "DISSONANCE_PROFILE)");
+  app.add_option("-o,--output", options.output, "table, json or jsonl")
+      ->transform(CLI::CheckedTransformer(std::map<std::string, OutputFormat>{
+          {"table", OutputFormat::kTable},
+          {"json", OutputFormat::kJson},
+          {"jsonl", OutputFormat::kJsonLines}}));
+}
+
+CLI::App* AddNoun(CLI::App& root, const std::string& name) {
+  std::string summary;
+  for (const Noun& noun : kNouns) {
+    if (name == noun.name) summary = noun.summary;
+  }
+  return root.add_subcommand(name, summary)->require_subcommand(1);
+}
+
+std::vector<Entry> AddCommands(CLI::App& root) {
+  std::map<std::string, CLI::App*> nouns;
+  std::vector<Entry> entries;
+  for (const CommandList list : kCommands) {
+    for (const Command& command : list()) {
+      CLI::App* parent = &root;
+      if (!command.verb.empty()) {
+        CLI::App*& noun = nouns[command.noun];
+        if (noun == nullptr) noun = AddNoun(root, command.noun);
+        parent = noun;
+      }
+      CLI::App* app = parent->add_subcommand(
+          command.verb.empty() ? command.noun : command.verb, command.summary);
+      entries.push_back({app, command.define(*app)});
+    }
+  }
+  return entries;
+}
+
+void AddCompletion(CLI::App& root, std::vector<Entry>& entries) {
+  CLI::App* app =
+      root.add_subcommand("completion", "Print a shell's completion script");
+  auto shell = std::make_shared<Shell>();
+  app->add_option("SHELL", *shell, "bash, zsh or fish")
+      ->required()
+      ->transform(CLI::CheckedTransformer(
+          std::map<std::string, Shell>{{"bash", Shell::kBash},
+                                       {"zsh", Shell::kZsh},
+                                       {"fish", Shell::kFish}}));
+  entries.push_back({app, [&root, shell](const Session&) {
+                       std::cout << CompletionScript(root, *shell);
+                       return absl::OkStatus();
+                     }});
+}
+
+// The innermost command that was named, for its help.
+std::string PathOf(const CLI::App& root) {
+  std::string path = root.get_name();
+  const CLI::App* app = &root;
+  while (!app->get_subcommands().empty()) {
+    app = app->get_subcommands().front();
+    if (!app->get_name().empty()) absl::StrAppend(&path, " ", app->get_name());
+  }
+  return path;
+}
+
+absl::Status RunParsed(const std::vector<Entry>& entries,
+                       const GlobalOptions& options) {
+  for (const Entry& entry : entries) {
+    if (!entry.app->parsed()) continue;
+    Session session;
+    session.output = options.output.value_or(OutputFormat::kTable);
+    session.output_given = options.output.has_value();
+    // Completion works without a home, a profile or a server.
+    if (entry.app->get_name() != "completion") {
+      ASSIGN_OR_RETURN(session.settings, ResolveSettings(options));
+    }
+    return entry.run(session);
+  }
+  return UsageError("no command was given");
+}
+
+// Output that did not reach its reader is a failure, not a success.
+absl::Status FlushOutput() {
+  std::cout.flush();
+  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0 || !std::cout) {
+    return absl::DataLossError(
+        "cannot write all of the output; is the disk full?");
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+int RunCli(int argc, char** argv) {
+  // gRPC's own lines would mix with ours; its errors are in our messages.
+  ::setenv("GRPC_VERBOSITY", "NONE", /*overwrite=*/0);
+  CLI::App root("Experiments on language models' beliefs, on a shared server",
+                "dissonance");
+  root.fallthrough();
+  root.require_subcommand(1);
+  root.set_version_flag("--version", "dissonance " DISSONANCE_VERSION);
+  root.footer(
+      "Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 not "
+      "authenticated, 5 cancelled.");
+  GlobalOptions options;
+  AddGlobalOptions(root, options);
+  std::vector<Entry> entries = AddCommands(root);
+  AddCompletion(root, entries);
+  try {
+    root.parse(argc, argv);
+  } catch (const CLI::ParseError& e) {
+    if (e.get_exit_code() == static_cast<int>(CLI::ExitCodes::Success)) {
+      return root.exit(e);
+    }
+    std::cerr << "error: " << e.what() << "\n  see '" << PathOf(root)
+              << " --help'\n";
+    return kExitUsage;
+  }
+  absl::Status status = RunParsed(entries, options);
+  if (status.ok()) status = FlushOutput();
+  if (!status.ok()) {
+    std::fflush(stdout);
+    std::cerr << RenderError(status);
+  }
+  return ExitCodeOf(status);
+}
+
+}  // namespace dissonance::cli

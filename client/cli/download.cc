@@ -1,0 +1,103 @@
+#include "client/cli/download.h"
+
+#include <cstdint>
+#include <memory>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "client/cli/errors.h"
+#include "client/cli/names.h"
+#include "src/base/file.h"
+#include "src/base/sha256.h"
+#include "src/base/status_macros.h"
+
+namespace dissonance::cli {
+namespace {
+
+constexpr int64_t kArtifactLimitBytes = int64_t{4} << 30;
+constexpr int kAttempts = 5;
+constexpr absl::Duration kFirstBackoff = absl::Milliseconds(200);
+
+// Appends what one stream gives after the bytes already held.
+absl::Status ReadOn(Connection& connection, const std::string& name,
+                    std::string& contents) {
+  v1::ReadArtifactRequest request;
+  request.set_name(name);
+  request.set_offset_bytes(static_cast<int64_t>(contents.size()));
+  const std::unique_ptr<grpc::ClientContext> context = connection.NewContext();
+  const auto reader = connection.stub<v1::Artifacts::Stub>().ReadArtifact(
+      context.get(), request);
+  v1::ReadArtifactResponse piece;
+  absl::Status wrong;
+  while (wrong.ok() && reader->Read(&piece)) {
+    if (piece.offset_bytes() != static_cast<int64_t>(contents.size())) {
+      wrong = absl::DataLossError(
+          absl::StrCat(name, ": expected bytes at offset ", contents.size(),
+                       ", the server sent offset ", piece.offset_bytes()));
+    } else if (contents.size() + piece.data().size() > kArtifactLimitBytes) {
+      wrong = absl::ResourceExhaustedError(absl::StrCat(
+          name, " is larger than ", HumanBytes(kArtifactLimitBytes),
+          ", which is what this client holds; read it in ranges with "
+          "ReadArtifact"));
+    } else {
+      contents += piece.data();
+    }
+  }
+  if (!wrong.ok()) context->TryCancel();
+  const grpc::Status end = reader->Finish();
+  if (!wrong.ok()) return wrong;
+  return connection.Explain(end);
+}
+
+// A file name from a server must stay in the folder it is written to.
+absl::Status CheckFileName(const std::string& file_name) {
+  if (file_name.empty() || file_name == "." || file_name == ".." ||
+      absl::StrContains(file_name, '/') || absl::StrContains(file_name, '\0')) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "the job names an output \"", file_name,
+        "\", which is not a plain file name; nothing was written for it"));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<std::string> DownloadArtifact(Connection& connection,
+                                             const std::string& name) {
+  std::string contents;
+  absl::Duration backoff = kFirstBackoff;
+  for (int attempt = 1;; ++attempt) {
+    const absl::Status status = ReadOn(connection, name, contents);
+    if (status.ok()) break;
+    if (!absl::IsUnavailable(status) || attempt == kAttempts) return status;
+    absl::SleepFor(backoff);
+    backoff *= 2;
+  }
+  const std::string digest = Sha256Of(contents);
+  if (digest != ShortName(name)) {
+    return absl::DataLossError(
+        absl::StrCat(name, ": the bytes received have the digest ", digest,
+                     "; fetch it again, and if that repeats, the server's "
+                     "copy is damaged"));
+  }
+  return contents;
+}
+
+absl::StatusOr<std::vector<std::string>> DownloadOutputs(
+    Connection& connection, const v1::Job& job, const std::string& directory) {
+  for (const v1::JobOutput& output : job.outputs()) {
+    RETURN_IF_ERROR(CheckFileName(output.file_name()));
+  }
+  RETURN_IF_ERROR(MakeDirectories(directory));
+  std::vector<std::string> paths;
+  for (const v1::JobOutput& output : job.outputs()) {
+    ASSIGN_OR_RETURN(const std::string contents,
+                     DownloadArtifact(connection, output.artifact()));
+    paths.push_back(absl::StrCat(directory, "/", output.file_name()));
+    RETURN_IF_ERROR(WriteFileAtomically(paths.back(), contents));
+  }
+  return paths;
+}
+
+}  // namespace dissonance::cli

@@ -1,0 +1,27 @@
+// Artifacts from the server, checked against the digest in their name. Thread
+// safe if the connection is.
+#ifndef DISSONANCE_CLIENT_CLI_DOWNLOAD_H_
+#define DISSONANCE_CLIENT_CLI_DOWNLOAD_H_
+
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "client/cli/connection.h"
+#include "dissonance/v1/jobs.pb.h"
+
+namespace dissonance::cli {
+
+// The bytes, up to 4 GiB. Goes on where it stopped when the connection drops,
+// a few times. DATA_LOSS if they do not match the name's digest.
+absl::StatusOr<std::string> DownloadArtifact(Connection& connection,
+                                             const std::string& name);
+
+// Writes a job's outputs into `directory`, made if missing, each atomically.
+// Returns the paths, in the job's order.
+absl::StatusOr<std::vector<std::string>> DownloadOutputs(
+    Connection& connection, const v1::Job& job, const std::string& directory);
+
+}  // namespace dissonance::cli
+
+#endif  // DISSONANCE_CLIENT_CLI_DOWNLOAD_H_

@@ -1,0 +1,238 @@
+#include "client/cli/eval_mcq.h"
+
+#include <unistd.h>
+
+#include <cstddef>
+#include <cstdio>
+#include <filesystem>
+#include <memory>
+#include <random>
+#include <utility>
+
+#include "absl/algorithm/container.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "client/cli/download.h"
+#include "client/cli/errors.h"
+#include "client/cli/input_file.h"
+#include "client/cli/interrupts.h"
+#include "client/cli/job_watch.h"
+#include "client/cli/mcq_summary.h"
+#include "client/cli/names.h"
+#include "client/cli/progress.h"
+#include "client/cli/proto_json.h"
+#include "src/base/clock.h"
+#include "src/base/file.h"
+#include "src/base/json_lines.h"
+#include "src/base/status_macros.h"
+#include "src/lab/eval/mcq_files.h"
+#include "src/lab/eval/mcq_prompt.h"
+
+namespace dissonance::cli {
+namespace {
+
+constexpr uint64_t kDataLimitBytes = 16 << 20;
+constexpr uint64_t kReportLimitBytes = uint64_t{1} << 30;
+
+absl::StatusOr<McqQuestions> ReadQuestions(const std::string& path) {
+  McqQuestions questions;
+  ASSIGN_OR_RETURN(questions.bytes, ReadInput(path, kDataLimitBytes));
+  ASSIGN_OR_RETURN(questions.items,
+                   ParseMcqData(questions.bytes, InputLabel(path)));
+  return questions;
+}
+
+// A key under which asking again cannot make a second job.
+std::string RandomRequestId() {
+  std::random_device random;
+  return absl::StrFormat("cli-%08x%08x%08x%08x", random(), random(), random(),
+                         random());
+}
+
+// With several formats each job has its own key and folder.
+std::string Extended(const std::string& text, const char* separator,
+                     const EvalMcqArgs& args, v1::McqScoring scoring) {
+  if (args.scorings.size() < 2) return text;
+  return absl::StrCat(text, separator, McqScoringName(scoring));
+}
+
+absl::StatusOr<std::vector<v1::Job>> CreateAll(Connection& connection,
+                                               const EvalMcqArgs& args,
+                                               const McqQuestions& questions) {
+  const std::string key =
+      args.request_id.empty() ? RandomRequestId() : args.request_id;
+  std::vector<v1::Job> jobs;
+  for (const v1::McqScoring scoring : args.scorings) {
+    v1::CreateJobRequest request;
+    *request.mutable_spec()->mutable_evaluate_mcq() =
+        McqSpec(args, questions, scoring);
+    request.set_request_id(Extended(key, "-", args, scoring));
+    request.set_priority(args.detach ? v1::JOB_PRIORITY_NORMAL
+                                     : v1::JOB_PRIORITY_INTERACTIVE);
+    // The request id makes asking again safe.
+    ASSIGN_OR_RETURN(v1::CreateJobResponse response,
+                     connection.CallAgain(&v1::Jobs::Stub::CreateJob, request));
+    jobs.push_back(std::move(*response.mutable_job()));
+  }
+  return jobs;
+}
+
+// The report among the files that were written, as JSON.
+absl::StatusOr<nlohmann::json> ReportIn(const std::string& directory,
+                                        bool compared) {
+  const std::string path = absl::StrCat(
+      directory, "/", compared ? McqComparisonName(1) : "summary.json");
+  ASSIGN_OR_RETURN(const std::string text, ReadFile(path, kReportLimitBytes));
+  return ParseJson(text, path);
+}
+
+std::string NextSteps(const EvalMcqArgs& args, const v1::Job& job) {
+  std::string out =
+      absl::StrCat("\ntry next\n  dissonance jobs show ", ShortName(job.name()),
+                   "    what ran, with digests and versions\n");
+  if (args.scorings.size() < 2) {
+    const bool letters =
+        args.scorings.front() == v1::MCQ_SCORING_LETTER_VARIANTS;
+    absl::StrAppend(&out, "  the same with --scoring ",
+                    letters ? "option_text" : "letters",
+                    "    another answer format\n");
+  }
+  if (args.adapter.empty()) {
+    absl::StrAppend(&out,
+                    "  the same with --adapter A    base and adapter "
+                    "side by side\n");
+  } else if (args.dropout_samples == 0) {
+    absl::StrAppend(&out,
+                    "  the same with --mc-dropout 20    how sure the "
+                    "adapter is\n");
+  }
+  return out;
+}
+
+// Fetches and shows what one job found.
+absl::StatusOr<nlohmann::json> Conclude(const Session& session,
+                                        Connection& connection,
+                                        const EvalMcqArgs& args,
+                                        const McqQuestions& questions,
+                                        const v1::Job& job) {
+  const v1::McqScoring scoring = job.spec().evaluate_mcq().scoring();
+  const std::string directory =
+      Extended(AbsolutePath(args.out), "/", args, scoring);
+  ASSIGN_OR_RETURN(const std::vector<std::string> paths,
+                   DownloadOutputs(connection, job, directory));
+  const bool compared = job.spec().evaluate_mcq().variants_size() > 1;
+  if (session.output != OutputFormat::kTable) {
+    ASSIGN_OR_RETURN(nlohmann::json report, ReportIn(directory, compared));
+    return nlohmann::json{{"job", ToJson(job)},
+                          {"directory", directory},
+                          {"files", paths},
+                          {"report", std::move(report)}};
+  }
+  ASSIGN_OR_RETURN(const McqOutcome outcome, ReadOutcome(directory, compared));
+  EmitText(session.output, nullptr, RenderOutcome(outcome, questions.items));
+  EmitText(session.output, nullptr,
+           absl::StrCat(
+               "\nfiles in ", directory, "\n  ",
+               absl::StrJoin(job.outputs(), "\n  ",
+                             [](std::string* out, const v1::JobOutput& output) {
+                               out->append(output.file_name());
+                             }),
+               "\n"));
+  return nlohmann::json();
+}
+
+void EmitDetached(const Session& session, const std::vector<v1::Job>& jobs) {
+  Table table({{""}});
+  std::vector<nlohmann::json> records;
+  for (const v1::Job& job : jobs) {
+    table.AddRow({job.name()});
+    records.push_back(ToJson(job));
+  }
+  Emit(session.output, records, table);
+  absl::FPrintF(stderr, "follow it with: dissonance jobs watch %s\n",
+                ShortName(jobs.front().name()));
+}
+
+absl::Status RunAll(const Session& session, const EvalMcqArgs& args,
+                    const McqQuestions& questions) {
+  ASSIGN_OR_RETURN(auto interrupts, Interrupts::Create());
+  ASSIGN_OR_RETURN(auto connection, Connection::Open(session.settings));
+  absl::StatusOr<std::vector<v1::Job>> created;
+  interrupts->EndProcessDuring(
+      [&] { created = CreateAll(*connection, args, questions); });
+  if (!created.ok()) return created.status();
+  const std::vector<v1::Job>& jobs = *created;
+  if (args.detach) {
+    EmitDetached(session, jobs);
+    return absl::OkStatus();
+  }
+  std::vector<nlohmann::json> records;
+  for (size_t i = 0; i < jobs.size(); ++i) {
+    ProgressDisplay display(stderr, ::isatty(STDERR_FILENO) == 1,
+                            Clock::Real());
+    display.Line(
+        absl::StrCat(jobs[i].name(), ": ", McqScoringName(args.scorings[i])));
+    JobWatcher watcher(*connection, *interrupts, display);
+    ASSIGN_OR_RETURN(const v1::Job job, watcher.Watch(jobs[i].name(), 0));
+    RETURN_IF_ERROR(StatusOfEnded(job));
+    if (i > 0 && session.output == OutputFormat::kTable) {
+      EmitText(session.output, nullptr, "\n");
+    }
+    absl::StatusOr<nlohmann::json> record;
+    interrupts->EndProcessDuring(
+        [&] { record = Conclude(session, *connection, args, questions, job); });
+    if (!record.ok()) return record.status();
+    records.push_back(*std::move(record));
+  }
+  if (session.output == OutputFormat::kTable) {
+    EmitText(session.output, nullptr, NextSteps(args, jobs.front()));
+  } else if (records.size() == 1) {
+    EmitOne(session.output, records.front(), Table({{""}}));
+  } else {
+    Emit(session.output, records, Table({{""}}));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+v1::EvaluateMcqSpec McqSpec(const EvalMcqArgs& args,
+                            const McqQuestions& questions,
+                            v1::McqScoring scoring) {
+  v1::EvaluateMcqSpec spec;
+  spec.add_variants()->set_model(ModelName(args.model));
+  if (!args.adapter.empty()) {
+    v1::Variant& variant = *spec.add_variants();
+    variant.set_model(ModelName(args.model));
+    variant.set_adapter(AdapterName(args.model, args.adapter));
+  }
+  spec.set_data(questions.bytes);
+  spec.set_data_name(
+      std::filesystem::path(InputLabel(args.data)).filename().string());
+  spec.set_scoring(scoring);
+  spec.set_mc_dropout_sample_count(args.dropout_samples);
+  spec.set_seed(args.seed);
+  return spec;
+}
+
+absl::Status EvalMcq(const Session& session, const EvalMcqArgs& args) {
+  EvalMcqArgs complete = args;
+  if (complete.scorings.empty()) {
+    complete.scorings = {v1::MCQ_SCORING_LETTER_VARIANTS};
+  }
+  for (const v1::McqScoring scoring : complete.scorings) {
+    // Each format has one job and one folder.
+    if (absl::c_count(complete.scorings, scoring) > 1) {
+      return UsageError("--scoring names the same answer format twice");
+    }
+  }
+  if (complete.out.empty() && !complete.detach && !complete.dry_run) {
+    return UsageError("--out is required: the folder for the result files");
+  }
+  ASSIGN_OR_RETURN(const McqQuestions questions, ReadQuestions(complete.data));
+  return complete.dry_run ? EstimateMcq(session, complete, questions)
+                          : RunAll(session, complete, questions);
+}
+
+}  // namespace dissonance::cli

@@ -1,0 +1,34 @@
+// Input that people name on the command line: a file, or "-" for standard
+// input. Thread safe, but standard input can be read once.
+#ifndef DISSONANCE_CLIENT_CLI_INPUT_FILE_H_
+#define DISSONANCE_CLIENT_CLI_INPUT_FILE_H_
+
+#include <cstdint>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "dissonance/v1/common.pb.h"
+#include "nlohmann/json.hpp"
+
+namespace dissonance::cli {
+
+// The contents. NOT_FOUND if there is no such file; RESOURCE_EXHAUSTED if it
+// is larger than `limit_bytes`.
+absl::StatusOr<std::string> ReadInput(const std::string& path,
+                                      uint64_t limit_bytes);
+
+// What messages call the file: the path, or "standard input".
+std::string InputLabel(const std::string& path);
+
+// A conversation from [{"role": R, "content": C}, ...]. INVALID_ARGUMENT with
+// `where` and the field at fault.
+absl::StatusOr<v1::Chat> ParseChat(const nlohmann::json& messages,
+                                   const std::string& where);
+
+// Token ids from an array of integers of 0 to 2^31 - 1; same errors.
+absl::StatusOr<v1::TokenIds> ParseTokenIds(const nlohmann::json& ids,
+                                           const std::string& where);
+
+}  // namespace dissonance::cli
+
+#endif  // DISSONANCE_CLIENT_CLI_INPUT_FILE_H_

@@ -1,0 +1,267 @@
+// dissonance jobs list | show | watch | logs | cancel | retry | delete.
+#include <unistd.h>
+
+#include <cstdint>
+#include <cstdio>
+#include <map>
+#include <memory>
+
+#include "CLI/CLI.hpp"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "client/cli/command.h"
+#include "client/cli/connection.h"
+#include "client/cli/interrupts.h"
+#include "client/cli/job_watch.h"
+#include "client/cli/names.h"
+#include "client/cli/pages.h"
+#include "client/cli/proto_json.h"
+#include "src/base/clock.h"
+#include "src/base/json_lines.h"
+#include "src/base/status_macros.h"
+
+namespace dissonance::cli {
+namespace {
+
+std::string KindOf(const v1::Job& job) {
+  switch (job.spec().kind_case()) {
+    case v1::JobSpec::kEvaluateMcq:
+      return "evaluate_mcq";
+    case v1::JobSpec::KIND_NOT_SET:
+      break;
+  }
+  return "-";
+}
+
+std::string ProgressOf(const v1::Job& job) {
+  if (job.progress().total_count() == 0) return "-";
+  return absl::StrCat(job.progress().done_count(), "/",
+                      job.progress().total_count(), " ", job.progress().unit());
+}
+
+// "models/m, models/m/adapters/a".
+std::string VariantsOf(const v1::EvaluateMcqSpec& spec) {
+  return absl::StrJoin(
+      spec.variants(), ", ", [](std::string* out, const v1::Variant& variant) {
+        out->append(variant.adapter().empty() ? variant.model()
+                                              : variant.adapter());
+      });
+}
+
+void EmitJob(const Session& session, const v1::Job& job) {
+  Table table({{""}, {""}});
+  table.AddRow({"name", job.name()});
+  table.AddRow({"kind", KindOf(job)});
+  if (job.spec().has_evaluate_mcq()) {
+    const v1::EvaluateMcqSpec& spec = job.spec().evaluate_mcq();
+    table.AddRow({"variants", VariantsOf(spec)});
+    table.AddRow({"data", absl::StrCat(spec.data_name(), " (",
+                                       HumanBytes(spec.data().size()), ")")});
+    table.AddRow({"scoring", EnumWord(spec.scoring())});
+  }
+  table.AddRow({"state", EnumWord(job.state())});
+  if (!job.reason().empty()) table.AddRow({"reason", job.reason()});
+  table.AddRow({"progress", ProgressOf(job)});
+  table.AddRow({"attempts", absl::StrCat(job.attempt_count())});
+  table.AddRow({"created", HumanTime(job.create_time())});
+  table.AddRow({"started", HumanTime(job.start_time())});
+  table.AddRow({"ended", HumanTime(job.end_time())});
+  if (!job.request_id().empty()) {
+    table.AddRow({"request id", job.request_id()});
+  }
+  for (const v1::JobOutput& output : job.outputs()) {
+    table.AddRow({"output", absl::StrCat(output.file_name(), "  ",
+                                         HumanBytes(output.size_bytes()), "  ",
+                                         ShortName(output.artifact()))});
+  }
+  EmitOne(session.output, ToJson(job), table);
+}
+
+struct ListArgs {
+  v1::JobState state = v1::JOB_STATE_UNSPECIFIED;
+  size_t limit = 100;
+};
+
+absl::Status List(const Session& session, const ListArgs& args) {
+  v1::ListJobsRequest request;
+  request.set_state(args.state);
+  ASSIGN_OR_RETURN(auto connection, Connection::Open(session.settings));
+  ASSIGN_OR_RETURN(const std::vector<v1::Job> jobs,
+                   ListAll(*connection, &v1::Jobs::Stub::ListJobs, request,
+                           &v1::ListJobsResponse::jobs, args.limit));
+  Table table({{"JOB"},
+               {"KIND"},
+               {"STATE"},
+               {"PROGRESS", Align::kRight},
+               {"CREATED"},
+               {"REASON"}});
+  std::vector<nlohmann::json> records;
+  for (const v1::Job& job : jobs) {
+    records.push_back(ToJson(job));
+    table.AddRow({ShortName(job.name()), KindOf(job), EnumWord(job.state()),
+                  ProgressOf(job), HumanTime(job.create_time()), job.reason()});
+  }
+  Emit(session.output, records, table);
+  return absl::OkStatus();
+}
+
+CommandRun DefineList(CLI::App& app) {
+  auto args = std::make_shared<ListArgs>();
+  app.add_option("--state", args->state, "Only jobs in this state")
+      ->transform(CLI::CheckedTransformer(std::map<std::string, v1::JobState>{
+          {"queued", v1::JOB_STATE_QUEUED},
+          {"waiting", v1::JOB_STATE_WAITING},
+          {"running", v1::JOB_STATE_RUNNING},
+          {"succeeded", v1::JOB_STATE_SUCCEEDED},
+          {"failed", v1::JOB_STATE_FAILED},
+          {"cancelling", v1::JOB_STATE_CANCELLING},
+          {"cancelled", v1::JOB_STATE_CANCELLED}}));
+  app.add_option("--limit", args->limit, "At most this many, newest first")
+      ->capture_default_str();
+  return [args](const Session& session) { return List(session, *args); };
+}
+
+absl::StatusOr<v1::Job> Fetch(Connection& connection, const std::string& name) {
+  v1::GetJobRequest request;
+  request.set_name(JobName(name));
+  ASSIGN_OR_RETURN(const v1::GetJobResponse response,
+                   connection.Call(&v1::Jobs::Stub::GetJob, request));
+  return response.job();
+}
+
+absl::Status Show(const Session& session, const std::string& name) {
+  ASSIGN_OR_RETURN(auto connection, Connection::Open(session.settings));
+  ASSIGN_OR_RETURN(const v1::Job job, Fetch(*connection, name));
+  EmitJob(session, job);
+  return absl::OkStatus();
+}
+
+struct WatchArgs {
+  std::string name;
+  int64_t after = 0;
+};
+
+absl::Status Watch(const Session& session, const WatchArgs& args) {
+  ASSIGN_OR_RETURN(auto interrupts, Interrupts::Create());
+  ASSIGN_OR_RETURN(auto connection, Connection::Open(session.settings));
+  ProgressDisplay display(stderr, ::isatty(STDERR_FILENO) == 1, Clock::Real());
+  const bool lines = session.output == OutputFormat::kJsonLines;
+  JobWatcher watcher(
+      *connection, *interrupts, display, [lines](const v1::JobEvent& event) {
+        if (!lines) return;
+        EmitOne(OutputFormat::kJsonLines, ToJson(event), Table({{""}}));
+        std::fflush(stdout);
+      });
+  ASSIGN_OR_RETURN(const v1::Job job,
+                   watcher.Watch(JobName(args.name), args.after));
+  // As JSON lines the events are the output; the last one tells the end.
+  if (!lines) EmitJob(session, job);
+  return StatusOfEnded(job);
+}
+
+CommandRun DefineWatch(CLI::App& app) {
+  auto args = std::make_shared<WatchArgs>();
+  app.add_option("JOB", args->name, "Job to follow")->required();
+  app.add_option("--after", args->after, "Only events with a greater number");
+  return [args](const Session& session) { return Watch(session, *args); };
+}
+
+void EmitLogLine(OutputFormat format, const v1::JobEvent& event) {
+  if (!event.has_log()) return;
+  Table table({{""}, {""}});
+  table.AddRow({HumanTime(event.time()), event.log()});
+  // A JSON array would never close while lines come: one object a line.
+  EmitOne(format == OutputFormat::kTable ? format : OutputFormat::kJsonLines,
+          ToJson(event), table);
+  std::fflush(stdout);
+}
+
+struct LogsArgs {
+  std::string name;
+  bool follow = false;
+};
+
+absl::Status Logs(const Session& session, const LogsArgs& args) {
+  ASSIGN_OR_RETURN(auto connection, Connection::Open(session.settings));
+  ASSIGN_OR_RETURN(const v1::Job job, Fetch(*connection, args.name));
+  v1::WatchJobRequest request;
+  request.set_name(job.name());
+  const auto context = connection->NewContext();
+  const auto reader =
+      connection->stub<v1::Jobs::Stub>().WatchJob(context.get(), request);
+  v1::WatchJobResponse response;
+  bool enough = !args.follow && job.last_event_number() == 0;
+  while (!enough && reader->Read(&response)) {
+    if (!response.has_event()) continue;
+    EmitLogLine(session.output, response.event());
+    enough =
+        !args.follow && response.event().number() >= job.last_event_number();
+  }
+  if (enough) context->TryCancel();
+  const grpc::Status end = reader->Finish();
+  return enough ? absl::OkStatus() : connection->Explain(end);
+}
+
+CommandRun DefineLogs(CLI::App& app) {
+  auto args = std::make_shared<LogsArgs>();
+  app.add_option("JOB", args->name, "Job whose log is meant")->required();
+  app.add_flag("-f,--follow", args->follow, "Go on until the job ends");
+  return [args](const Session& session) { return Logs(session, *args); };
+}
+
+// cancel and retry differ in the call alone.
+template <typename Request, typename Response,
+          grpc::Status (v1::Jobs::Stub::*method)(grpc::ClientContext*,
+                                                 const Request&, Response*)>
+absl::Status CallAndShow(const Session& session, const std::string& name) {
+  Request request;
+  request.set_name(JobName(name));
+  ASSIGN_OR_RETURN(auto connection, Connection::Open(session.settings));
+  ASSIGN_OR_RETURN(const Response response, connection->Call(method, request));
+  EmitJob(session, response.job());
+  return absl::OkStatus();
+}
+
+constexpr auto kCancel =
+    CallAndShow<v1::CancelJobRequest, v1::CancelJobResponse,
+                &v1::Jobs::Stub::CancelJob>;
+constexpr auto kRetry = CallAndShow<v1::RetryJobRequest, v1::RetryJobResponse,
+                                    &v1::Jobs::Stub::RetryJob>;
+
+absl::Status Delete(const Session& session, const std::string& name) {
+  v1::DeleteJobRequest request;
+  request.set_name(JobName(name));
+  ASSIGN_OR_RETURN(auto connection, Connection::Open(session.settings));
+  RETURN_IF_ERROR(
+      connection->Call(&v1::Jobs::Stub::DeleteJob, request).status());
+  Table table({{""}});
+  table.AddRow({absl::StrCat("deleted ", request.name())});
+  EmitOne(session.output, {{"name", request.name()}}, table);
+  return absl::OkStatus();
+}
+
+template <absl::Status (*run)(const Session&, const std::string&)>
+CommandRun DefineNamed(CLI::App& app) {
+  auto name = std::make_shared<std::string>();
+  app.add_option("JOB", *name, "jobs/ULID or the ULID")->required();
+  return [name](const Session& session) { return run(session, *name); };
+}
+
+}  // namespace
+
+std::vector<Command> JobsCommands() {
+  return {
+      {"jobs", "list", "List jobs, newest first", DefineList},
+      {"jobs", "show", "Show one job", DefineNamed<Show>},
+      {"jobs", "watch", "Follow a job until it ends", DefineWatch},
+      {"jobs", "logs", "Print a job's log lines", DefineLogs},
+      {"jobs", "cancel", "Stop a job; what it recorded is kept",
+       DefineNamed<kCancel>},
+      {"jobs", "retry", "Queue a failed or cancelled job again",
+       DefineNamed<kRetry>},
+      {"jobs", "delete", "Forget an ended job; its artifacts stay",
+       DefineNamed<Delete>},
+  };
+}
+
+}  // namespace dissonance::cli

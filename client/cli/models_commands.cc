@@ -1,0 +1,155 @@
+// dissonance models load | list | show | unload.
+#include <map>
+#include <memory>
+
+#include "CLI/CLI.hpp"
+#include "absl/strings/str_cat.h"
+#include "client/cli/command.h"
+#include "client/cli/connection.h"
+#include "client/cli/names.h"
+#include "client/cli/pages.h"
+#include "client/cli/proto_json.h"
+#include "src/base/status_macros.h"
+
+namespace dissonance::cli {
+namespace {
+
+std::string DigestOrDash(const std::string& digest) {
+  return digest.empty() ? "-" : digest;
+}
+
+Table DetailsOf(const v1::Model& model) {
+  Table table({{""}, {""}});
+  table.AddRow({"name", model.name()});
+  table.AddRow({"path", model.path()});
+  table.AddRow({"architecture", model.architecture()});
+  table.AddRow({"dtype", EnumWord(model.dtype())});
+  table.AddRow({"device", model.device()});
+  table.AddRow({"parameters", HumanCount(model.parameter_count())});
+  table.AddRow({"resident",
+                model.resident() ? HumanBytes(model.resident_bytes()) : "no"});
+  table.AddRow({"blocks", absl::StrCat(model.block_count())});
+  table.AddRow({"d_model", absl::StrCat(model.d_model())});
+  table.AddRow({"heads", absl::StrCat(model.head_count(), " (",
+                                      model.kv_head_count(), " key/value)")});
+  table.AddRow({"vocabulary", HumanCount(model.vocab_size())});
+  table.AddRow({"positions", HumanCount(model.max_position_count())});
+  table.AddRow({"digest", model.digest()});
+  table.AddRow({"tokenizer", DigestOrDash(model.tokenizer_digest())});
+  table.AddRow({"chat template", model.has_chat_template() ? "yes" : "no"});
+  return table;
+}
+
+struct LoadArgs {
+  std::string path;
+  std::string name;
+  v1::DType dtype = v1::DTYPE_UNSPECIFIED;
+};
+
+absl::Status Load(const Session& session, const LoadArgs& args) {
+  v1::LoadModelRequest request;
+  request.set_name(ModelName(args.name));
+  request.set_path(AbsolutePath(args.path));
+  request.set_dtype(args.dtype);
+  ASSIGN_OR_RETURN(auto connection, Connection::Open(session.settings));
+  ASSIGN_OR_RETURN(const v1::LoadModelResponse response,
+                   connection->Call(&v1::Models::Stub::LoadModel, request,
+                                    absl::InfiniteDuration()));
+  EmitOne(session.output, ToJson(response.model()),
+          DetailsOf(response.model()));
+  return absl::OkStatus();
+}
+
+CommandRun DefineLoad(CLI::App& app) {
+  auto args = std::make_shared<LoadArgs>();
+  app.add_option("DIR", args->path,
+                 "Hugging Face model directory (config.json, safetensors)")
+      ->required();
+  app.add_option("--name", args->name, "Name to load it under")->required();
+  app.add_option("--dtype", args->dtype,
+                 "Compute type: float32, bfloat16 or float64 (default: the "
+                 "checkpoint's)")
+      ->transform(CLI::CheckedTransformer(
+          std::map<std::string, v1::DType>{{"float32", v1::DTYPE_FLOAT32},
+                                           {"bfloat16", v1::DTYPE_BFLOAT16},
+                                           {"float64", v1::DTYPE_FLOAT64}}));
+  return [args](const Session& session) { return Load(session, *args); };
+}
+
+absl::Status List(const Session& session) {
+  ASSIGN_OR_RETURN(auto connection, Connection::Open(session.settings));
+  ASSIGN_OR_RETURN(
+      const std::vector<v1::Model> models,
+      ListAll(*connection, &v1::Models::Stub::ListModels,
+              v1::ListModelsRequest(), &v1::ListModelsResponse::models));
+  Table table({{"NAME"},
+               {"ARCHITECTURE"},
+               {"DTYPE"},
+               {"DEVICE"},
+               {"PARAMETERS", Align::kRight},
+               {"BLOCKS", Align::kRight},
+               {"RESIDENT", Align::kRight}});
+  std::vector<nlohmann::json> records;
+  for (const v1::Model& model : models) {
+    records.push_back(ToJson(model));
+    table.AddRow(
+        {ShortName(model.name()), model.architecture(), EnumWord(model.dtype()),
+         model.device(), HumanCount(model.parameter_count()),
+         absl::StrCat(model.block_count()),
+         model.resident() ? HumanBytes(model.resident_bytes()) : "no"});
+  }
+  Emit(session.output, records, table);
+  return absl::OkStatus();
+}
+
+CommandRun DefineList(CLI::App& /*app*/) { return List; }
+
+absl::Status Show(const Session& session, const std::string& name) {
+  v1::GetModelRequest request;
+  request.set_name(ModelName(name));
+  ASSIGN_OR_RETURN(auto connection, Connection::Open(session.settings));
+  ASSIGN_OR_RETURN(const v1::GetModelResponse response,
+                   connection->Call(&v1::Models::Stub::GetModel, request));
+  EmitOne(session.output, ToJson(response.model()),
+          DetailsOf(response.model()));
+  return absl::OkStatus();
+}
+
+CommandRun DefineShow(CLI::App& app) {
+  auto name = std::make_shared<std::string>();
+  app.add_option("MODEL", *name, "Model to show")->required();
+  return [name](const Session& session) { return Show(session, *name); };
+}
+
+absl::Status Unload(const Session& session, const std::string& name) {
+  v1::UnloadModelRequest request;
+  request.set_name(ModelName(name));
+  ASSIGN_OR_RETURN(auto connection, Connection::Open(session.settings));
+  RETURN_IF_ERROR(
+      connection->Call(&v1::Models::Stub::UnloadModel, request).status());
+  Table table({{""}});
+  table.AddRow({absl::StrCat("unloaded ", request.name())});
+  EmitOne(session.output, {{"name", request.name()}}, table);
+  return absl::OkStatus();
+}
+
+CommandRun DefineUnload(CLI::App& app) {
+  auto name = std::make_shared<std::string>();
+  app.add_option("MODEL", *name, "Model to release and forget")->required();
+  return [name](const Session& session) { return Unload(session, *name); };
+}
+
+}  // namespace
+
+std::vector<Command> ModelsCommands() {
+  return {
+      {"models", "load", "Load a model directory and keep it resident",
+       DefineLoad},
+      {"models", "list", "List the models that the server knows", DefineList},
+      {"models", "show", "Show one model", DefineShow},
+      {"models", "unload", "Release a model and forget it and its adapters",
+       DefineUnload},
+  };
+}
+
+}  // namespace dissonance::cli

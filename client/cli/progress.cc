@@ -1,0 +1,92 @@
+#include "client/cli/progress.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "client/cli/output.h"
+
+namespace dissonance::cli {
+namespace {
+
+constexpr int kBarWidth = 24;
+constexpr absl::Duration kLineInterval = absl::Seconds(5);
+constexpr char kEraseLine[] = "\r\x1b[K";
+
+std::string Bar(const v1::Progress& progress) {
+  const double share =
+      progress.total_count() > 0
+          ? std::clamp(static_cast<double>(progress.done_count()) /
+                           static_cast<double>(progress.total_count()),
+                       0.0, 1.0)
+          : 0.0;
+  const int filled = static_cast<int>(share * kBarWidth);
+  return absl::StrCat("[", std::string(filled, '#'),
+                      std::string(kBarWidth - filled, '-'), "]");
+}
+
+}  // namespace
+
+ProgressDisplay::ProgressDisplay(std::FILE* stream, bool terminal,
+                                 const Clock& clock)
+    : stream_(stream), terminal_(terminal), clock_(clock) {}
+
+std::string ProgressDisplay::Describe(const v1::Progress& progress) const {
+  std::string out = absl::StrCat(
+      progress.done_count(), "/", progress.total_count(), " ",
+      progress.unit().empty() ? "steps" : Printable(progress.unit()));
+  double rate = progress.rate();
+  const absl::Duration elapsed =
+      clock_.Monotonic() - first_update_.value_or(clock_.Monotonic());
+  if (rate <= 0 && elapsed > absl::ZeroDuration()) {
+    rate = static_cast<double>(progress.done_count() - first_done_) /
+           absl::ToDoubleSeconds(elapsed);
+  }
+  if (rate <= 0) return out;
+  absl::StrAppendFormat(&out, ", %.1f/s", rate);
+  const int64_t left = progress.total_count() - progress.done_count();
+  if (left > 0) {
+    absl::StrAppend(
+        &out, ", ",
+        HumanDuration(absl::Seconds(static_cast<double>(left) / rate)),
+        " left");
+  }
+  return out;
+}
+
+void ProgressDisplay::Update(const v1::Progress& progress) {
+  const absl::Duration now = clock_.Monotonic();
+  if (!first_update_.has_value()) {
+    first_update_ = now;
+    first_done_ = progress.done_count();
+  }
+  if (terminal_) {
+    absl::FPrintF(stream_, "%s%s  %s", kEraseLine, Bar(progress),
+                  Describe(progress));
+    std::fflush(stream_);
+    bar_shown_ = true;
+    return;
+  }
+  const bool complete = progress.done_count() >= progress.total_count();
+  if (!complete && last_line_.has_value() &&
+      now - *last_line_ < kLineInterval) {
+    return;
+  }
+  last_line_ = now;
+  absl::FPrintF(stream_, "progress: %s\n", Describe(progress));
+}
+
+void ProgressDisplay::Line(absl::string_view text) {
+  if (bar_shown_) absl::FPrintF(stream_, "%s", kEraseLine);
+  bar_shown_ = false;
+  absl::FPrintF(stream_, "%s\n", Printable(text));
+  std::fflush(stream_);
+}
+
+void ProgressDisplay::Finish() {
+  if (bar_shown_) absl::FPrintF(stream_, "\n");
+  bar_shown_ = false;
+  std::fflush(stream_);
+}
+
+}  // namespace dissonance::cli

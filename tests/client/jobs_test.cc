@@ -1,0 +1,151 @@
+// Jobs: listing, following to every end, dropped streams, Ctrl-C.
+#include <csignal>
+
+#include "nlohmann/json.hpp"
+#include "tests/client/cli_fixture.h"
+
+namespace dissonance {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+v1::Job MakeJob(const std::string& name, v1::JobState state) {
+  v1::Job job;
+  job.set_name("jobs/" + name);
+  job.set_state(state);
+  job.mutable_spec()->mutable_evaluate_mcq()->set_data("0123456789");
+  job.mutable_progress()->set_done_count(3);
+  job.mutable_progress()->set_total_count(9);
+  job.mutable_progress()->set_unit("items");
+  job.mutable_create_time()->set_seconds(86400);
+  return job;
+}
+
+v1::JobEvent Log(int64_t number, const std::string& text) {
+  v1::JobEvent event;
+  event.set_number(number);
+  event.set_log(text);
+  return event;
+}
+
+v1::JobEvent Done(int64_t number, int64_t done, int64_t total) {
+  v1::JobEvent event;
+  event.set_number(number);
+  event.mutable_progress()->set_done_count(done);
+  event.mutable_progress()->set_total_count(total);
+  event.mutable_progress()->set_unit("items");
+  event.mutable_progress()->set_rate(10);
+  return event;
+}
+
+TEST_F(CliTest, ListsJobsByState) {
+  FakeServer& server = StartServer();
+  server.AddJob(MakeJob("A", v1::JOB_STATE_RUNNING));
+  server.AddJob(MakeJob("B", v1::JOB_STATE_FAILED));
+  EXPECT_EQ(
+      Run({"jobs", "list", "--state", "running"}).out,
+      "JOB  KIND          STATE     PROGRESS  CREATED              REASON\n"
+      "A    evaluate_mcq  running  3/9 items  1970-01-02 00:00:00\n");
+}
+
+TEST_F(CliTest, ShowsJobsWithoutFloodingTheTerminalWithData) {
+  StartServer().AddJob(MakeJob("A", v1::JOB_STATE_RUNNING));
+  const auto job =
+      nlohmann::json::parse(Run({"jobs", "show", "A", "-o", "json"}).out);
+  EXPECT_EQ(job["spec"]["evaluate_mcq"]["data"]["size_bytes"], 10);
+  EXPECT_EQ(job["state"], "running");
+  EXPECT_EQ(job["create_time"], "1970-01-02T00:00:00+00:00");
+}
+
+TEST_F(CliTest, WatchFollowsAJobToItsEndAndShowsProgressLines) {
+  FakeServer& server = StartServer();
+  server.AddJob(MakeJob("A", v1::JOB_STATE_SUCCEEDED));
+  server.AddStream(
+      {.events = {Log(1, "hello"), Done(2, 9, 9)}, .complete = true});
+  const CommandResult result = Run({"jobs", "watch", "jobs/A"});
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_THAT(result.out, HasSubstr("succeeded"));
+  EXPECT_EQ(result.err, "hello\nprogress: 9/9 items, 10.0/s\n");
+}
+
+TEST_F(CliTest, WatchAsJsonLinesPrintsEveryEvent) {
+  FakeServer& server = StartServer();
+  server.AddJob(MakeJob("A", v1::JOB_STATE_SUCCEEDED));
+  server.AddStream({.events = {Log(1, "hello")}, .complete = true});
+  const auto event =
+      nlohmann::json::parse(Run({"jobs", "watch", "A", "-o", "jsonl"}).out);
+  EXPECT_EQ(event["number"], 1);
+  EXPECT_EQ(event["log"], "hello");
+  EXPECT_FALSE(event.contains("progress"));
+}
+
+TEST_F(CliTest, WatchReconnectsAtTheLastEventAndShowsNoneTwice) {
+  FakeServer& server = StartServer();
+  server.AddJob(MakeJob("A", v1::JOB_STATE_SUCCEEDED));
+  const grpc::Status lost(grpc::StatusCode::UNAVAILABLE, "worker lost");
+  server.AddStream({.events = {Log(1, "one"), Log(2, "two")}, .end = lost});
+  server.AddStream({.end = lost});
+  server.AddStream(
+      {.events = {Log(2, "two"), Log(3, "three")}, .complete = true});
+  const CommandResult result = Run({"jobs", "watch", "A"});
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_THAT(server.watch_cursors(), ElementsAre(0, 2, 2));
+  EXPECT_EQ(result.err, "one\ntwo\nlost the server; connecting again\nthree\n");
+}
+
+TEST_F(CliTest, FailedAndCancelledJobsHaveTheirExitCodes) {
+  FakeServer& server = StartServer();
+  v1::Job failed = MakeJob("F", v1::JOB_STATE_FAILED);
+  failed.set_reason("q.jsonl:3: options: no D");
+  server.AddJob(failed);
+  server.AddJob(MakeJob("C", v1::JOB_STATE_CANCELLED));
+  const CommandResult failure = Run({"jobs", "watch", "F"});
+  EXPECT_EQ(failure.exit_code, 1);
+  EXPECT_THAT(failure.err,
+              HasSubstr("error: jobs/F failed: q.jsonl:3: options: no D\n"));
+  EXPECT_EQ(Run({"jobs", "watch", "C"}).exit_code, 5);
+  EXPECT_EQ(Run({"jobs", "watch", "G"}).exit_code, 3);
+}
+
+TEST_F(CliTest, LogsEndsAtTheLastEventOfARunningJob) {
+  FakeServer& server = StartServer();
+  v1::Job job = MakeJob("A", v1::JOB_STATE_RUNNING);
+  job.set_last_event_number(2);
+  server.AddJob(job);
+  server.AddStream({.events = {Log(1, "one"), Log(2, "two")}, .hang = true});
+  const CommandResult result = Run({"jobs", "logs", "A"});
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_EQ(result.out, "-  one\n-  two\n");
+}
+
+TEST_F(CliTest, OneInterruptDetachesFromTheJob) {
+  FakeServer& server = StartServer();
+  server.AddJob(MakeJob("A", v1::JOB_STATE_RUNNING));
+  server.AddStream({.events = {Log(1, "started")}, .hang = true});
+  const auto process = Begin({"jobs", "watch", "A"});
+  process->WaitForError("started");
+  process->Signal(SIGINT);
+  const CommandResult result = process->Finish();
+  EXPECT_EQ(result.exit_code, 5);
+  EXPECT_THAT(result.err, HasSubstr("dissonance jobs watch A"));
+  EXPECT_THAT(server.cancelled_jobs(), ElementsAre());
+}
+
+TEST_F(CliTest, ASecondInterruptCancelsTheJob) {
+  FakeServer& server = StartServer();
+  server.AddJob(MakeJob("A", v1::JOB_STATE_RUNNING));
+  server.AddStream({.events = {Log(1, "started")}, .hang = true});
+  const auto process = Begin({"jobs", "watch", "A"});
+  process->WaitForError("started");
+  process->Signal(SIGINT);
+  process->WaitForError("press Ctrl-C again");
+  process->Signal(SIGINT);
+  const CommandResult result = process->Finish();
+  EXPECT_EQ(result.exit_code, 5);
+  EXPECT_THAT(result.err, HasSubstr("jobs/A was cancelled"));
+  EXPECT_THAT(server.cancelled_jobs(), ElementsAre("jobs/A"));
+}
+
+}  // namespace
+}  // namespace dissonance
