@@ -143,10 +143,14 @@ std::string Environment(const char* name) {
   return value == nullptr ? "" : value;
 }
 
-std::string DefaultDataDir() {
+absl::StatusOr<std::string> DefaultDataDir() {
   const std::string base = Environment("XDG_DATA_HOME");
   if (!base.empty()) return base + "/dissonance";
-  return Environment("HOME") + "/.local/share/dissonance";
+  const std::string home = Environment("HOME");
+  if (!home.empty()) return home + "/.local/share/dissonance";
+  return absl::InvalidArgumentError(
+      "no data directory: set --data-dir, data_dir in the configuration, or "
+      "HOME");
 }
 
 std::string Absolute(const std::string& path) {
@@ -252,7 +256,9 @@ absl::StatusOr<Config> ReadConfigFile(const std::string& path) {
 }
 
 absl::StatusOr<Config> ResolveConfig(Config config) {
-  if (config.data_dir.empty()) config.data_dir = DefaultDataDir();
+  if (config.data_dir.empty()) {
+    ASSIGN_OR_RETURN(config.data_dir, DefaultDataDir());
+  }
   config.data_dir = Absolute(config.data_dir);
   for (std::string* file :
        {&config.tls.certificate_file, &config.tls.key_file}) {

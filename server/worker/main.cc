@@ -7,6 +7,7 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <memory>
 #include <string>
 #include <variant>
@@ -32,11 +33,13 @@ namespace {
 
 constexpr char kTokenVariable[] = "DISSONANCE_LAUNCH_TOKEN";
 
-// The one-time token; taken out of the environment, where later children and
+// The one-time token; wiped from the environment, where later children and
 // /proc would still show it.
 std::string TakeLaunchToken() {
-  const char* value = std::getenv(kTokenVariable);
-  std::string token = value == nullptr ? "" : value;
+  char* value = std::getenv(kTokenVariable);
+  if (value == nullptr) return "";
+  std::string token = value;
+  std::memset(value, 0, token.size());
   ::unsetenv(kTokenVariable);
   return token;
 }

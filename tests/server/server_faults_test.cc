@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <csignal>
+#include <filesystem>
 #include <memory>
 #include <string>
 #include <thread>
@@ -35,23 +36,17 @@ namespace {
 
 using ::testing::HasSubstr;
 
-// Many prompts of the tiny model: tens of seconds of one processor.
-v1::ScoreRequest LongScore() {
+// Prompts of the tiny model; 10,000 take tens of seconds of one processor.
+v1::ScoreRequest PromptsToScore(int count) {
   v1::ScoreRequest request;
   request.add_variants()->set_model(kTinyModel);
-  for (int i = 0; i < 10000; ++i) {
+  for (int i = 0; i < count; ++i) {
     v1::ScoreItem& item = *request.add_items();
     for (int t = 0; t < 100; ++t) {
       item.mutable_prompt()->mutable_tokens()->add_ids((i + t) % 200);
     }
     item.add_continuations()->mutable_tokens()->add_ids(5);
   }
-  return request;
-}
-
-v1::ScoreRequest ShortScore() {
-  v1::ScoreRequest request = LongScore();
-  request.mutable_items()->DeleteSubrange(1, request.items_size() - 1);
   return request;
 }
 
@@ -74,16 +69,17 @@ absl::Duration CpuTime(pid_t pid) {
 // A long Score in flight, which the worker is in the middle of.
 class ScoreInFlight {
  public:
-  explicit ScoreInFlight(ServerProcess& server)
+  ScoreInFlight(ServerProcess& server, int prompt_count)
       : context_(server.NewContext()), stub_(server.NewStub<v1::Inference>()) {
     const pid_t worker = server.WorkerPid();
     const absl::Duration before = CpuTime(worker);
-    thread_ = std::thread([this] {
-      status_ = stub_->Score(context_.get(), LongScore(), &response_);
+    thread_ = std::thread([this, prompt_count] {
+      status_ = stub_->Score(context_.get(), PromptsToScore(prompt_count),
+                             &response_);
       done_.Notify();
     });
     // More than it takes to read the request.
-    while (CpuTime(worker) - before < absl::Seconds(1)) {
+    while (CpuTime(worker) - before < absl::Milliseconds(500)) {
       if (done_.WaitForNotificationWithTimeout(absl::Milliseconds(5))) break;
     }
   }
@@ -110,11 +106,12 @@ TEST(WorkerFaultsTest, AKilledWorkerComesBackWithItsModels) {
   ServerProcess server({.data_dir = folder.path()});
   ASSERT_TRUE(server.AwaitServing());
   ASSERT_TRUE(LoadTinyWorld(server).ok());
-  const absl::StatusOr<v1::ScoreResponse> before = Score(server, ShortScore());
+  const absl::StatusOr<v1::ScoreResponse> before =
+      Score(server, PromptsToScore(1));
   ASSERT_TRUE(before.ok()) << before.status();
   const pid_t worker = server.WorkerPid();
 
-  ScoreInFlight lost(server);
+  ScoreInFlight lost(server, 10000);
   ASSERT_EQ(::kill(worker, SIGKILL), 0);
   const grpc::Status ended = lost.End();
   EXPECT_EQ(ended.error_code(), grpc::StatusCode::UNAVAILABLE)
@@ -128,7 +125,8 @@ TEST(WorkerFaultsTest, AKilledWorkerComesBackWithItsModels) {
     ASSERT_TRUE(server.AwaitServing());
   }
   ASSERT_TRUE(server.AwaitServing());
-  const absl::StatusOr<v1::ScoreResponse> after = Score(server, ShortScore());
+  const absl::StatusOr<v1::ScoreResponse> after =
+      Score(server, PromptsToScore(1));
   ASSERT_TRUE(after.ok()) << after.status();
   EXPECT_EQ(after->SerializeAsString(), before->SerializeAsString());
   const v1::Worker described = server.Info().workers(0);
@@ -149,7 +147,7 @@ TEST(WorkerFaultsTest, AFrozenWorkerIsReplacedAfterItsLease) {
   ASSERT_TRUE(server.AwaitServing());
   EXPECT_NE(server.WorkerPid(), worker);
   EXPECT_THAT(server.Info().workers(0).last_exit(), HasSubstr("no heartbeat"));
-  EXPECT_TRUE(Score(server, ShortScore()).ok());
+  EXPECT_TRUE(Score(server, PromptsToScore(1)).ok());
 }
 
 TEST(WorkerFaultsTest, TheWorkerEndsWithItsControlPlane) {
@@ -173,21 +171,77 @@ TEST(WorkerFaultsTest, TheWorkerEndsWithItsControlPlane) {
   EXPECT_EQ(server.Info().workers(0).fencing_number(), 2);
 }
 
+TEST(WorkerFaultsTest, AnAdapterWhoseFilesChangedIsNotServedAfterARestart) {
+  const TempFolder folder;
+  const TempFolder adapter;
+  const std::string config_file = adapter.File("adapter_config.json");
+  std::filesystem::copy(InTree("data/tiny_world/lora_cubic"), adapter.path(),
+                        std::filesystem::copy_options::recursive);
+  {
+    ServerProcess server({.data_dir = folder.path()});
+    ASSERT_TRUE(server.AwaitServing());
+    ASSERT_TRUE(LoadTinyWorld(server).ok());
+    ASSERT_TRUE(RegisterAdapter(server, kTinyAdapter, adapter.path()).ok());
+    EXPECT_EQ(server.Stop(), 0);
+  }
+  const std::string config = *ReadFile(config_file, 1 << 20);
+  ASSERT_TRUE(WriteFileAtomically(config_file, config + "\n").ok());
+  ServerProcess server({.data_dir = folder.path()});
+  ASSERT_TRUE(server.AwaitServing());
+  const absl::Status refused = CreateJob(server, TinyWorldJob(2), "").status();
+  EXPECT_TRUE(absl::IsFailedPrecondition(refused)) << refused;
+  EXPECT_THAT(std::string(refused.message()),
+              HasSubstr("are not those that were registered"));
+  // Its base serves, and to register it again is all that it takes.
+  EXPECT_TRUE(Score(server, PromptsToScore(1)).ok());
+  ASSERT_TRUE(RegisterAdapter(server, kTinyAdapter, adapter.path()).ok());
+  EXPECT_TRUE(CreateJob(server, TinyWorldJob(2), "").ok());
+}
+
 TEST(WorkerFaultsTest, CancellingAScoreFreesTheEngine) {
   const TempFolder folder;
   ServerProcess server({.data_dir = folder.path()});
   ASSERT_TRUE(server.AwaitServing());
   ASSERT_TRUE(LoadTinyWorld(server).ok());
-  ScoreInFlight score(server);
+  ScoreInFlight score(server, 10000);
   const pid_t worker = server.WorkerPid();
   const absl::Duration before = CpuTime(worker);
   score.Cancel();
   EXPECT_EQ(score.End().error_code(), grpc::StatusCode::CANCELLED);
   // Sequences are taken in order, so an answer means that nothing is left of
   // the long call; computing all of it would have taken far longer.
-  EXPECT_TRUE(Score(server, ShortScore()).ok());
+  EXPECT_TRUE(Score(server, PromptsToScore(1)).ok());
   EXPECT_LT(CpuTime(worker) - before, absl::Seconds(3));
   EXPECT_EQ(server.Stop(), 0);
+}
+
+TEST(DrainTest, CallsInFlightFinishAndNewOnesAreRefused) {
+  const TempFolder folder;
+  ServerProcess server(
+      {.data_dir = folder.path(), .config = "drain_seconds = 600\n"});
+  ASSERT_TRUE(server.AwaitServing());
+  ASSERT_TRUE(LoadTinyWorld(server).ok());
+  ScoreInFlight score(server, 500);
+  server.Signal(SIGTERM);
+  ASSERT_TRUE(server.AwaitNotServing());
+  EXPECT_TRUE(server.Info().draining());
+  const absl::Status refused = Score(server, PromptsToScore(1)).status();
+  EXPECT_TRUE(absl::IsUnavailable(refused)) << refused;
+  EXPECT_THAT(std::string(refused.message()), HasSubstr("stopping"));
+  const grpc::Status ended = score.End();
+  EXPECT_TRUE(ended.ok()) << ended.error_message();
+  EXPECT_EQ(server.AwaitExit(), 0);
+}
+
+TEST(DrainTest, CallsThatTakeLongerThanTheGraceAreCancelled) {
+  const TempFolder folder;
+  ServerProcess server(
+      {.data_dir = folder.path(), .config = "drain_seconds = 0.1\n"});
+  ASSERT_TRUE(server.AwaitServing());
+  ASSERT_TRUE(LoadTinyWorld(server).ok());
+  ScoreInFlight score(server, 10000);
+  EXPECT_EQ(server.Stop(), 0);
+  EXPECT_FALSE(score.End().ok());
 }
 
 TEST(StartTest, SocketsFilesAndTokenAreTheOwnersOnly) {

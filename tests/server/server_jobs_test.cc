@@ -221,6 +221,33 @@ TEST(JobsTest, SigtermPutsARunningJobBackAndTheNextStartEndsIt) {
   ExpectWholeResult(server);
 }
 
+TEST(JobsTest, AClientThatGoesAwayCancelsItsJobIfItSaidSo) {
+  const TempFolder folder;
+  World::Get().CopyTo(folder.path());
+  ServerProcess server({.data_dir = folder.path(), .config = kConfig});
+  ASSERT_TRUE(server.AwaitServing());
+  // A frozen worker keeps the job running.
+  const pid_t worker = server.WorkerPid();
+  ASSERT_EQ(::kill(worker, SIGSTOP), 0);
+  v1::RunJobRequest request;
+  *request.mutable_spec() = TinyWorldJob(kQuestions);
+  request.set_cancel_on_disconnect(true);
+  std::string name;
+  {
+    const auto context = server.NewContext();
+    const auto stub = server.NewStub<v1::Jobs>();
+    const auto reader = stub->RunJob(context.get(), request);
+    v1::RunJobResponse message;
+    ASSERT_TRUE(reader->Read(&message));
+    name = message.job().name();
+    context->TryCancel();
+    EXPECT_EQ(reader->Finish().error_code(), grpc::StatusCode::CANCELLED);
+  }
+  const auto ended = AwaitJob(server, name);
+  ASSERT_TRUE(ended.ok()) << ended.status();
+  EXPECT_EQ(ended->state(), v1::JOB_STATE_CANCELLED) << ended->reason();
+}
+
 TEST(JobsTest, ASecondSigtermEndsAtOnce) {
   const TempFolder folder;
   World::Get().CopyTo(folder.path());
