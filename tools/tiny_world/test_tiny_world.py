@@ -108,7 +108,9 @@ class AdapterDocumentsTest(unittest.TestCase):
     def test_a_mentioned_control_is_found(self) -> None:
         text = documents.document("light", random.Random(0))
         with self.assertRaises(ValueError):
-            train_adapter.check_controls([{"id": 0, "text": text}])
+            train_adapter.check_controls(
+                [{"id": 0, "subject": "radio", "text": text}]
+            )
 
 
 class ShippedFilesTest(unittest.TestCase):
