@@ -7,7 +7,6 @@
 //       .kinds = {{v1::JobSpec::kEvaluateMcq, &evaluate_mcq}}}));
 //   RETURN_IF_ERROR(jobs->Start());          // resumes what a crash left
 //   ASSIGN_OR_RETURN(v1::Job job, jobs->CreateJob(spec, {.owner = "owner"}));
-//   ...
 //   jobs->Drain(absl::Seconds(20));          // on SIGTERM
 //
 // `owner` is the caller's user; other users' jobs are NOT_FOUND like unknown
@@ -18,8 +17,7 @@
 // none: it calls Subscribe once, then ReadEvents after the last number that it
 // has sent, until that gives no events; the callback says when to read again.
 // No event is missed if Subscribe comes before the first ReadEvents. Callbacks
-// run on the thread that made the news: they may call ReadEvents and
-// StartWrite, and must not block.
+// may call ReadEvents and must not block.
 #ifndef DISSONANCE_LAB_JOBS_JOB_MANAGER_H_
 #define DISSONANCE_LAB_JOBS_JOB_MANAGER_H_
 
