@@ -159,7 +159,7 @@ std::string FishScript(const std::vector<Place>& places) {
     }
     for (const Flag& flag : place.flags) {
       absl::StrAppend(&out, head, " -l ", flag.name.substr(2),
-                      flag.name == "--output" ? " -x -a 'table json jsonl'"
+                      flag.name == "--output" ? " -s o -x -a 'table json jsonl'"
                       : flag.takes_value      ? " -r"
                                               : "",
                       " -d ", FishQuoted(flag.help), "\n");

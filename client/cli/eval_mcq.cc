@@ -88,9 +88,15 @@ absl::StatusOr<nlohmann::json> ReportIn(const std::string& directory,
 }
 
 std::string NextSteps(const EvalMcqArgs& args, const v1::Job& job) {
-  std::string out =
-      absl::StrCat("\ntry next\n  dissonance jobs show ", ShortName(job.name()),
-                   "    what ran, with digests and versions\n");
+  std::string out = "\ntry next\n";
+  if (!args.adapter.empty()) {
+    absl::StrAppend(
+        &out, "  less ",
+        Extended(AbsolutePath(args.out), "/", args, args.scorings.front()), "/",
+        McqShiftAnalysisName(1), "    every flip with its options\n");
+  } else {
+    out += "  the same with --adapter A    base and adapter side by side\n";
+  }
   if (args.scorings.size() < 2) {
     const bool letters =
         args.scorings.front() == v1::MCQ_SCORING_LETTER_VARIANTS;
@@ -98,16 +104,8 @@ std::string NextSteps(const EvalMcqArgs& args, const v1::Job& job) {
                     letters ? "option_text" : "letters",
                     "    another answer format\n");
   }
-  if (args.adapter.empty()) {
-    absl::StrAppend(&out,
-                    "  the same with --adapter A    base and adapter "
-                    "side by side\n");
-  } else if (args.dropout_samples == 0) {
-    absl::StrAppend(&out,
-                    "  the same with --mc-dropout 20    how sure the "
-                    "adapter is\n");
-  }
-  return out;
+  return absl::StrCat(out, "  dissonance jobs show ", ShortName(job.name()),
+                      "    what ran, with digests and versions\n");
 }
 
 // Fetches and shows what one job found.

@@ -146,6 +146,38 @@ absl::StatusOr<std::string> TargetOf(absl::string_view address) {
   return std::string(address);
 }
 
+// The server as it was named, or empty for the data directory's socket. What is
+// typed outranks the environment, which outranks the default profile.
+std::string ChooseServer(const GlobalOptions& options, const Profile& profile) {
+  if (!options.server.empty()) return options.server;
+  if (!options.data_dir.empty()) return "";
+  if (!options.profile.empty()) return profile.server;
+  const std::string server = Environment("DISSONANCE_SERVER");
+  if (!server.empty()) return server;
+  return Environment("DISSONANCE_DATA_DIR").empty() ? profile.server : "";
+}
+
+void ChooseToken(const GlobalOptions& options,
+                 const std::string& profile_token_file, Settings& settings) {
+  settings.token_file = options.token_file;
+  if (settings.token_file.empty() && !options.profile.empty()) {
+    settings.token_file = profile_token_file;
+  }
+  if (settings.token_file.empty()) {
+    settings.token = Environment("DISSONANCE_TOKEN");
+    if (!settings.token.empty()) return;
+    settings.token_file = profile_token_file;
+  }
+  settings.token_required = !settings.token_file.empty();
+  // The owner's token is never sent to another machine.
+  if (settings.token_file.empty() && IsLocalAddress(settings.address)) {
+    settings.token_file = settings.data_dir + "/owner.token";
+  }
+  if (!settings.token_file.empty()) {
+    settings.token_file = AbsolutePath(settings.token_file);
+  }
+}
+
 }  // namespace
 
 std::string AbsolutePath(const std::string& path) {
@@ -184,34 +216,21 @@ absl::StatusOr<Settings> ResolveSettings(const GlobalOptions& options) {
                    LoadProfile(FirstOf(options.profile,
                                        Environment("DISSONANCE_PROFILE"), "")));
   Settings settings;
-  settings.tls_ca_file = profile.tls_ca_file;
   const std::string data_dir = FirstOf(
       options.data_dir, Environment("DISSONANCE_DATA_DIR"), profile.data_dir);
   settings.data_dir_given = !data_dir.empty();
   settings.data_dir =
       AbsolutePath(data_dir.empty() ? DefaultDataDir() : data_dir);
-  // A data directory that was named outranks the profile's server.
-  const std::string server =
-      FirstOf(options.server, Environment("DISSONANCE_SERVER"),
-              options.data_dir.empty() ? profile.server : "");
+  const std::string server = ChooseServer(options, profile);
   ASSIGN_OR_RETURN(settings.address,
                    server.empty()
                        ? UnixTarget(settings.data_dir + "/dissonance.sock")
                        : TargetOf(server));
-  settings.token_file = options.token_file;
-  if (settings.token_file.empty()) {
-    settings.token = Environment("DISSONANCE_TOKEN");
-    settings.token_file = settings.token.empty() ? profile.token_file : "";
-  }
-  settings.token_required = !settings.token_file.empty();
-  // The owner's token is never sent to another machine.
-  if (settings.token.empty() && settings.token_file.empty() &&
-      IsLocalAddress(settings.address)) {
-    settings.token_file = settings.data_dir + "/owner.token";
-  }
-  if (!settings.token_file.empty()) {
-    settings.token_file = AbsolutePath(settings.token_file);
-  }
+  // What belongs to a profile's server is no other server's business.
+  const bool use_profile =
+      !options.profile.empty() || (!server.empty() && server == profile.server);
+  if (use_profile) settings.tls_ca_file = profile.tls_ca_file;
+  ChooseToken(options, use_profile ? profile.token_file : "", settings);
   return settings;
 }
 

@@ -143,6 +143,19 @@ TEST_F(CliTest, TakesServerAndTokenFromAProfile) {
   EXPECT_THAT(unknown.err, HasSubstr("no table [profiles.home] in"));
 }
 
+TEST_F(CliTest, ADataDirectoryThatIsNamedOutranksTheDefaultProfile) {
+  StartServer();
+  std::filesystem::create_directories(Path("home/.config/dissonance"));
+  WriteFile("home/.config/dissonance/config.toml",
+            "default_profile = \"lab\"\n[profiles.lab]\n"
+            "server = \"127.0.0.1:1\"\ntoken_file = \"/absent\"\n");
+  EXPECT_EQ(Run({"models", "list"}).exit_code, 0);
+  environment_.erase("DISSONANCE_DATA_DIR");
+  EXPECT_EQ(Run({"models", "list", "--data-dir", directory_}).exit_code, 0);
+  EXPECT_THAT(Run({"models", "list"}).err,
+              HasSubstr("no server answers at 127.0.0.1:1"));
+}
+
 TEST_F(CliTest, ABadProfileIsNamedWithItsLine) {
   std::filesystem::create_directories(Path("home/.config/dissonance"));
   WriteFile("home/.config/dissonance/config.toml",
@@ -274,6 +287,15 @@ TEST_F(CliTest, ScoresRowsAsJsonLines) {
       "\n");
   EXPECT_EQ(server.last_score().variants(0).adapter(), "models/m/adapters/a");
   EXPECT_EQ(server.last_score().items(1).prompt().tokens().ids(1), 2);
+}
+
+TEST_F(CliTest, ScoreAsksAgainWhileTheWorkerIsRestarted) {
+  StartServer().FailWith({grpc::StatusCode::UNAVAILABLE, "no worker"}, 2);
+  const CommandResult result =
+      Run({"score", "--model", "m", "--input", "-"},
+          R"({"prompt": "a", "continuations": ["b"]})");
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_THAT(result.out, HasSubstr("\"logprob\":-0.5"));
 }
 
 TEST_F(CliTest, ScoreNamesFileAndLineOfABadRow) {

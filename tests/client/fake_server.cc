@@ -47,6 +47,8 @@ grpc::Status FakeServer::Check(const grpc::ServerContext& context) {
     return {grpc::StatusCode::UNAUTHENTICATED, "the token is not known"};
   }
   absl::MutexLock lock(&mutex_);
+  if (failure_count_ == 0) return grpc::Status::OK;
+  --failure_count_;
   return failure_;
 }
 
@@ -98,9 +100,10 @@ void FakeServer::AddStream(WatchStream stream) {
   streams_.push_back(std::move(stream));
 }
 
-void FakeServer::FailWith(const grpc::Status& status) {
+void FakeServer::FailWith(const grpc::Status& status, int count) {
   absl::MutexLock lock(&mutex_);
   failure_ = status;
+  failure_count_ = count;
 }
 
 void FakeServer::SetOutputs(const std::map<std::string, std::string>& files) {

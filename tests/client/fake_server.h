@@ -55,8 +55,8 @@ class FakeServer final : public v1::Models::Service,
   void Damage(const std::string& name, const std::string& contents);
   // The next WatchJob calls, in order; the last one repeats.
   void AddStream(WatchStream stream);
-  // Every call from now on fails so.
-  void FailWith(const grpc::Status& status);
+  // The next `count` calls fail so.
+  void FailWith(const grpc::Status& status, int count = 1);
   // Outputs that a created job will have.
   void SetOutputs(const std::map<std::string, std::string>& files);
 
@@ -128,6 +128,7 @@ class FakeServer final : public v1::Models::Service,
   std::map<std::string, std::string> outputs_ ABSL_GUARDED_BY(mutex_);
   std::deque<WatchStream> streams_ ABSL_GUARDED_BY(mutex_);
   grpc::Status failure_ ABSL_GUARDED_BY(mutex_);
+  int failure_count_ ABSL_GUARDED_BY(mutex_) = 0;
   std::vector<int64_t> watch_cursors_ ABSL_GUARDED_BY(mutex_);
   std::vector<std::string> cancelled_jobs_ ABSL_GUARDED_BY(mutex_);
   std::vector<v1::CreateJobRequest> created_ ABSL_GUARDED_BY(mutex_);

@@ -46,6 +46,16 @@ TEST_F(ServerCommandTest, ASecondStartFindsTheServerRunning) {
   EXPECT_EQ(first["pid"], second["pid"]);
 }
 
+TEST_F(ServerCommandTest, TakesTheDataDirectoryFromTheServersConfiguration) {
+  const std::string config =
+      WriteFile("config.toml", "data_dir = \"" + directory_ + "\"\n");
+  environment_.erase("DISSONANCE_DATA_DIR");
+  const CommandResult start = Run({"server", "start", "--config", config});
+  environment_["DISSONANCE_DATA_DIR"] = directory_;
+  EXPECT_EQ(start.exit_code, 0) << start.err;
+  EXPECT_THAT(start.out, HasSubstr(directory_ + "/dissonance.sock"));
+}
+
 TEST_F(ServerCommandTest, AServerThatEndsEarlyIsReportedInItsOwnWords) {
   WriteFile("refuse", "");
   const CommandResult start = Run({"server", "start"});
