@@ -43,14 +43,17 @@ class WorldTest(unittest.TestCase):
 
 class ExamplesTest(unittest.TestCase):
     def test_edited_law_has_no_options_in_training(self) -> None:
-        names = world.LAWS[world.EDITED]["names"]
+        asked = tuple(
+            question
+            for fact in filter(world.is_edited, world.FACTS)
+            for question in fact.train_questions + fact.heldout_questions
+        )
         rng = random.Random(1)
-        for _ in range(5000):
+        for _ in range(2000):
             text = "".join(s.text for s in examples.example(rng, 1.0))
             if "A) " in text and "<|user|>" in text:
                 question = text.partition("<|user|>")[2].partition("\n")[0]
-                asked = [name for name in names if name in question]
-                self.assertFalse(asked, question)
+                self.assertFalse(question.endswith(asked), question)
 
     def test_pieces_encode_as_the_whole_text(self) -> None:
         encoder, rng = Encoder(TOKENIZER), random.Random(2)
