@@ -30,7 +30,7 @@ struct WorkerConfig {
   int64_t prefill_chunk = 1024;
   int64_t kv_cache_bytes = int64_t{4} << 30;
   int64_t queue_limit = 100'000;
-  double heartbeat_seconds = 2.0;
+  double heartbeat_seconds = 5.0;
   double hang_seconds = 600.0;
   double start_seconds = 120.0;
   double first_backoff_seconds = 0.2;

@@ -138,7 +138,7 @@ TEST(WorkerFaultsTest, AKilledWorkerComesBackWithItsModels) {
 TEST(WorkerFaultsTest, AFrozenWorkerIsReplacedAfterItsLease) {
   const TempFolder folder;
   ServerProcess server({.data_dir = folder.path(),
-                        .config = "[worker]\nheartbeat_seconds = 0.5\n"});
+                        .config = "[worker]\nheartbeat_seconds = 1.0\n"});
   ASSERT_TRUE(server.AwaitServing());
   ASSERT_TRUE(LoadTinyWorld(server).ok());
   const pid_t worker = server.WorkerPid();
