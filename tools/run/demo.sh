@@ -56,9 +56,11 @@ run_demo() {
   say_demo_hints
 }
 
-# The lock is the demo's, not the server's.
+# The lock is the demo's, not the server's. Without a TCP port it can't collide
+# with a server of the user's.
 start_demo() {
-  dissonance server start 8>&-
+  printf 'listen = ["unix"]\n' >"$DEMO/dissonanced.toml"
+  dissonance server start --config "$DEMO/dissonanced.toml" 8>&-
 }
 
 demo_log() { printf '%s' "$DEMO_DATA/logs/dissonanced.log"; }
