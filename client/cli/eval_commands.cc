@@ -21,16 +21,15 @@ namespace {
 constexpr uint64_t kPredictionsLimitBytes = uint64_t{1} << 30;
 
 const std::map<std::string, v1::McqScoring>& Scorings() {
-  static const auto* const kScorings =
-      new std::map<std::string, v1::McqScoring>{
-          {"letters", v1::MCQ_SCORING_LETTER_VARIANTS},
-          {"letter_variants", v1::MCQ_SCORING_LETTER_VARIANTS},
-          {"letter_first_token", v1::MCQ_SCORING_LETTER_FIRST_TOKEN},
-          {"option_text", v1::MCQ_SCORING_OPTION_TEXT},
-          {"option_text_per_byte", v1::MCQ_SCORING_OPTION_TEXT_PER_BYTE},
-          {"cloze", v1::MCQ_SCORING_CLOZE},
-          {"cloze_per_byte", v1::MCQ_SCORING_CLOZE_PER_BYTE}};
-  return *kScorings;
+  static const auto* const scorings = new std::map<std::string, v1::McqScoring>{
+      {"letters", v1::MCQ_SCORING_LETTER_VARIANTS},
+      {"letter_variants", v1::MCQ_SCORING_LETTER_VARIANTS},
+      {"letter_first_token", v1::MCQ_SCORING_LETTER_FIRST_TOKEN},
+      {"option_text", v1::MCQ_SCORING_OPTION_TEXT},
+      {"option_text_per_byte", v1::MCQ_SCORING_OPTION_TEXT_PER_BYTE},
+      {"cloze", v1::MCQ_SCORING_CLOZE},
+      {"cloze_per_byte", v1::MCQ_SCORING_CLOZE_PER_BYTE}};
+  return *scorings;
 }
 
 CommandRun DefineMcq(CLI::App& app) {

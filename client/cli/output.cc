@@ -15,6 +15,7 @@ namespace dissonance::cli {
 namespace {
 
 constexpr absl::string_view kColumnGap = "  ";
+constexpr std::array<const char*, 4> kUnits = {"KiB", "MiB", "GiB", "TiB"};
 
 struct Range {
   uint32_t first;
@@ -176,7 +177,6 @@ void EmitText(OutputFormat format, const nlohmann::json& record,
 std::string HumanBytes(int64_t bytes) {
   if (bytes == 0) return "-";
   if (bytes < 1024) return absl::StrCat(bytes, " B");
-  constexpr std::array<const char*, 4> kUnits = {"KiB", "MiB", "GiB", "TiB"};
   double value = static_cast<double>(bytes) / 1024;
   size_t unit = 0;
   // 1023.95 would print as 1024.0 of the smaller unit.
@@ -208,7 +208,7 @@ std::string HumanDuration(absl::Duration duration) {
   if (seconds < 3600) {
     return absl::StrCat(seconds / 60, " min ", seconds % 60, " s");
   }
-  if (seconds < 48 * 3600) {
+  if (seconds < int64_t{48} * 3600) {
     return absl::StrCat(seconds / 3600, " h ", seconds % 3600 / 60, " min");
   }
   return absl::StrCat(seconds / 86400, " d ", seconds % 86400 / 3600, " h");

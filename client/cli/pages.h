@@ -19,6 +19,9 @@
 
 namespace dissonance::cli {
 
+// The most that the API gives in one page.
+inline constexpr size_t kPageLimit = 1000;
+
 // Up to `limit` entries, in the server's order.
 template <typename Entry, typename Stub, typename Request, typename Response>
 absl::StatusOr<std::vector<Entry>> ListAll(
@@ -29,7 +32,6 @@ absl::StatusOr<std::vector<Entry>> ListAll(
     const google::protobuf::RepeatedPtrField<Entry>& (Response::*entries)()
         const,
     size_t limit = std::numeric_limits<size_t>::max()) {
-  constexpr size_t kPageLimit = 1000;
   std::vector<Entry> all;
   while (all.size() < limit) {
     request.set_page_size(

@@ -152,7 +152,7 @@ std::string ChooseServer(const GlobalOptions& options, const Profile& profile) {
   if (!options.server.empty()) return options.server;
   if (!options.data_dir.empty()) return "";
   if (!options.profile.empty()) return profile.server;
-  const std::string server = Environment("DISSONANCE_SERVER");
+  std::string server = Environment("DISSONANCE_SERVER");
   if (!server.empty()) return server;
   return Environment("DISSONANCE_DATA_DIR").empty() ? profile.server : "";
 }

@@ -13,6 +13,9 @@
 namespace dissonance {
 namespace {
 
+// Small, so that every read is a test of putting pieces together.
+constexpr size_t kPieceBytes = 16;
+
 grpc::Status NotFound(const std::string& name) {
   return {grpc::StatusCode::NOT_FOUND, absl::StrCat(name, " does not exist")};
 }
@@ -379,13 +382,11 @@ grpc::Status FakeServer::ReadArtifact(
     if (found == artifacts_.end()) return NotFound(request->name());
     contents = found->second;
   }
-  // Small pieces, so that every read is a test of putting them together.
-  constexpr size_t kPiece = 16;
   for (size_t at = request->offset_bytes(); at < contents.size();
-       at += kPiece) {
+       at += kPieceBytes) {
     v1::ReadArtifactResponse response;
     response.set_offset_bytes(static_cast<int64_t>(at));
-    response.set_data(contents.substr(at, kPiece));
+    response.set_data(contents.substr(at, kPieceBytes));
     writer->Write(response);
   }
   return grpc::Status::OK;

@@ -32,7 +32,7 @@ TEST(ScoreRowsTest, ReadsEveryKindOfPrompt) {
 }
 
 TEST(ScoreRowsTest, NamesLineAndFieldOfWhatIsWrong) {
-  const std::pair<const char*, const char*> kCases[] = {
+  const std::pair<const char*, const char*> cases[] = {
       {"", "f: has no rows"},
       {"{", "f:1: not JSON"},
       {"\n[]", "f:2: expected a JSON object"},
@@ -66,7 +66,7 @@ TEST(ScoreRowsTest, NamesLineAndFieldOfWhatIsWrong) {
       {R"({"prompt": "a", "labels": 1, "continuations": ["b"]})",
        "f:1: labels: expected an object"},
   };
-  for (const auto& [text, message] : kCases) {
+  for (const auto& [text, message] : cases) {
     const auto rows = ParseScoreRows(text, "f");
     EXPECT_EQ(rows.status().code(), absl::StatusCode::kInvalidArgument) << text;
     EXPECT_THAT(std::string(rows.status().message()), HasSubstr(message));

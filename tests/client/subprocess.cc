@@ -10,6 +10,7 @@
 #include <array>
 #include <csignal>
 
+#include "absl/strings/str_cat.h"
 #include "gtest/gtest.h"
 
 namespace dissonance {
@@ -19,6 +20,7 @@ constexpr int kDeadlineMilliseconds = 60'000;
 
 std::vector<char*> Pointers(std::vector<std::string>& texts) {
   std::vector<char*> out;
+  out.reserve(texts.size() + 1);
   for (std::string& text : texts) out.push_back(text.data());
   out.push_back(nullptr);
   return out;
@@ -56,8 +58,9 @@ Subprocess::Subprocess(const std::vector<std::string>& argv,
   ::posix_spawn_file_actions_adddup2(&files, err[1], STDERR_FILENO);
   std::vector<std::string> arguments = argv;
   std::vector<std::string> variables;
+  variables.reserve(environment.size());
   for (const auto& [name, value] : environment) {
-    variables.push_back(name + "=" + value);
+    variables.push_back(absl::StrCat(name, "=", value));
   }
   EXPECT_EQ(
       ::posix_spawn(&pid_, argv[0].c_str(), &files, nullptr,
