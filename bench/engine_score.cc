@@ -1,14 +1,13 @@
 // The engine called directly: what `./run bench` compares the server with.
 //
-//   dissonance-bench-engine MODEL_DIR THREADS [ADAPTER_DIR...]
+//   dissonance-bench-engine MODEL_DIR [ADAPTER_DIR...]
 //
+// Threads are torch's choice, as in the worker; OMP_NUM_THREADS sets them.
 // Reads one JSON object a line from standard input and answers each with one
 // line: {"items": [{"prompt": [1, 2], "continuations": [[3]], "adapter": 0}]}
 // gives {"scores": [[-1.5]], "seconds": 0.01}. `adapter` counts the
 // directories from 0; without it the base model computes. All items of a line
 // are submitted together; the seconds run from there to the last result.
-#include <ATen/Parallel.h>
-
 #include <cstdio>
 #include <cstdlib>
 #include <iostream>
@@ -16,7 +15,6 @@
 #include <string>
 #include <vector>
 
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/blocking_counter.h"
 #include "absl/time/clock.h"
@@ -117,16 +115,13 @@ class Bench {
 };
 
 absl::Status Run(const std::vector<std::string>& arguments) {
-  int threads = 0;
-  if (arguments.size() < 2 || !absl::SimpleAtoi(arguments[1], &threads) ||
-      threads < 1) {
+  if (arguments.empty()) {
     return absl::InvalidArgumentError(
-        "usage: dissonance-bench-engine MODEL_DIR THREADS [ADAPTER_DIR...]");
+        "usage: dissonance-bench-engine MODEL_DIR [ADAPTER_DIR...]");
   }
-  at::set_num_threads(threads);
   ASSIGN_OR_RETURN(
       const std::unique_ptr<Bench> bench,
-      Bench::Create(arguments[0], {arguments.begin() + 2, arguments.end()}));
+      Bench::Create(arguments[0], {arguments.begin() + 1, arguments.end()}));
   std::string line;
   while (std::getline(std::cin, line)) {
     ASSIGN_OR_RETURN(const std::string answer, bench->Answer(line));

@@ -7,7 +7,6 @@
 
 import importlib
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -192,16 +191,15 @@ def logprobs(response: Any) -> Scores:
 class EngineProcess:
     """The engine without server and wire, in a process of its own."""
 
-    def __init__(self, binaries: Path, model: Path, threads: int):
+    def __init__(self, binaries: Path, model: Path):
         program = binaries / "dissonance-bench-engine"
         if not program.exists():
             raise RuntimeError(f"{program} is not built")
         self._process = subprocess.Popen(
-            [str(program), str(model), str(threads)],
+            [str(program), str(model)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env={**os.environ, "OMP_NUM_THREADS": str(threads)},
         )
 
     def __enter__(self) -> "EngineProcess":
