@@ -23,6 +23,7 @@
 #include "src/compute/engine/engine.h"
 #include "src/compute/lora/adapter.h"
 #include "src/compute/model/model.h"
+#include "src/compute/tensor/torch_status.h"
 
 namespace dissonance {
 namespace {
@@ -134,8 +135,10 @@ absl::Status Run(const std::vector<std::string>& arguments) {
 }  // namespace dissonance
 
 int main(int argc, char** argv) {
-  const absl::Status status = dissonance::Run({argv + 1, argv + argc});
+  const absl::Status status = dissonance::CatchTorch("bench", [&] {
+    return dissonance::Run({argv + 1, argv + argc});
+  });
   if (status.ok()) return EXIT_SUCCESS;
-  std::fprintf(stderr, "error: %s\n", std::string(status.message()).c_str());
+  std::fprintf(stderr, "error: %s\n", status.ToString().c_str());
   return EXIT_FAILURE;
 }
