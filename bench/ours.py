@@ -59,6 +59,8 @@ class Server:
         # A short path: a socket's name has at most 107 bytes.
         self._folder = Path(tempfile.mkdtemp(prefix="dissonance-bench-"))
         self._data = self._folder / "data"
+        self._config = self._folder / "dissonanced.toml"
+        self._config.write_text('listen = ["unix"]\n')
         stub_folder = self._folder / "stubs"
         stub_folder.mkdir()
         generate_stubs(stub_folder)
@@ -83,7 +85,8 @@ class Server:
             shutil.rmtree(self._folder, ignore_errors=True)
 
     def start(self) -> None:
-        self._run("server", "start")
+        # Without a TCP port it can't collide with a server of the user's.
+        self._run("server", "start", "--config", str(self._config))
         token = (self._data / "owner.token").read_text().strip()
         self._metadata = [("authorization", f"Bearer {token}")]
         self._channel = grpc.insecure_channel(

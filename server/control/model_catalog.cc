@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "spdlog/spdlog.h"
+#include "src/base/file.h"
 #include "src/base/status_macros.h"
 
 namespace dissonance {
@@ -255,6 +256,14 @@ absl::Status ModelCatalog::RestoreAdapter(const StoredAdapter& stored,
       Call<v1::UnloadAdapterResponse>(worker, "UnloadAdapter", undo, options)
           .status());
   return Changed(stored.adapter.path(), "register");
+}
+
+void ModelCatalog::ReadAhead() const {
+  const absl::StatusOr<std::vector<StoredModel>> models = store_.ListModels();
+  if (!models.ok()) return;
+  for (const StoredModel& model : *models) {
+    dissonance::ReadAhead(model.model.path(), ".safetensors");
+  }
 }
 
 absl::Status ModelCatalog::Restore(const WorkerChannel& worker,

@@ -57,6 +57,10 @@ class ModelCatalog {
   // what to do; a worker that is away is no reason.
   absl::Status CheckVariant(const v1::Variant& variant);
 
+  // Reads the weights that Restore will load into the system's memory, while a
+  // worker starts. Best effort.
+  void ReadAhead() const;
+
   // Loads all that should be resident into a new worker. What cannot be loaded
   // any more, or has other contents than when it was recorded, is left out and
   // reported by CheckVariant. An error means that the worker was lost.

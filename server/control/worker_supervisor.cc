@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <csignal>
+#include <future>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -99,6 +100,9 @@ void WorkerSupervisor::Run() {
     Enter(WorkerEvent::kLaunch);
     const absl::Duration start = clock.Monotonic();
     const absl::StatusOr<std::unique_ptr<ChildProcess>> child = Launch();
+    // The worker needs a while before it asks for its models.
+    const std::future<void> read_ahead =
+        std::async(std::launch::async, [this] { catalog_.ReadAhead(); });
     const std::string end =
         child.ok() ? Watch(**child) : std::string(child.status().message());
     route_.Set(nullptr);

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "absl/cleanup/cleanup.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "src/base/status_macros.h"
 
@@ -142,6 +143,18 @@ absl::Status AtomicFile::Commit() {
   }
   temporary_.clear();
   return SyncDirectory(ParentOf(path_));
+}
+
+void ReadAhead(const std::string& directory, absl::string_view suffix) {
+  std::error_code error;
+  for (const auto& entry :
+       std::filesystem::directory_iterator(directory, error)) {
+    if (!absl::EndsWith(entry.path().native(), suffix)) continue;
+    const int fd = ::open(entry.path().c_str(), O_RDONLY | O_CLOEXEC);
+    if (fd < 0) continue;
+    ::posix_fadvise(fd, 0, 0, POSIX_FADV_WILLNEED);
+    ::close(fd);
+  }
 }
 
 absl::Status MakeDirectories(const std::string& path) {

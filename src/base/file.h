@@ -57,6 +57,11 @@ class AtomicFile {
   unsigned int mode_ = 0;
 };
 
+// Brings the files of a folder whose names end in `suffix` into the system's
+// memory, so that reading them later is fast. Takes about as long as the disk
+// does; what can't be read is left out.
+void ReadAhead(const std::string& directory, absl::string_view suffix);
+
 // Makes a folder and its parents. OK if it is there.
 absl::Status MakeDirectories(const std::string& path);
 

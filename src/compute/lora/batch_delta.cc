@@ -4,6 +4,8 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/empty.h>
 
+#include <algorithm>
+
 namespace dissonance {
 namespace {
 
@@ -35,6 +37,7 @@ at::Tensor DropoutFactors(const AdapterRun& run, int64_t block,
 void BatchDelta::AddTo(ProjectionGroup group, int64_t block,
                        const at::Tensor& x, at::Tensor& y) const {
   for (const AdapterRun& run : runs_) {
+    if (run.row_count == 0) continue;
     const LoraGroup& weights = run.adapter->group(block, group);
     if (weights.modules.empty()) continue;
     const at::Tensor rows = x.narrow(0, run.row_begin, run.row_count)
@@ -46,6 +49,22 @@ void BatchDelta::AddTo(ProjectionGroup group, int64_t block,
       AddPlain(run, weights, rows, out);
     }
   }
+}
+
+std::unique_ptr<ProjectionDelta> BatchDelta::OnlyRows(
+    const std::vector<int64_t>& rows) const {
+  const auto place = [&rows](int64_t row) {
+    return std::lower_bound(rows.begin(), rows.end(), row) - rows.begin();
+  };
+  std::vector<AdapterRun> left;
+  for (const AdapterRun& run : runs_) {
+    if (run.dropout != nullptr && run.adapter->dropout() > 0) return nullptr;
+    AdapterRun& narrowed = left.emplace_back(run);
+    narrowed.row_begin = place(run.row_begin);
+    narrowed.row_count =
+        place(run.row_begin + run.row_count) - narrowed.row_begin;
+  }
+  return std::make_unique<BatchDelta>(std::move(left), reproducible_);
 }
 
 void BatchDelta::AddPlain(const AdapterRun& run, const LoraGroup& group,

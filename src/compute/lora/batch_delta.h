@@ -38,6 +38,9 @@ class BatchDelta : public ProjectionDelta {
 
   void AddTo(ProjectionGroup group, int64_t block, const at::Tensor& x,
              at::Tensor& y) const override;
+  // Null with active dropout: its masks belong to a segment's rows as a whole.
+  std::unique_ptr<ProjectionDelta> OnlyRows(
+      const std::vector<int64_t>& rows) const override;
 
  private:
   RowKinds KindsOf(const AdapterRun& run) const {

@@ -49,11 +49,27 @@ struct Decoder::Pass {
   RotaryTable::Angles angles;
   // One list of masks, a segment each, for every window in use.
   std::map<int64_t, std::vector<SegmentMask>> masks;
+  const ProjectionDelta* delta = nullptr;
+  std::unique_ptr<ProjectionDelta> narrowed_delta;  // after Narrow
+
+  // From here on only these rows are computed. False: they can't be alone.
+  bool Narrow(const std::vector<int64_t>& rows) {
+    if (hooks.visitor != nullptr) return false;
+    if (delta != nullptr) {
+      narrowed_delta = delta->OnlyRows(rows);
+      if (narrowed_delta == nullptr) return false;
+      delta = narrowed_delta.get();
+    }
+    kinds.prefill =
+        std::lower_bound(rows.begin(), rows.end(), kinds.prefill) -
+        rows.begin();
+    return true;
+  }
 
   at::Tensor Project(const LinearWeights& weights, ProjectionGroup group,
                      int64_t block, const at::Tensor& x) const {
     at::Tensor y = RowLinear(x, weights.weight, weights.bias, kinds);
-    if (hooks.delta != nullptr) hooks.delta->AddTo(group, block, x, y);
+    if (delta != nullptr) delta->AddTo(group, block, x, y);
     return y;
   }
 };
@@ -96,8 +112,7 @@ at::Tensor Decoder::Attention(const BlockWeights& weights, int64_t block,
     AttendSegment(segment, masks[s], block, own(q), own(k), own(v), own(z));
   }
   Visit(pass.hooks, Site::kZ, block, z);
-  return pass.Project(weights.o, ProjectionGroup::kO, block,
-                      z.view({rows, spec_.q_width()}));
+  return z.view({rows, spec_.q_width()});
 }
 
 at::Tensor Decoder::Mlp(const BlockWeights& weights, int64_t block,
@@ -121,7 +136,9 @@ at::Tensor Decoder::Forward(const TokenBatch& batch,
       .hooks = hooks,
       .kinds = {.prefill = batch.prefill_rows, .tiled = batch.reproducible},
       .angles = rotary_.At(positions, limit),
-      .masks = {}};
+      .masks = {},
+      .delta = hooks.delta,
+      .narrowed_delta = nullptr};
   for (const BlockSpec& block : spec_.blocks) {
     std::vector<SegmentMask>& masks = pass.masks[block.window];
     if (!masks.empty()) continue;
@@ -130,13 +147,21 @@ at::Tensor Decoder::Forward(const TokenBatch& batch,
     }
   }
 
+  const at::Tensor wanted_rows = IndexTensor(wanted, device);
+  bool narrow = false;  // whether only the wanted rows are left
   at::Tensor residual = weights_.embed.index_select(
       0, IndexTensor(batch.token_ids, device));  // [rows, d_model]
   for (int64_t b = 0; b < spec_.block_count(); ++b) {
     const BlockWeights& block = weights_.blocks[static_cast<size_t>(b)];
     Visit(hooks, Site::kResidPre, b, residual);
-    at::Tensor attn_out = Attention(
+    at::Tensor z = Attention(
         block, b, RmsNorm(residual, block.attn_norm, spec_.norm_eps), pass);
+    if (b + 1 == spec_.block_count() && pass.Narrow(wanted)) {
+      narrow = true;
+      z = z.index_select(0, wanted_rows);
+      residual = residual.index_select(0, wanted_rows);
+    }
+    at::Tensor attn_out = pass.Project(block.o, ProjectionGroup::kO, b, z);
     Visit(hooks, Site::kAttnOut, b, attn_out);
     residual = residual + attn_out;
     Visit(hooks, Site::kResidMid, b, residual);
@@ -149,9 +174,9 @@ at::Tensor Decoder::Forward(const TokenBatch& batch,
   for (const Segment& segment : batch.segments) {
     if (segment.cache != nullptr) segment.cache->Advance(segment.linear_count);
   }
+  if (!narrow) residual = residual.index_select(0, wanted_rows);
   at::Tensor final_norm =
-      RmsNorm(residual.index_select(0, IndexTensor(wanted, device)),
-              weights_.final_norm, spec_.norm_eps);
+      RmsNorm(residual, weights_.final_norm, spec_.norm_eps);
   Visit(hooks, Site::kFinalNorm, -1, final_norm);
   return final_norm;
 }

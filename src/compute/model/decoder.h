@@ -10,6 +10,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "absl/strings/string_view.h"
@@ -33,6 +34,10 @@ class ProjectionDelta {
   // holds the group's projections side by side.
   virtual void AddTo(ProjectionGroup group, int64_t block, const at::Tensor& x,
                      at::Tensor& y) const = 0;
+  // The same for a batch of only these rows, in ascending order. Null: the
+  // rows can't be told apart from the rest, all must be computed.
+  virtual std::unique_ptr<ProjectionDelta> OnlyRows(
+      const std::vector<int64_t>& rows) const = 0;
 };
 
 // Places where a forward pass can be seen and changed. attn_out and mlp_out
@@ -71,7 +76,8 @@ class Decoder {
   Decoder(const DecoderSpec& spec, const DecoderWeights& weights);
 
   // Runs the batch and advances its caches. Returns the final norm of the rows
-  // listed in `wanted` [count]: [count, d_model]. Memory: O(rows * (d_model +
+  // listed in `wanted` [count], ascending: [count, d_model]. The last block
+  // computes no more than these rows need, unless a visitor watches. Memory: O(rows * (d_model +
   // d_mlp)). Throws c10::Error as torch does; REQUIRES token ids in the
   // vocabulary.
   at::Tensor Forward(const TokenBatch& batch,
@@ -88,6 +94,7 @@ class Decoder {
  private:
   struct Pass;  // what one Forward call needs in every block
 
+  // Heads' outputs [rows, q_width], before the o projection.
   at::Tensor Attention(const BlockWeights& weights, int64_t block,
                        const at::Tensor& normed, const Pass& pass) const;
   at::Tensor Mlp(const BlockWeights& weights, int64_t block,

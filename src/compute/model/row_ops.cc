@@ -2,19 +2,25 @@
 
 #include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
-#include <ATen/ops/addmm.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
 #include <ATen/ops/linear.h>
 #include <ATen/ops/logsumexp.h>
 #include <ATen/ops/mean.h>
-#include <ATen/ops/mm.h>
 #include <ATen/ops/rsqrt.h>
 #include <ATen/ops/silu.h>
 #include <ATen/ops/zeros.h>
 #include <c10/util/BFloat16.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+
+#include "src/compute/model/product_heights.h"
+
+// A loop over one row, compiled for each kind of vector unit; the loader picks.
+#define DISSONANCE_ROW_KERNEL \
+  __attribute__((target_clones("avx512f", "avx2", "default")))
 
 namespace dissonance {
 namespace {
@@ -29,40 +35,40 @@ __attribute__((simd("notinbranch"), const)) double exp(double x) noexcept;
 #endif
 }
 
-void LinearInto(at::Tensor out, const at::Tensor& x, const at::Tensor& weight,
-                const std::optional<at::Tensor>& bias) {
-  if (bias.has_value()) {
-    at::addmm_out(out, *bias, x, weight.t());
-  } else {
-    at::mm_out(out, x, weight.t());
-  }
-}
-
+// Products whose rows have the bits of products of `reference` rows.
 void TiledLinearInto(at::Tensor out, const at::Tensor& x,
                      const at::Tensor& weight,
-                     const std::optional<at::Tensor>& bias, int64_t tile) {
+                     const std::optional<at::Tensor>& bias,
+                     int64_t reference) {
   const int64_t rows = x.size(0);
-  const int64_t whole = rows / tile * tile;
-  for (int64_t row = 0; row < whole; row += tile) {
-    LinearInto(out.narrow(0, row, tile), x.narrow(0, row, tile), weight, bias);
+  for (int64_t row = 0; row < rows;) {
+    const int64_t left = rows - row;
+    const int64_t height =
+        NextHeight(weight, bias.has_value(), reference, left);
+    const at::Tensor own = x.narrow(0, row, std::min(height, left));
+    const at::Tensor place = out.narrow(0, row, std::min(height, left));
+    if (height <= left) {
+      LinearInto(place, own, weight, bias);
+    } else {
+      at::Tensor padded = at::zeros({height, x.size(1)}, x.options());
+      padded.narrow(0, 0, left).copy_(own);
+      at::Tensor result = at::empty({height, weight.size(0)}, x.options());
+      LinearInto(result, padded, weight, bias);
+      place.copy_(result.narrow(0, 0, left));
+    }
+    row += height;
   }
-  if (whole == rows) return;
-  at::Tensor padded = at::zeros({tile, x.size(1)}, x.options());
-  padded.narrow(0, 0, rows - whole).copy_(x.narrow(0, whole, rows - whole));
-  at::Tensor result = at::empty({tile, weight.size(0)}, x.options());
-  LinearInto(result, padded, weight, bias);
-  out.narrow(0, whole, rows - whole).copy_(result.narrow(0, 0, rows - whole));
 }
 
-__attribute__((target_clones("avx512f", "avx2", "default"))) void SwiGluRow(
-    const float* gate, const float* up, float* out, int64_t width) {
+DISSONANCE_ROW_KERNEL void SwiGluRow(const float* gate, const float* up,
+                                     float* out, int64_t width) {
   for (int64_t i = 0; i < width; ++i) {
     out[i] = gate[i] / (1.0F + expf(-gate[i])) * up[i];
   }
 }
 
-__attribute__((target_clones("avx512f", "avx2", "default"))) void SwiGluRow(
-    const double* gate, const double* up, double* out, int64_t width) {
+DISSONANCE_ROW_KERNEL void SwiGluRow(const double* gate, const double* up,
+                                     double* out, int64_t width) {
   for (int64_t i = 0; i < width; ++i) {
     out[i] = gate[i] / (1.0 + exp(-gate[i])) * up[i];
   }
@@ -102,13 +108,117 @@ void SwiGluRowsBfloat16(const at::Tensor& gate_up, at::Tensor& out) {
   });
 }
 
+// One row of RmsNorm. Rounds to T before the product with the weight, as
+// transformers does; sums in 16 lanes, which the compiler keeps in registers.
+template <typename T, typename Wide>
+__attribute__((always_inline)) inline void RmsNormRow(const T* x,
+                                                      const T* weight, T* out,
+                                                      int64_t width,
+                                                      double eps) {
+  constexpr int64_t kLanes = 16;
+  std::array<Wide, kLanes> lanes = {};
+  const int64_t whole = width / kLanes * kLanes;
+  for (int64_t i = 0; i < whole; i += kLanes) {
+    for (int64_t lane = 0; lane < kLanes; ++lane) {
+      const auto value = static_cast<Wide>(x[i + lane]);
+      lanes[static_cast<size_t>(lane)] += value * value;
+    }
+  }
+  Wide sum = 0;
+  for (int64_t i = whole; i < width; ++i) {
+    sum += static_cast<Wide>(x[i]) * static_cast<Wide>(x[i]);
+  }
+  for (const Wide lane : lanes) sum += lane;
+  const Wide mean_square = sum / static_cast<Wide>(width);
+  const Wide scale = 1 / std::sqrt(mean_square + static_cast<Wide>(eps));
+  for (int64_t i = 0; i < width; ++i) {
+    const T normed = static_cast<T>(static_cast<Wide>(x[i]) * scale);
+    out[i] = static_cast<T>(static_cast<Wide>(weight[i]) *
+                            static_cast<Wide>(normed));
+  }
+}
+
+DISSONANCE_ROW_KERNEL void RmsNormRowOf(const float* x, const float* weight,
+                                        float* out, int64_t width, double eps) {
+  RmsNormRow<float, float>(x, weight, out, width, eps);
+}
+
+DISSONANCE_ROW_KERNEL void RmsNormRowOf(const double* x, const double* weight,
+                                        double* out, int64_t width,
+                                        double eps) {
+  RmsNormRow<double, double>(x, weight, out, width, eps);
+}
+
+DISSONANCE_ROW_KERNEL void RmsNormRowOf(const c10::BFloat16* x,
+                                        const c10::BFloat16* weight,
+                                        c10::BFloat16* out, int64_t width,
+                                        double eps) {
+  RmsNormRow<c10::BFloat16, float>(x, weight, out, width, eps);
+}
+
+template <typename T>
+at::Tensor RmsNormRows(const at::Tensor& x, const at::Tensor& weight,
+                       double eps) {
+  const int64_t width = x.size(-1);
+  at::Tensor out = at::empty_like(x);
+  const T* in = x.const_data_ptr<T>();
+  const T* scale = weight.const_data_ptr<T>();
+  T* result = out.mutable_data_ptr<T>();
+  at::parallel_for(0, x.numel() / width, 8, [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row) {
+      RmsNormRowOf(in + row * width, scale, result + row * width, width, eps);
+    }
+  });
+  return out;
+}
+
+DISSONANCE_ROW_KERNEL void RotateHead(float* low, float* high, const float* cos,
+                                      const float* sin, int64_t half) {
+  for (int64_t i = 0; i < half; ++i) {
+    const float first = low[i];
+    low[i] = first * cos[i] - high[i] * sin[i];
+    high[i] = high[i] * cos[i] + first * sin[i];
+  }
+}
+
+// x [rows, heads, head_dim] with its heads one after another in a row.
+void RotateRows(at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin) {
+  const int64_t heads = x.size(1);
+  const int64_t head_dim = x.size(2);
+  const int64_t half = head_dim / 2;
+  const int64_t stride = x.stride(0);
+  auto* data = x.mutable_data_ptr<float>();
+  const auto* cosines = cos.const_data_ptr<float>();
+  const auto* sines = sin.const_data_ptr<float>();
+  at::parallel_for(0, x.size(0), 8, [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row) {
+      for (int64_t head = 0; head < heads; ++head) {
+        float* low = data + row * stride + head * head_dim;
+        RotateHead(low, low + half, cosines + row * half, sines + row * half,
+                   half);
+      }
+    }
+  });
+}
+
+bool CanRotateRows(const at::Tensor& x, const at::Tensor& cos,
+                   const at::Tensor& sin) {
+  return x.is_cpu() && x.scalar_type() == at::kFloat &&
+         cos.scalar_type() == at::kFloat && x.stride(2) == 1 &&
+         x.stride(1) == x.size(2) && cos.is_contiguous() && sin.is_contiguous();
+}
+
 }  // namespace
 
 at::Tensor RowLinear(const at::Tensor& x, const at::Tensor& weight,
                      const std::optional<at::Tensor>& bias, RowKinds kinds) {
   if (!kinds.tiled) return at::linear(x, weight, bias);
   const int64_t rows = x.size(0);
-  const int64_t prefill = std::min(kinds.prefill, rows);
+  // Where both kinds of rows get the same bits they are one kind.
+  const bool one_kind =
+      kinds.prefill > 0 &&
+      SameRowBits(weight, bias.has_value(), kPrefillTile, kDecodeTile);
+  const int64_t prefill = one_kind ? rows : std::min(kinds.prefill, rows);
   at::Tensor out = at::empty({rows, weight.size(0)}, x.options());
   TiledLinearInto(out.narrow(0, 0, prefill), x.narrow(0, 0, prefill), weight,
                   bias, kPrefillTile);
@@ -119,8 +229,18 @@ at::Tensor RowLinear(const at::Tensor& x, const at::Tensor& weight,
 }
 
 at::Tensor RmsNorm(const at::Tensor& x, const at::Tensor& weight, double eps) {
-  const bool is_double = x.scalar_type() == at::kDouble;
-  const at::Tensor wide = is_double ? x : x.to(at::kFloat);
+  if (x.is_cpu()) {
+    const at::Tensor rows = x.contiguous();
+    switch (x.scalar_type()) {
+      case at::kFloat:
+        return RmsNormRows<float>(rows, weight, eps);
+      case at::kDouble:
+        return RmsNormRows<double>(rows, weight, eps);
+      default:
+        return RmsNormRows<c10::BFloat16>(rows, weight, eps);
+    }
+  }
+  const at::Tensor wide = x.to(at::kFloat);
   const at::Tensor mean_square = at::mean(wide * wide, {-1}, true);
   return weight * (wide * at::rsqrt(mean_square + eps)).to(x.scalar_type());
 }
@@ -146,6 +266,10 @@ at::Tensor SwiGlu(const at::Tensor& gate_up) {
 }
 
 void ApplyRotary(at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin) {
+  if (CanRotateRows(x, cos, sin)) {
+    RotateRows(x, cos, sin);
+    return;
+  }
   const int64_t half = x.size(2) / 2;
   at::Tensor low = x.narrow(2, 0, half);
   at::Tensor high = x.narrow(2, half, half);

@@ -8,9 +8,12 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <bit>
 #include <cerrno>
 #include <cstring>
+#include <future>
+#include <thread>
 
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/match.h"
@@ -27,7 +30,8 @@ static_assert(std::endian::native == std::endian::little,
               "safetensors data is little-endian and is used in place");
 
 constexpr size_t kPrefixBytes = 16;
-constexpr size_t kDigestPieceBytes = size_t{1} << 20;
+constexpr uint64_t kDigestPieceBytes = uint64_t{16} << 20;
+constexpr size_t kDigestReadBytes = size_t{1} << 20;
 
 // `size` bytes from `offset` on, or fewer at the end of the file.
 absl::StatusOr<std::string> ReadAt(int fd, uint64_t offset, size_t size,
@@ -217,19 +221,46 @@ absl::StatusOr<at::Tensor> SafetensorsFile::Load(absl::string_view name) const {
   });
 }
 
-absl::StatusOr<std::string> SafetensorsFile::Digest() const {
+absl::StatusOr<std::string> SafetensorsFile::PieceDigest(uint64_t begin) const {
+  const uint64_t end = std::min(begin + kDigestPieceBytes, file_bytes_);
   Sha256 digest;
-  uint64_t done = 0;
-  while (done < file_bytes_) {
-    const size_t want =
-        std::min<uint64_t>(kDigestPieceBytes, file_bytes_ - done);
-    ASSIGN_OR_RETURN(const std::string piece,
-                     ReadAt(mapping_->fd, done, want, path_));
-    if (piece.size() < want) RETURN_IF_ERROR(CheckLength());
-    digest.Update(piece);
-    done += want;
+  while (begin < end) {
+    const size_t want = std::min<uint64_t>(kDigestReadBytes, end - begin);
+    ASSIGN_OR_RETURN(const std::string bytes,
+                     ReadAt(mapping_->fd, begin, want, path_));
+    if (bytes.size() < want) RETURN_IF_ERROR(CheckLength());
+    digest.Update(bytes);
+    begin += want;
   }
   return digest.Finish();
+}
+
+absl::StatusOr<std::string> SafetensorsFile::Digest() const {
+  const uint64_t pieces =
+      (file_bytes_ + kDigestPieceBytes - 1) / kDigestPieceBytes;
+  std::vector<absl::StatusOr<std::string>> digests(
+      pieces, absl::UnknownError("not read"));
+  std::atomic<uint64_t> next = 0;
+  const auto work = [&] {
+    for (uint64_t i = next++; i < pieces; i = next++) {
+      digests[i] = PieceDigest(i * kDigestPieceBytes);
+    }
+  };
+  std::vector<std::future<void>> helpers;
+  const uint64_t threads = std::min<uint64_t>(
+      pieces, std::clamp(std::thread::hardware_concurrency(), 1U, 8U));
+  for (uint64_t i = 1; i < threads; ++i) {
+    helpers.push_back(std::async(std::launch::async, work));
+  }
+  work();
+  for (const std::future<void>& helper : helpers) helper.wait();
+  if (pieces == 1) return digests.front();
+  Sha256 whole;
+  for (const absl::StatusOr<std::string>& digest : digests) {
+    RETURN_IF_ERROR(digest.status());
+    whole.UpdateFramed(*digest);
+  }
+  return whole.Finish();
 }
 
 }  // namespace dissonance

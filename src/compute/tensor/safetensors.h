@@ -69,11 +69,15 @@ class SafetensorsFile {
   // Bytes of the whole file, header included.
   uint64_t file_bytes() const { return file_bytes_; }
 
-  // "sha256:..." of the file's bytes, read anew at each call.
+  // "sha256:..." of the contents, read anew at each call: of the file's bytes
+  // up to 16 MiB, of larger files over the digests of their pieces of 16 MiB,
+  // which several threads compute.
   absl::StatusOr<std::string> Digest() const;
 
  private:
   struct Mapping;
+
+  absl::StatusOr<std::string> PieceDigest(uint64_t begin) const;
 
   SafetensorsFile() = default;
   absl::Status CheckLength() const;
@@ -106,8 +110,8 @@ class Checkpoint {
   // Bytes of all tensors.
   uint64_t TotalBytes() const;
 
-  // "sha256:..." of the contents: for a single file the digest of its bytes,
-  // for shards the digest over the shards' digests in order of their names. The
+  // "sha256:..." of the contents: for a single file its digest, for shards the
+  // digest over the shards' digests in order of their names. The
   // same for equal files in any directory. Reads everything at the first call.
   absl::StatusOr<std::string> Digest() const;
 
