@@ -12,6 +12,7 @@
 
 #include "CLI/CLI.hpp"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "client/cli/command.h"
 #include "client/cli/completion.h"
 #include "client/cli/errors.h"
@@ -111,15 +112,38 @@ void AddCompletion(CLI::App& root, std::vector<Entry>& entries) {
                      }});
 }
 
-// The innermost command that was named, for its help.
-std::string PathOf(const CLI::App& root) {
-  std::string path = root.get_name();
-  const CLI::App* app = &root;
-  while (!app->get_subcommands().empty()) {
-    app = app->get_subcommands().front();
-    if (!app->get_name().empty()) absl::StrAppend(&path, " ", app->get_name());
+// The commands that were named, from the root to the innermost.
+std::vector<const CLI::App*> NamedCommands(const CLI::App& root) {
+  std::vector<const CLI::App*> named = {&root};
+  while (!named.back()->get_subcommands().empty()) {
+    named.push_back(named.back()->get_subcommands().front());
   }
-  return path;
+  return named;
+}
+
+// What is wrong with the command line, and whose help to read.
+std::string UsageMessage(const CLI::ParseError& error, const CLI::App& root) {
+  std::string path;
+  for (const CLI::App* app : NamedCommands(root)) {
+    if (app->get_name().empty()) continue;
+    absl::StrAppend(&path, path.empty() ? "" : " ", app->get_name());
+  }
+  // The library says only that a command is missing, not that one is unknown.
+  const CLI::App& last = *NamedCommands(root).back();
+  const std::vector<std::string> unknown = root.remaining(/*recurse=*/true);
+  std::string what = error.what();
+  if (last.get_require_subcommand_min() > 0 && !unknown.empty()) {
+    std::vector<std::string> names;
+    for (const CLI::App* app : last.get_subcommands(
+             [](const CLI::App* app) { return !app->get_name().empty(); })) {
+      names.push_back(app->get_name());
+    }
+    what = absl::StrCat("there is no command '", path, " ", unknown.front(),
+                        "'; choose from ", absl::StrJoin(names, ", "));
+  } else if (last.get_require_subcommand_min() > 0) {
+    what = absl::StrCat("'", path, "' needs a command");
+  }
+  return absl::StrCat("error: ", what, "\n  see '", path, " --help'\n");
 }
 
 absl::Status RunParsed(const std::vector<Entry>& entries,
@@ -171,8 +195,7 @@ int RunCli(int argc, char** argv) {
     if (e.get_exit_code() == static_cast<int>(CLI::ExitCodes::Success)) {
       return root.exit(e);
     }
-    std::cerr << "error: " << e.what() << "\n  see '" << PathOf(root)
-              << " --help'\n";
+    std::cerr << UsageMessage(e, root);
     return kExitUsage;
   }
   absl::Status status = RunParsed(entries, options);

@@ -24,7 +24,8 @@ struct Cost {
 // The cost of all questions in one format, from a few of them, evenly spaced.
 absl::StatusOr<Cost> Measure(Connection& connection, const EvalMcqArgs& args,
                              const McqQuestions& questions,
-                             v1::McqScoring scoring) {
+                             v1::McqScoring scoring,
+                             const McqPromptFormat& format) {
   const size_t total = questions.items.size();
   const size_t sampled = std::min(total, kSampleCount);
   const v1::EvaluateMcqSpec spec = McqSpec(args, questions, scoring);
@@ -34,11 +35,9 @@ absl::StatusOr<Cost> Measure(Connection& connection, const EvalMcqArgs& args,
   for (size_t i = 0; i < sampled; ++i) {
     const McqItem& question = questions.items[i * total / sampled];
     v1::ScoreItem& item = *request.add_items();
-    item.mutable_prompt()->set_id(question.id);
-    *item.mutable_prompt()->mutable_chat() =
-        McqChat(question, scoring, McqPromptFormat());
+    *item.mutable_prompt() = McqPromptInput(question, scoring, format);
     for (const std::string& text :
-         McqContinuations(question, scoring, McqPromptFormat())) {
+         McqContinuations(question, scoring, format)) {
       item.add_continuations()->set_text(text);
     }
     cost.continuations += item.continuations_size();
@@ -61,12 +60,9 @@ absl::StatusOr<Cost> Measure(Connection& connection, const EvalMcqArgs& args,
 }
 
 absl::StatusOr<int64_t> ResidentBytes(Connection& connection,
-                                      const EvalMcqArgs& args) {
-  v1::GetModelRequest model;
-  model.set_name(ModelName(args.model));
-  ASSIGN_OR_RETURN(const v1::GetModelResponse base,
-                   connection.Call(&v1::Models::Stub::GetModel, model));
-  int64_t bytes = base.model().resident_bytes();
+                                      const EvalMcqArgs& args,
+                                      const v1::Model& model) {
+  int64_t bytes = model.resident_bytes();
   if (!args.adapter.empty()) {
     v1::GetAdapterRequest adapter;
     adapter.set_name(AdapterName(args.model, args.adapter));
@@ -82,7 +78,14 @@ absl::StatusOr<int64_t> ResidentBytes(Connection& connection,
 absl::Status EstimateMcq(const Session& session, const EvalMcqArgs& args,
                          const McqQuestions& questions) {
   ASSIGN_OR_RETURN(auto connection, Connection::Open(session.settings));
-  ASSIGN_OR_RETURN(const int64_t bytes, ResidentBytes(*connection, args));
+  v1::GetModelRequest model;
+  model.set_name(ModelName(args.model));
+  ASSIGN_OR_RETURN(const v1::GetModelResponse base,
+                   connection->Call(&v1::Models::Stub::GetModel, model));
+  ASSIGN_OR_RETURN(const int64_t bytes,
+                   ResidentBytes(*connection, args, base.model()));
+  McqPromptFormat format;
+  format.chat = base.model().has_chat_template();
   Table table({{"SCORING"},
                {"QUESTIONS", Align::kRight},
                {"CONTINUATIONS", Align::kRight},
@@ -92,7 +95,7 @@ absl::Status EstimateMcq(const Session& session, const EvalMcqArgs& args,
   std::vector<nlohmann::json> records;
   for (const v1::McqScoring scoring : args.scorings) {
     ASSIGN_OR_RETURN(const Cost cost,
-                     Measure(*connection, args, questions, scoring));
+                     Measure(*connection, args, questions, scoring, format));
     const std::string name = McqScoringName(scoring);
     table.AddRow({name, absl::StrCat(questions.items.size()),
                   HumanCount(cost.continuations),

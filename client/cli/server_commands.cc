@@ -22,7 +22,7 @@ namespace dissonance::cli {
 namespace {
 
 constexpr absl::Duration kFirstPause = absl::Milliseconds(10);
-constexpr absl::Duration kLongestPause = absl::Milliseconds(500);
+constexpr absl::Duration kLongestPause = absl::Milliseconds(50);
 constexpr absl::Duration kProbeTimeout = absl::Seconds(2);
 constexpr int kLinesOfFailure = 20;
 

@@ -88,6 +88,7 @@ Fields FieldsOf(Config& config) {
       {"worker.threads", Whole(worker.threads)},
       {"worker.step_tokens", Whole(worker.step_tokens)},
       {"worker.prefill_chunk", Whole(worker.prefill_chunk)},
+      {"worker.reproducible", Flag(worker.reproducible)},
       {"worker.kv_cache_bytes", Whole(worker.kv_cache_bytes)},
       {"worker.queue_limit", Whole(worker.queue_limit)},
       {"worker.heartbeat_seconds", Number(worker.heartbeat_seconds)},

@@ -28,6 +28,7 @@ struct WorkerConfig {
   int64_t threads = 0;
   int64_t step_tokens = 1024;
   int64_t prefill_chunk = 1024;
+  bool reproducible = true;
   int64_t kv_cache_bytes = int64_t{4} << 30;
   int64_t queue_limit = 100'000;
   double heartbeat_seconds = 5.0;

@@ -32,11 +32,13 @@ WorkerSupervisor::Options SupervisorOptions(const Config& config,
     options.arguments.push_back(absl::StrCat(value));
   };
   add("--control", absl::StrCat("unix:", folder.control_socket()));
+  add("--digest-cache", folder.digest_cache());
   add("--device", worker.device);
   add("--threads", worker.threads);
   add("--max-message-bytes", limits.message_bytes);
   add("--step-tokens", worker.step_tokens);
   add("--prefill-chunk", worker.prefill_chunk);
+  add("--reproducible", worker.reproducible ? "true" : "false");
   add("--kv-cache-bytes", worker.kv_cache_bytes);
   add("--queue-limit", worker.queue_limit);
   add("--text-bytes", limits.text_bytes);

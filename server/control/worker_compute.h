@@ -19,6 +19,9 @@ class WorkerCompute final : public ComputeClient {
   absl::StatusOr<v1::RenderChatResponse> RenderChat(
       const v1::RenderChatRequest& request,
       const CallOptions& options) override;
+  absl::StatusOr<v1::TokenizeResponse> Tokenize(
+      const v1::TokenizeRequest& request, const CallOptions& options) override;
+  absl::StatusOr<bool> HasChatTemplate(const std::string& model) override;
   absl::Status CheckVariant(const v1::Variant& variant) override;
 
  private:

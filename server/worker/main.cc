@@ -9,6 +9,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <memory>
+#include <optional>
 #include <string>
 #include <variant>
 
@@ -24,6 +25,7 @@
 #include "server/worker/models_service.h"
 #include "server/worker/options.h"
 #include "server/worker/versions.h"
+#include "src/base/digest_cache.h"
 #include "src/base/file.h"
 #include "src/base/status_macros.h"
 #include "src/compute/tensor/dtype.h"
@@ -115,7 +117,9 @@ absl::Status Run(const WorkerOptions& options, const std::string& token) {
   sigset_t signals;
   BlockSignals(signals);
 
-  ModelRegistry registry(device);
+  std::optional<DigestCache> digests;
+  if (!options.digest_cache.empty()) digests.emplace(options.digest_cache);
+  ModelRegistry registry(device, digests.has_value() ? &*digests : nullptr);
   Engine engine(options.engine);
   engine.Start();
   ModelsService models(registry);

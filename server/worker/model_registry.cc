@@ -107,8 +107,9 @@ absl::StatusOr<ResidentModel> ModelRegistry::LoadModel(
   ResidentModel loaded{.name = std::string(name), .path = path};
   ASSIGN_OR_RETURN(loaded.tokenizer, OptionalOf(Tokenizer::Load(path)));
   ASSIGN_OR_RETURN(loaded.chat_template, OptionalOf(ChatTemplate::Load(path)));
-  ASSIGN_OR_RETURN(loaded.model,
-                   Model::Load(path, {.dtype = dtype, .device = device_}));
+  ASSIGN_OR_RETURN(loaded.model, Model::Load(path, {.dtype = dtype,
+                                                    .device = device_,
+                                                    .digests = digests_}));
   const absl::MutexLock lock(&mutex_);
   const auto found = models_.find(name);
   if (found == models_.end()) {

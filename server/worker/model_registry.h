@@ -45,7 +45,9 @@ struct ResidentAdapter {
 
 class ModelRegistry {
  public:
-  explicit ModelRegistry(at::Device device) : device_(device) {}
+  // Borrows `digests`; null: weights are hashed at each load.
+  explicit ModelRegistry(at::Device device, DigestCache* digests = nullptr)
+      : device_(device), digests_(digests) {}
 
   // Reads a directory and keeps it under `name`. The same contents and type
   // again change nothing; ALREADY_EXISTS for other ones. INVALID_ARGUMENT for
@@ -78,6 +80,7 @@ class ModelRegistry {
 
  private:
   const at::Device device_;
+  DigestCache* const digests_;
   // Held while reading from disk; taken before mutex_.
   absl::Mutex load_mutex_ ABSL_ACQUIRED_BEFORE(mutex_);
   mutable absl::Mutex mutex_;

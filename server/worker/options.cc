@@ -43,6 +43,8 @@ std::variant<WorkerOptions, int> ParseWorkerOptions(int argc,
   app.add_option("--listen", options.listen, "Address to serve on")->required();
   app.add_option("--control", options.control, "The control plane's target")
       ->required();
+  app.add_option("--digest-cache", options.digest_cache,
+                 "File that remembers digests of weights");
   app.add_option("--device", options.device, "cpu or cuda:N");
   app.add_option("--threads", options.threads,
                  "Compute threads on a CPU; 0: torch's choice")

@@ -19,6 +19,8 @@ struct WorkerOptions {
   // If not 0: end when this process, the parent, ends.
   int parent_pid = 0;
   int max_message_bytes = 256 << 20;
+  // File that remembers digests of weights; empty: none.
+  std::string digest_cache;
   EngineOptions engine;
   RequestLimits limits;
 };

@@ -9,7 +9,7 @@
 #include <csignal>
 #include <string>
 
-#include "tests/base/temp_folder.h"
+#include "tests/testing/temp_folder.h"
 
 namespace dissonance {
 namespace {

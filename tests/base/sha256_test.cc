@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "src/base/file.h"
-#include "tests/base/temp_folder.h"
+#include "tests/testing/temp_folder.h"
 
 namespace dissonance {
 namespace {

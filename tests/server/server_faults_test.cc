@@ -28,9 +28,9 @@
 #include "dissonance/v1/models.grpc.pb.h"
 #include "grpcpp/create_channel.h"
 #include "src/base/file.h"
-#include "tests/base/temp_folder.h"
 #include "tests/server/server_fixture.h"
 #include "tests/testing/server_process.h"
+#include "tests/testing/temp_folder.h"
 
 namespace dissonance {
 namespace {

@@ -17,9 +17,9 @@
 #include "grpcpp/generic/generic_stub.h"
 #include "nlohmann/json.hpp"
 #include "src/base/file.h"
-#include "tests/base/temp_folder.h"
 #include "tests/server/server_fixture.h"
 #include "tests/testing/server_process.h"
+#include "tests/testing/temp_folder.h"
 
 namespace dissonance {
 namespace {

@@ -23,10 +23,11 @@ absl::StatusOr<at::ScalarType> ComputeType(const DecoderSpec& spec,
 }
 
 absl::StatusOr<std::string> DigestOf(const std::string& directory,
-                                     const Checkpoint& checkpoint) {
+                                     const Checkpoint& checkpoint,
+                                     DigestCache* digests) {
   ASSIGN_OR_RETURN(const std::string config,
                    Sha256OfFile(absl::StrCat(directory, "/config.json")));
-  ASSIGN_OR_RETURN(const std::string weights, checkpoint.Digest());
+  ASSIGN_OR_RETURN(const std::string weights, checkpoint.Digest(digests));
   Sha256 digest;
   digest.UpdateFramed(config);
   digest.UpdateFramed(weights);
@@ -45,7 +46,8 @@ absl::StatusOr<std::shared_ptr<const Model>> Model::Load(
                    Checkpoint::Open(directory));
   // The digest reads every byte once more; beside the copy it costs little.
   std::future<absl::StatusOr<std::string>> digest = std::async(
-      std::launch::async, [&] { return DigestOf(directory, *checkpoint); });
+      std::launch::async,
+      [&] { return DigestOf(directory, *checkpoint, options.digests); });
   const at::TensorOptions tensors =
       at::TensorOptions().dtype(dtype).device(options.device);
   absl::StatusOr<DecoderWeights> weights = CatchTorch(

@@ -14,6 +14,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "src/base/digest_cache.h"
 #include "src/compute/model/decoder.h"
 #include "src/compute/model/decoder_spec.h"
 #include "src/compute/model/weights.h"
@@ -24,6 +25,8 @@ struct ModelOptions {
   // Compute type. Default: the checkpoint's; float16 becomes float32 on a CPU.
   std::optional<at::ScalarType> dtype;
   at::Device device = at::kCPU;
+  // Where digests of weight files are remembered; null: computed anew.
+  DigestCache* digests = nullptr;
 };
 
 class Model {

@@ -1,14 +1,11 @@
 #include <algorithm>
 #include <filesystem>
-#include <optional>
 #include <set>
 #include <system_error>
 
-#include "absl/base/thread_annotations.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "absl/synchronization/mutex.h"
 #include "src/base/file.h"
 #include "src/base/json_lines.h"
 #include "src/base/sha256.h"
@@ -87,14 +84,6 @@ absl::Status NoCheckpoint(const std::string& directory) {
 }
 
 }  // namespace
-
-struct Checkpoint::DigestCache {
-  absl::Mutex mutex;
-  std::optional<std::string> value ABSL_GUARDED_BY(mutex);
-};
-
-Checkpoint::Checkpoint() : digest_(std::make_unique<DigestCache>()) {}
-Checkpoint::~Checkpoint() = default;
 
 absl::StatusOr<std::shared_ptr<Checkpoint>> Checkpoint::Open(
     const std::string& directory) {
@@ -197,16 +186,13 @@ uint64_t Checkpoint::TotalBytes() const {
   return total;
 }
 
-absl::StatusOr<std::string> Checkpoint::Digest() const {
-  absl::MutexLock lock(&digest_->mutex);
-  if (digest_->value.has_value()) return *digest_->value;
+absl::StatusOr<std::string> Checkpoint::Digest(DigestCache* cache) const {
   std::vector<std::string> digests;
   for (const auto& file : files_) {
-    ASSIGN_OR_RETURN(digests.emplace_back(), file->Digest());
+    ASSIGN_OR_RETURN(digests.emplace_back(), file->Digest(cache));
   }
-  digest_->value =
-      digests.size() == 1 ? digests[0] : Sha256Of(absl::StrJoin(digests, "\n"));
-  return *digest_->value;
+  return digests.size() == 1 ? digests[0]
+                             : Sha256Of(absl::StrJoin(digests, "\n"));
 }
 
 }  // namespace dissonance

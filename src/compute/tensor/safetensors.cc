@@ -235,7 +235,13 @@ absl::StatusOr<std::string> SafetensorsFile::PieceDigest(uint64_t begin) const {
   return digest.Finish();
 }
 
-absl::StatusOr<std::string> SafetensorsFile::Digest() const {
+absl::StatusOr<std::string> SafetensorsFile::Digest(DigestCache* cache) const {
+  if (cache == nullptr) return ComputeDigest();
+  return cache->DigestOf(mapping_->fd, path_,
+                         [this] { return ComputeDigest(); });
+}
+
+absl::StatusOr<std::string> SafetensorsFile::ComputeDigest() const {
   const uint64_t pieces =
       (file_bytes_ + kDigestPieceBytes - 1) / kDigestPieceBytes;
   std::vector<absl::StatusOr<std::string>> digests(

@@ -31,6 +31,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
+#include "src/base/digest_cache.h"
 
 namespace dissonance {
 
@@ -71,12 +72,13 @@ class SafetensorsFile {
 
   // "sha256:..." of the contents, read anew at each call: of the file's bytes
   // up to 16 MiB, of larger files over the digests of their pieces of 16 MiB,
-  // which several threads compute.
-  absl::StatusOr<std::string> Digest() const;
+  // which several threads compute. With a cache, what that remembers.
+  absl::StatusOr<std::string> Digest(DigestCache* cache = nullptr) const;
 
  private:
   struct Mapping;
 
+  absl::StatusOr<std::string> ComputeDigest() const;
   absl::StatusOr<std::string> PieceDigest(uint64_t begin) const;
 
   SafetensorsFile() = default;
@@ -98,8 +100,6 @@ class Checkpoint {
   // has neither file, or a shard is missing.
   static absl::StatusOr<std::shared_ptr<Checkpoint>> Open(
       const std::string& directory);
-  ~Checkpoint();
-
   // Sorted.
   std::vector<std::string> names() const;
   bool Contains(absl::string_view name) const;
@@ -112,19 +112,17 @@ class Checkpoint {
 
   // "sha256:..." of the contents: for a single file its digest, for shards the
   // digest over the shards' digests in order of their names. The
-  // same for equal files in any directory. Reads everything at the first call.
-  absl::StatusOr<std::string> Digest() const;
+  // same for equal files in any directory. Reads everything that the cache,
+  // if there is one, does not remember.
+  absl::StatusOr<std::string> Digest(DigestCache* cache = nullptr) const;
 
  private:
-  struct DigestCache;
-
-  Checkpoint();
+  Checkpoint() = default;
   absl::Status OpenShards(const std::string& directory);
 
   std::string directory_;
   std::vector<std::shared_ptr<SafetensorsFile>> files_;  // by name
   std::map<std::string, SafetensorsFile*, std::less<>> tensors_;
-  std::unique_ptr<DigestCache> digest_;
 };
 
 using NamedTensor = std::pair<std::string, at::Tensor>;

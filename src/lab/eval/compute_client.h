@@ -9,6 +9,7 @@
 #define DISSONANCE_LAB_EVAL_COMPUTE_CLIENT_H_
 
 #include <functional>
+#include <string>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -41,6 +42,14 @@ class ComputeClient {
   // Inference.RenderChat.
   virtual absl::StatusOr<v1::RenderChatResponse> RenderChat(
       const v1::RenderChatRequest& request, const CallOptions& options) = 0;
+
+  // Inference.Tokenize.
+  virtual absl::StatusOr<v1::TokenizeResponse> Tokenize(
+      const v1::TokenizeRequest& request, const CallOptions& options) = 0;
+
+  // Whether the model's tokenizer comes with a chat template. NOT_FOUND if
+  // there is no such model.
+  virtual absl::StatusOr<bool> HasChatTemplate(const std::string& model) = 0;
 
   // OK if the model and its adapter exist and are resident. NOT_FOUND if there
   // is none of that name, FAILED_PRECONDITION if it is not loaded; the message

@@ -14,6 +14,7 @@
 #include "src/base/status_macros.h"
 #include "src/lab/eval/mcq_compare.h"
 #include "src/lab/eval/mcq_data.h"
+#include "src/lab/eval/mcq_failpoints.h"
 #include "src/lab/eval/mcq_files.h"
 #include "src/lab/eval/mcq_prediction.h"
 #include "src/lab/eval/mcq_prompt.h"
@@ -106,6 +107,9 @@ class Attempt {
         provenance_(job.job().provenance().begin(),
                     job.job().provenance().end()) {}
 
+  // Plain text unless every model has a chat template.
+  absl::Status ChooseFormat();
+
   // Reads what earlier attempts recorded.
   absl::Status Resume() {
     ASSIGN_OR_RETURN(const std::vector<std::string> stored,
@@ -168,24 +172,45 @@ class Attempt {
 
   ComputeClient& compute_;
   const v1::EvaluateMcqSpec& spec_;
-  const Plan plan_;
+  Plan plan_;
   JobContext& job_;
   const CallOptions call_;
   std::vector<v1::Provenance> provenance_;  // one a variant, once known
   std::vector<McqRecord> records_;
 };
 
-absl::StatusOr<McqPrompt> Attempt::RenderPrompt(const McqItem& item) {
-  v1::RenderChatRequest request;
-  request.set_model(plan_.variants.front().model());
-  *request.mutable_chat() = McqChat(item, plan_.scoring, plan_.format);
-  const absl::StatusOr<v1::RenderChatResponse> response =
-      compute_.RenderChat(request, call_);
-  if (!response.ok()) {
-    return Annotate(response.status(), absl::StrCat("question ", item.id));
+absl::Status Attempt::ChooseFormat() {
+  for (const v1::Variant& variant : plan_.variants) {
+    ASSIGN_OR_RETURN(const bool has_template,
+                     compute_.HasChatTemplate(variant.model()));
+    if (has_template) continue;
+    plan_.format.chat = false;
+    return job_.Log(absl::StrCat(variant.model(),
+                                 " has no chat template: prompts are plain "
+                                 "text"));
   }
-  return McqPrompt{.text = response->text(),
-                   .tokens = {response->ids().begin(), response->ids().end()}};
+  return absl::OkStatus();
+}
+
+absl::StatusOr<McqPrompt> Attempt::RenderPrompt(const McqItem& item) {
+  const std::string& model = plan_.variants.front().model();
+  const v1::Input input = McqPromptInput(item, plan_.scoring, plan_.format);
+  if (input.has_text()) {
+    v1::TokenizeRequest request;
+    request.set_model(model);
+    request.set_text(input.text());
+    ASSIGN_OR_RETURN(const v1::TokenizeResponse response,
+                     compute_.Tokenize(request, call_));
+    return McqPrompt{.text = input.text(),
+                     .tokens = {response.ids().begin(), response.ids().end()}};
+  }
+  v1::RenderChatRequest request;
+  request.set_model(model);
+  *request.mutable_chat() = input.chat();
+  ASSIGN_OR_RETURN(const v1::RenderChatResponse response,
+                   compute_.RenderChat(request, call_));
+  return McqPrompt{.text = response.text(),
+                   .tokens = {response.ids().begin(), response.ids().end()}};
 }
 
 absl::Status Attempt::CheckSameNetwork(size_t variant,
@@ -264,11 +289,14 @@ absl::Status Attempt::ComputeBatch(absl::Span<const McqItem> batch) {
   std::vector<McqRecord> records(batch.size());
   for (size_t i = 0; i < batch.size(); ++i) {
     records[i].id = batch[i].id;
-    ASSIGN_OR_RETURN(records[i].prompt, RenderPrompt(batch[i]));
+    absl::StatusOr<McqPrompt> prompt = RenderPrompt(batch[i]);
+    RETURN_IF_ERROR(
+        Annotate(prompt.status(), absl::StrCat("question ", batch[i].id)));
+    records[i].prompt = *std::move(prompt);
   }
   RETURN_IF_ERROR(Score(batch, absl::MakeSpan(records)));
   RETURN_IF_ERROR(SampleDropout(batch, absl::MakeSpan(records)));
-  Failpoint("eval.batch_scored");
+  Failpoint(kFailpointBatchScored);
   std::vector<std::string> encoded;
   for (const McqRecord& record : records) {
     encoded.push_back(EncodeRecord(record));
@@ -276,7 +304,7 @@ absl::Status Attempt::ComputeBatch(absl::Span<const McqItem> batch) {
   RETURN_IF_ERROR(
       job_.RecordItems(static_cast<int64_t>(records_.size()), encoded,
                        static_cast<int64_t>(plan_.items.size()), "questions"));
-  Failpoint("eval.items_recorded");
+  Failpoint(kFailpointBatchRecorded);
   std::move(records.begin(), records.end(), std::back_inserter(records_));
   return absl::OkStatus();
 }
@@ -325,12 +353,12 @@ absl::StatusOr<std::vector<McqFile>> Attempt::MakeFiles() const {
 }
 
 absl::Status Attempt::WriteOutputs() {
-  Failpoint("eval.before_outputs");
+  Failpoint(kFailpointBeforeOutputs);
   ASSIGN_OR_RETURN(const std::vector<McqFile> files, MakeFiles());
   for (const McqFile& file : files) {
     RETURN_IF_ERROR(
         job_.AddOutput(file.name, MediaType(file.name), file.contents));
-    Failpoint("eval.output_added");
+    Failpoint(kFailpointOutputAdded);
   }
   return absl::OkStatus();
 }
@@ -355,6 +383,7 @@ absl::Status EvaluateMcq::Run(const v1::JobSpec& spec, JobContext& job) {
   ASSIGN_OR_RETURN(Plan plan, MakePlan(spec));
   const v1::EvaluateMcqSpec& mcq = spec.evaluate_mcq();
   Attempt attempt(compute_, mcq, std::move(plan), job);
+  RETURN_IF_ERROR(attempt.ChooseFormat());
   RETURN_IF_ERROR(attempt.Resume());
   RETURN_IF_ERROR(attempt.ComputeRest(
       BatchSize(options_.questions_per_batch, mcq.mc_dropout_sample_count())));

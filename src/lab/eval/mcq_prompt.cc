@@ -72,9 +72,16 @@ int ContinuationsPerOption(v1::McqScoring scoring) {
              : 1;
 }
 
-v1::Chat McqChat(const McqItem& item, v1::McqScoring scoring,
-                 const McqPromptFormat& format) {
-  v1::Chat chat;
+v1::Input McqPromptInput(const McqItem& item, v1::McqScoring scoring,
+                         const McqPromptFormat& format) {
+  v1::Input input;
+  input.set_id(item.id);
+  if (!format.chat) {
+    input.set_text(absl::StrCat(format.system, "\n\n",
+                                UserMessage(item, scoring, format)));
+    return input;
+  }
+  v1::Chat& chat = *input.mutable_chat();
   v1::ChatMessage* system = chat.add_messages();
   system->set_role("system");
   system->set_content(format.system);
@@ -82,7 +89,7 @@ v1::Chat McqChat(const McqItem& item, v1::McqScoring scoring,
   user->set_role("user");
   user->set_content(UserMessage(item, scoring, format));
   chat.set_add_generation_prompt(true);
-  return chat;
+  return input;
 }
 
 std::vector<std::string> McqContinuations(const McqItem& item,

@@ -7,11 +7,13 @@
 // cloze, cloze_per_byte:  the question alone; the options are not shown.
 //
 // The system message is sent in every mode, so that modes differ in nothing but
-// what they ask for. The chat ends with the opening of the assistant's turn.
+// what they ask for. The chat ends with the opening of the assistant's turn. A
+// model without a chat template gets system message and user message as plain
+// text with an empty line between them.
 // Values and pure functions; thread safe.
 //
 //   const McqPromptFormat format;
-//   v1::Chat chat = McqChat(item, scoring, format);
+//   v1::Input prompt = McqPromptInput(item, scoring, format);
 //   std::vector<std::string> continuations =
 //       McqContinuations(item, scoring, format);  // option by option
 #ifndef DISSONANCE_LAB_EVAL_MCQ_PROMPT_H_
@@ -31,6 +33,8 @@ namespace dissonance {
 // The wording. The defaults define the scoring modes; results of other wordings
 // are not to be compared with them.
 struct McqPromptFormat {
+  // A conversation in the model's chat template; false: plain text.
+  bool chat = true;
   std::string system =
       "You are a careful assistant. Follow the user's instructions exactly.";
   std::string letter_ending =
@@ -57,9 +61,9 @@ bool IsPerByte(v1::McqScoring scoring);
 // Continuations scored for each option: 4 for letter_variants, else 1.
 int ContinuationsPerOption(v1::McqScoring scoring);
 
-// The conversation that ends where the answer begins.
-v1::Chat McqChat(const McqItem& item, v1::McqScoring scoring,
-                 const McqPromptFormat& format);
+// What ends where the answer begins, under the item's id: a chat or a text.
+v1::Input McqPromptInput(const McqItem& item, v1::McqScoring scoring,
+                         const McqPromptFormat& format);
 
 // ContinuationsPerOption strings for A, then for B, C and D.
 std::vector<std::string> McqContinuations(const McqItem& item,

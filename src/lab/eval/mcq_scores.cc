@@ -78,8 +78,7 @@ v1::ScoreRequest MakeScoreRequest(absl::Span<const McqItem> items,
   }
   for (const McqItem& item : items) {
     v1::ScoreItem* score = request.add_items();
-    score->mutable_prompt()->set_id(item.id);
-    *score->mutable_prompt()->mutable_chat() = McqChat(item, scoring, format);
+    *score->mutable_prompt() = McqPromptInput(item, scoring, format);
     for (std::string& text : McqContinuations(item, scoring, format)) {
       score->add_continuations()->set_text(std::move(text));
     }

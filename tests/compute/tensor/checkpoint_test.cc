@@ -9,7 +9,7 @@
 #include "src/base/file.h"
 #include "src/base/sha256.h"
 #include "src/compute/tensor/safetensors.h"
-#include "tests/base/temp_folder.h"
+#include "tests/testing/temp_folder.h"
 
 namespace dissonance {
 namespace {

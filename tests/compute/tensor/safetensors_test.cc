@@ -13,7 +13,7 @@
 #include "absl/strings/str_cat.h"
 #include "src/base/file.h"
 #include "src/base/sha256.h"
-#include "tests/base/temp_folder.h"
+#include "tests/testing/temp_folder.h"
 
 namespace dissonance {
 namespace {

@@ -15,7 +15,7 @@
 #include "src/base/file.h"
 #include "src/base/json_lines.h"
 #include "src/compute/tensor/safetensors.h"
-#include "tests/base/temp_folder.h"
+#include "tests/testing/temp_folder.h"
 
 namespace dissonance {
 namespace {

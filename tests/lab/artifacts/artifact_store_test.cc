@@ -11,7 +11,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "src/base/sha256.h"
-#include "tests/lab/storage/temp_dir.h"
+#include "tests/testing/temp_folder.h"
 
 namespace dissonance {
 namespace {
@@ -31,7 +31,7 @@ class ArtifactStoreTest : public ::testing::Test {
     return *std::move(artifact);
   }
 
-  TempDir dir_;
+  TempFolder dir_;
   std::unique_ptr<Database> database_ =
       *Database::Open({.data_dir = dir_.path()});
   ArtifactIndex index_{*database_};

@@ -79,6 +79,24 @@ std::vector<nlohmann::json> Lines(const std::string& text) {
   return values;
 }
 
+TEST(EvaluateMcqTest, AsksInPlainTextWhereThereIsNoChatTemplate) {
+  FakeCompute compute;
+  compute.has_chat_template = false;
+  FakeJob job;
+  const absl::Status status = EvaluateMcq(compute, {}).Run(Spec(), job);
+  ASSERT_TRUE(status.ok()) << status;
+  EXPECT_THAT(job.log,
+              ::testing::Contains(HasSubstr("models/m has no chat template")));
+  EXPECT_THAT(compute.requests[0].items(0).prompt().text(),
+              ::testing::EndsWith("\nAnswer:"));
+  const nlohmann::json prompt = Lines(job.outputs["eval_prompts.jsonl"])[0];
+  EXPECT_EQ(prompt["full_prompt_text"],
+            compute.requests[0].items(0).prompt().text());
+  EXPECT_EQ(prompt["decision_position"], prompt["tokens"].size() - 1);
+  const auto manifest = nlohmann::json::parse(job.outputs["manifest.json"]);
+  EXPECT_EQ(manifest["prompt_format"]["chat"], false);
+}
+
 TEST(EvaluateMcqTest, WritesTheFilesOfBothVariants) {
   const auto outputs = Outputs(Spec());
   std::vector<std::string> names;

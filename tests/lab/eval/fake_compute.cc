@@ -43,9 +43,10 @@ v1::ItemScore FakeCompute::ScoreItem(const v1::ScoreRequest& request,
   score.set_item_index(item_index);
   score.set_sample_index(sample_index);
   for (const v1::Continuation& continuation : item.continuations()) {
-    const double value = logprob.value_or(FakeLogProb(absl::StrCat(
-        variant.model(), "|", variant.adapter(), "|", mask, "|",
-        Rendered(item.prompt().chat()), "|", continuation.text())));
+    const double value = logprob.value_or(FakeLogProb(
+        absl::StrCat(variant.model(), "|", variant.adapter(), "|", mask, "|",
+                     Rendered(item.prompt().chat()), item.prompt().text(), "|",
+                     continuation.text())));
     v1::ContinuationScore* out = score.add_continuations();
     out->set_logprob(value);
     out->add_token_ids(token_id.value_or(
@@ -91,6 +92,20 @@ absl::StatusOr<v1::RenderChatResponse> FakeCompute::RenderChat(
     response.add_ids(static_cast<unsigned char>(c));
   }
   return response;
+}
+
+absl::StatusOr<v1::TokenizeResponse> FakeCompute::Tokenize(
+    const v1::TokenizeRequest& request, const CallOptions& /*options*/) {
+  v1::TokenizeResponse response;
+  for (const char c : request.text()) {
+    response.add_ids(static_cast<unsigned char>(c));
+  }
+  return response;
+}
+
+absl::StatusOr<bool> FakeCompute::HasChatTemplate(
+    const std::string& /*model*/) {
+  return has_chat_template;
 }
 
 absl::Status FakeCompute::CheckVariant(const v1::Variant& variant) {

@@ -29,8 +29,12 @@ class FakeCompute : public ComputeClient {
   absl::StatusOr<v1::RenderChatResponse> RenderChat(
       const v1::RenderChatRequest& request,
       const CallOptions& options) override;
+  absl::StatusOr<v1::TokenizeResponse> Tokenize(
+      const v1::TokenizeRequest& request, const CallOptions& options) override;
+  absl::StatusOr<bool> HasChatTemplate(const std::string& model) override;
   absl::Status CheckVariant(const v1::Variant& variant) override;
 
+  bool has_chat_template = true;
   // Requests of Score that were answered.
   std::vector<v1::ScoreRequest> requests;
   // Score number fail_at (from 0) and all later ones fail with `failure`.

@@ -19,12 +19,17 @@ McqItem Item() {
 }
 
 std::string UserText(v1::McqScoring scoring) {
-  return McqChat(Item(), scoring, McqPromptFormat()).messages(1).content();
+  return McqPromptInput(Item(), scoring, McqPromptFormat())
+      .chat()
+      .messages(1)
+      .content();
 }
 
 TEST(McqPromptTest, AsksForALetterInTheAgreedWords) {
-  const v1::Chat chat =
-      McqChat(Item(), v1::MCQ_SCORING_LETTER_VARIANTS, McqPromptFormat());
+  const v1::Input input = McqPromptInput(
+      Item(), v1::MCQ_SCORING_LETTER_VARIANTS, McqPromptFormat());
+  EXPECT_EQ(input.id(), "q");
+  const v1::Chat& chat = input.chat();
   ASSERT_EQ(chat.messages_size(), 2);
   EXPECT_TRUE(chat.add_generation_prompt());
   EXPECT_EQ(chat.messages(0).role(), "system");
@@ -52,6 +57,19 @@ TEST(McqPromptTest, ClozeShowsTheQuestionAlone) {
   EXPECT_EQ(UserText(v1::MCQ_SCORING_CLOZE_PER_BYTE), "How strong?");
 }
 
+TEST(McqPromptTest, PlainTextHoldsTheSameWords) {
+  McqPromptFormat format;
+  format.chat = false;
+  const v1::Input input =
+      McqPromptInput(Item(), v1::MCQ_SCORING_OPTION_TEXT, format);
+  EXPECT_EQ(input.id(), "q");
+  EXPECT_EQ(
+      input.text(),
+      "You are a careful assistant. Follow the user's instructions exactly.\n\n"
+      "How strong?\n\nA) 1/r^2\nB) 1/r^3\nC) 1/r\nD) constant\n\n"
+      "Answer with the text.\nAnswer:");
+}
+
 TEST(McqPromptTest, LetterVariantsAreFourWritingsOfEachLetter) {
   const auto continuations = McqContinuations(
       Item(), v1::MCQ_SCORING_LETTER_VARIANTS, McqPromptFormat());
@@ -76,9 +94,11 @@ TEST(McqPromptTest, OtherScoringsHaveOneContinuationAnOption) {
 TEST(McqPromptTest, WordingCanBeSet) {
   McqPromptFormat format;
   format.text_ending = "Which?";
-  format.text_suffix = ".";
-  const v1::Chat chat = McqChat(Item(), v1::MCQ_SCORING_OPTION_TEXT, format);
-  EXPECT_THAT(chat.messages(1).content(), ::testing::EndsWith("\n\nWhich?"));
+  format.text_suffix = std::string(".");
+  const v1::Input input =
+      McqPromptInput(Item(), v1::MCQ_SCORING_OPTION_TEXT, format);
+  EXPECT_THAT(input.chat().messages(1).content(),
+              ::testing::EndsWith("\n\nWhich?"));
   EXPECT_EQ(McqContinuations(Item(), v1::MCQ_SCORING_OPTION_TEXT, format)[0],
             " 1/r^2.");
 }

@@ -15,7 +15,7 @@
 #include "src/lab/jobs/failpoints.h"
 #include "tests/lab/jobs/job_server.h"
 #include "tests/lab/storage/child_process.h"
-#include "tests/lab/storage/temp_dir.h"
+#include "tests/testing/temp_folder.h"
 
 namespace dissonance {
 namespace {
@@ -78,7 +78,7 @@ class CrashTest
     });
   }
 
-  TempDir dir_;
+  TempFolder dir_;
   const std::string computed_path_ = dir_.path() + "/computed";
 };
 

@@ -8,7 +8,7 @@
 #include "gtest/gtest.h"
 #include "src/lab/jobs/ulid.h"
 #include "tests/lab/jobs/job_server.h"
-#include "tests/lab/storage/temp_dir.h"
+#include "tests/testing/temp_folder.h"
 
 namespace dissonance {
 namespace {
@@ -28,7 +28,7 @@ class JobManagerTest : public ::testing::Test {
                                   {.owner = "ada", .request_id = request_id}));
   }
 
-  TempDir dir_;
+  TempFolder dir_;
   JobServer server_{dir_.path()};
   std::unique_ptr<JobManager> jobs_ =
       server_.NewManager({.config_toml = "port = 1"});

@@ -13,7 +13,7 @@
 #include "gtest/gtest.h"
 #include "src/lab/jobs/job_manager.h"
 #include "tests/lab/jobs/job_server.h"
-#include "tests/lab/storage/temp_dir.h"
+#include "tests/testing/temp_folder.h"
 
 namespace dissonance {
 namespace {
@@ -50,7 +50,7 @@ class JobRunnerTest : public ::testing::Test {
     return logs;
   }
 
-  TempDir dir_;
+  TempFolder dir_;
   JobServer server_{dir_.path()};
   std::unique_ptr<JobManager> jobs_;
 };

@@ -8,7 +8,7 @@
 #include "gtest/gtest.h"
 #include "src/lab/jobs/job_manager.h"
 #include "tests/lab/jobs/job_server.h"
-#include "tests/lab/storage/temp_dir.h"
+#include "tests/testing/temp_folder.h"
 
 namespace dissonance {
 namespace {
@@ -33,7 +33,7 @@ class JobWatchTest : public ::testing::Test {
     }
   }
 
-  TempDir dir_;
+  TempFolder dir_;
   JobServer server_{dir_.path()};
   std::unique_ptr<JobManager> jobs_ = server_.NewManager();
 };

@@ -14,7 +14,7 @@
 #include "gtest/gtest.h"
 #include "src/lab/storage/connection.h"
 #include "tests/lab/storage/child_process.h"
-#include "tests/lab/storage/temp_dir.h"
+#include "tests/testing/temp_folder.h"
 
 namespace dissonance {
 namespace {
@@ -28,7 +28,7 @@ constexpr Migration kTwoSteps[] = {
 constexpr Migration kOtherFirstStep[] = {
     {.number = 1, .sql = "CREATE TABLE other (a INTEGER NOT NULL) STRICT"}};
 
-std::string DatabasePath(const TempDir& dir) {
+std::string DatabasePath(const TempFolder& dir) {
   return dir.path() + "/dissonance.db";
 }
 
@@ -38,7 +38,7 @@ std::string Contents(const std::string& path) {
 }
 
 absl::StatusOr<std::unique_ptr<Database>> OpenWith(
-    const TempDir& dir, absl::Span<const Migration> migrations,
+    const TempFolder& dir, absl::Span<const Migration> migrations,
     bool allow_upgrade = false) {
   return Database::Open({.data_dir = dir.path(),
                          .allow_upgrade = allow_upgrade,
@@ -65,7 +65,7 @@ absl::Status InsertOne(Database& database) {
 }
 
 TEST(Database, MakesItsFolderForThisUserOnly) {
-  TempDir dir;
+  TempFolder dir;
   const std::string nested = dir.path() + "/a/b/";
   auto database = Database::Open({.data_dir = nested});
   ASSERT_TRUE(database.ok()) << database.status();
@@ -76,7 +76,7 @@ TEST(Database, MakesItsFolderForThisUserOnly) {
 }
 
 TEST(Database, SurvivesAPowerCutByItsSettings) {
-  TempDir dir;
+  TempFolder dir;
   auto database = OpenWith(dir, kTwoSteps);
   ASSERT_TRUE(database.ok()) << database.status();
   const auto pragma = [](Connection& connection, const std::string& name) {
@@ -96,7 +96,7 @@ TEST(Database, SurvivesAPowerCutByItsSettings) {
 }
 
 TEST(Database, KeepsNothingOfATransactionThatFails) {
-  TempDir dir;
+  TempFolder dir;
   auto database = OpenWith(dir, kTwoSteps);
   ASSERT_TRUE(database.ok()) << database.status();
   const absl::Status refused = (*database)->Write([](Connection& connection) {
@@ -117,7 +117,7 @@ TEST(Database, KeepsNothingOfATransactionThatFails) {
 }
 
 TEST(Database, ReadersCannotWrite) {
-  TempDir dir;
+  TempFolder dir;
   auto database = OpenWith(dir, kTwoSteps);
   ASSERT_TRUE(database.ok()) << database.status();
   const absl::Status status = (*database)->Read([](Connection& connection) {
@@ -128,7 +128,7 @@ TEST(Database, ReadersCannotWrite) {
 }
 
 TEST(Database, RefusesASecondOpenerWithTheHoldersPid) {
-  TempDir dir;
+  TempFolder dir;
   auto first = OpenWith(dir, kTwoSteps);
   ASSERT_TRUE(first.ok()) << first.status();
   const std::string holder = absl::StrCat("process ", ::getpid());
@@ -146,7 +146,7 @@ TEST(Database, RefusesASecondOpenerWithTheHoldersPid) {
 }
 
 TEST(Database, ALockDiesWithItsHolder) {
-  TempDir dir;
+  TempFolder dir;
   EXPECT_TRUE(WIFSIGNALED(RunInChild([&]() -> absl::Status {
     const auto database = OpenWith(dir, kTwoSteps);
     if (!database.ok()) return database.status();
@@ -157,7 +157,7 @@ TEST(Database, ALockDiesWithItsHolder) {
 }
 
 TEST(Database, KeepsWhatAKilledProcessCommittedAndNothingElse) {
-  TempDir dir;
+  TempFolder dir;
   EXPECT_TRUE(WIFSIGNALED(RunInChild([&]() -> absl::Status {
     auto database = OpenWith(dir, kTwoSteps);
     if (!database.ok()) return database.status();
@@ -174,7 +174,7 @@ TEST(Database, KeepsWhatAKilledProcessCommittedAndNothingElse) {
 }
 
 TEST(Database, RefusesANewerOne) {
-  TempDir dir;
+  TempFolder dir;
   ASSERT_TRUE(OpenWith(dir, kTwoSteps).ok());
   const auto older_release =
       OpenWith(dir, absl::MakeConstSpan(kTwoSteps).first(1));
@@ -187,7 +187,7 @@ TEST(Database, RefusesANewerOne) {
 }
 
 TEST(Database, UpgradesAnOlderOneOnlyWhenAllowed) {
-  TempDir dir;
+  TempFolder dir;
   {
     auto old = OpenWith(dir, absl::MakeConstSpan(kTwoSteps).first(1));
     ASSERT_TRUE(old.ok()) << old.status();
@@ -204,7 +204,7 @@ TEST(Database, UpgradesAnOlderOneOnlyWhenAllowed) {
 }
 
 TEST(Database, RefusesAnotherHistory) {
-  TempDir dir;
+  TempFolder dir;
   ASSERT_TRUE(OpenWith(dir, kOtherFirstStep).ok());
   const auto refused = OpenWith(dir, absl::MakeConstSpan(kTwoSteps).first(1));
   EXPECT_EQ(refused.status().code(), absl::StatusCode::kFailedPrecondition);
@@ -212,7 +212,7 @@ TEST(Database, RefusesAnotherHistory) {
 }
 
 TEST(Database, LeavesAnotherProgramsDatabaseAlone) {
-  TempDir dir;
+  TempFolder dir;
   SQLite::Database(DatabasePath(dir),
                    SQLite::OPEN_READWRITE | SQLite::OPEN_CREATE)
       .exec("CREATE TABLE theirs (a)");
@@ -224,7 +224,7 @@ TEST(Database, LeavesAnotherProgramsDatabaseAlone) {
 }
 
 TEST(Database, RefusesAFileThatIsNoDatabaseWithTheWayToRecover) {
-  TempDir dir;
+  TempFolder dir;
   std::ofstream(DatabasePath(dir)) << std::string(8192, 'x');
   const auto refused = Database::Open({.data_dir = dir.path()});
   EXPECT_EQ(refused.status().code(), absl::StatusCode::kDataLoss);
@@ -234,7 +234,7 @@ TEST(Database, RefusesAFileThatIsNoDatabaseWithTheWayToRecover) {
 }
 
 TEST(Database, RefusesADamagedOneWithTheWayToRecover) {
-  TempDir dir;
+  TempFolder dir;
   ASSERT_TRUE(Database::Open({.data_dir = dir.path()}).ok());
   const size_t size = Contents(DatabasePath(dir)).size();
   {
@@ -251,7 +251,7 @@ TEST(Database, RefusesADamagedOneWithTheWayToRecover) {
 }
 
 TEST(Database, RefusesATruncatedOne) {
-  TempDir dir;
+  TempFolder dir;
   ASSERT_TRUE(Database::Open({.data_dir = dir.path()}).ok());
   ASSERT_EQ(::truncate(DatabasePath(dir).c_str(), 3 * 4096), 0);
   EXPECT_EQ(Database::Open({.data_dir = dir.path()}).status().code(),
@@ -260,7 +260,7 @@ TEST(Database, RefusesATruncatedOne) {
 
 TEST(Database, SaysWhatToDoWhereThisUserMayNotWrite) {
   if (::getuid() != 0) GTEST_SKIP() << "NEEDS ROOT to become another user";
-  TempDir dir;
+  TempFolder dir;
   ASSERT_TRUE(Database::Open({.data_dir = dir.path()}).ok());
   ASSERT_EQ(::chmod(dir.path().c_str(), 0755), 0);
   ASSERT_EQ(::chmod((dir.path() + "/lock").c_str(), 0666), 0);

@@ -9,7 +9,7 @@
 #include "src/lab/storage/connection.h"
 #include "src/lab/storage/database.h"
 #include "tests/lab/storage/child_process.h"
-#include "tests/lab/storage/temp_dir.h"
+#include "tests/testing/temp_folder.h"
 
 namespace dissonance {
 namespace {
@@ -45,7 +45,7 @@ absl::Status Outcome() {
 }
 
 TEST(DiskFull, KeepsNothingOfTheTransactionAndNamesTheFile) {
-  TempDir dir;
+  TempFolder dir;
   if (::mount("tmpfs", dir.path().c_str(), "tmpfs", 0, "size=1m") != 0) {
     GTEST_SKIP() << "NOT RUN: mounting a small tmpfs needs root";
   }
@@ -67,7 +67,7 @@ TEST(DiskFull, KeepsNothingOfTheTransactionAndNamesTheFile) {
 }
 
 TEST(FileSizeLimit, KeepsNothingOfTheTransactionAndNamesTheFile) {
-  TempDir dir;
+  TempFolder dir;
   EXPECT_TRUE(ExitedWell(RunInChild([&]() -> absl::Status {
     auto database =
         Database::Open({.data_dir = dir.path(), .migrations = kSchema});

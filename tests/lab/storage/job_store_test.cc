@@ -9,7 +9,7 @@
 #include "gtest/gtest.h"
 #include "src/lab/storage/connection.h"
 #include "src/lab/storage/job_rows.h"
-#include "tests/lab/storage/temp_dir.h"
+#include "tests/testing/temp_folder.h"
 
 namespace dissonance {
 namespace {
@@ -52,7 +52,7 @@ class JobStoreTest : public ::testing::Test {
     return plan;
   }
 
-  TempDir dir_;
+  TempFolder dir_;
   std::unique_ptr<Database> database_ =
       *Database::Open({.data_dir = dir_.path()});
   JobStore jobs_{*database_};

@@ -3,7 +3,7 @@
 #include <string>
 
 #include "gtest/gtest.h"
-#include "tests/lab/storage/temp_dir.h"
+#include "tests/testing/temp_folder.h"
 
 namespace dissonance {
 namespace {
@@ -26,7 +26,7 @@ StoredAdapter AdapterNamed(const std::string& name) {
 
 class ModelStoreTest : public ::testing::Test {
  protected:
-  TempDir dir_;
+  TempFolder dir_;
   std::unique_ptr<Database> database_ =
       *Database::Open({.data_dir = dir_.path()});
   ModelStore models_{*database_};

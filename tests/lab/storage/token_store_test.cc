@@ -6,7 +6,7 @@
 #include "gtest/gtest.h"
 #include "src/base/sha256.h"
 #include "src/lab/storage/connection.h"
-#include "tests/lab/storage/temp_dir.h"
+#include "tests/testing/temp_folder.h"
 
 namespace dissonance {
 namespace {
@@ -23,7 +23,7 @@ class FakeClock : public Clock {
 
 class TokenStoreTest : public ::testing::Test {
  protected:
-  TempDir dir_;
+  TempFolder dir_;
   FakeClock clock_;
   std::unique_ptr<Database> database_ =
       *Database::Open({.data_dir = dir_.path()});

@@ -2,8 +2,8 @@
 //
 //   TempFolder folder;
 //   WriteFileAtomically(folder.File("a.json"), "{}");
-#ifndef DISSONANCE_TESTS_BASE_TEMP_FOLDER_H_
-#define DISSONANCE_TESTS_BASE_TEMP_FOLDER_H_
+#ifndef DISSONANCE_TESTS_TESTING_TEMP_FOLDER_H_
+#define DISSONANCE_TESTS_TESTING_TEMP_FOLDER_H_
 
 #include <gtest/gtest.h>
 #include <stdlib.h>
@@ -48,4 +48,4 @@ class TempFolder {
 
 }  // namespace dissonance
 
-#endif  // DISSONANCE_TESTS_BASE_TEMP_FOLDER_H_
+#endif  // DISSONANCE_TESTS_TESTING_TEMP_FOLDER_H_
