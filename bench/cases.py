@@ -10,7 +10,7 @@ import numpy as np
 import peers
 from harness import Comparison, Scores, max_difference
 from items import Item, Row, adapter_rows, mcq_items
-from make_model import LARGE, SMALL, Shape, make_adapter, make_model, parameter_count
+from make_model import LARGE, LARGEST, SMALL, Shape, make_adapter, make_model, parameter_count
 from ours import EngineProcess, Server
 
 # Largest difference of a log-probability in float32, nats.
@@ -23,6 +23,9 @@ class Sizes:
     """Of a run: the full one, or the small one that only asserts parity."""
 
     shape: Shape
+    # Of the model whose start is timed: large enough that reading it takes
+    # longer than starting two processes.
+    start_shape: Shape
     prompt_tokens: tuple[int, int]
     items_per_pair: int
     adapters: int
@@ -32,8 +35,8 @@ class Sizes:
     judged: bool  # whether speed is held against its target
 
 
-FULL = Sizes(LARGE, (300, 600), 2, 8, (48, 96), 8, 60, judged=True)
-SMOKE = Sizes(SMALL, (20, 40), 2, 3, (8, 16), 4, 8, judged=False)
+FULL = Sizes(LARGE, LARGEST, (300, 600), 2, 8, (48, 96), 8, 60, judged=True)
+SMOKE = Sizes(SMALL, SMALL, (20, 40), 2, 3, (8, 16), 4, 8, judged=False)
 
 # Ratio wanted of each peer of MCQ scoring. lm-eval's logits_cache shares rows
 # whose inputs are equal; it is shown beside the plain batches, without target.
@@ -217,7 +220,7 @@ def forget(path: Path) -> None:
 
 def footprint(sizes: Sizes, folder: Path, binaries: Path) -> list[dict[str, Any]]:
     """Idle memory of both processes with one model, and the time to be ready."""
-    path = make_model(sizes.shape, folder)
+    path = make_model(sizes.start_shape, folder)
     weights = path / "model.safetensors"
     weights_mib = weights.stat().st_size / (1 << 20)
     with Server(binaries) as server:

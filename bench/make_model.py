@@ -32,6 +32,7 @@ class Shape:
 
 
 LARGE = Shape("llama-125m", 768, 12, 12, 4, 2048, 32000)
+LARGEST = Shape("llama-600m", 1536, 20, 24, 8, 4096, 32000)
 SMALL = Shape("llama-tiny", 64, 2, 4, 2, 128, 512)
 
 

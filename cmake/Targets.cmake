@@ -16,6 +16,10 @@ function(dissonance_binary name)
   target_link_libraries(${name} PRIVATE ${ARG_DEPS} dissonance_warnings)
 endfunction()
 
+# ctest runs several tests at once: threads that wait give the processor to
+# those of other tests.
+set(DISSONANCE_TEST_ENVIRONMENT OMP_WAIT_POLICY=passive)
+
 # dissonance_test(NAME SOURCES a_test.cc DEPS x [LABELS l] [TIMEOUT seconds])
 # One GoogleTest binary; each TEST is a ctest entry.
 function(dissonance_test name)
@@ -30,5 +34,6 @@ function(dissonance_test name)
   set_target_properties(${name} PROPERTIES
     RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
   gtest_discover_tests(${name} DISCOVERY_TIMEOUT 60 NO_PRETTY_VALUES
-    PROPERTIES TIMEOUT ${ARG_TIMEOUT} LABELS "${ARG_LABELS}")
+    PROPERTIES TIMEOUT ${ARG_TIMEOUT} LABELS "${ARG_LABELS}"
+    ENVIRONMENT "${DISSONANCE_TEST_ENVIRONMENT}")
 endfunction()

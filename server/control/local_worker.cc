@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <cstdlib>
 #include <filesystem>
 #include <string>
 #include <utility>
@@ -49,6 +50,12 @@ WorkerSupervisor::Options SupervisorOptions(const Config& config,
     // The OpenMP runtime reads it when the library is loaded.
     options.environment.push_back(
         absl::StrCat("OMP_NUM_THREADS=", worker.threads));
+  }
+  if (std::getenv("GOMP_SPINCOUNT") == nullptr &&
+      std::getenv("OMP_WAIT_POLICY") == nullptr) {
+    // Compute threads that wait for each other soon leave the processor to
+    // whoever else needs it, the server itself included.
+    options.environment.push_back("GOMP_SPINCOUNT=10000");
   }
   options.socket_prefix = folder.worker_socket_prefix();
   options.log_file = folder.worker_log();

@@ -139,7 +139,7 @@ def wilson(hits: int, count: int) -> list[float]:
 def _shares(items: list[dict], answers: list[str]) -> dict:
     out: dict = {"n": len(items)}
     for name in ("correct_answer", "false_answer", "cube_answer"):
-        if name in items[0]:
+        if all(name in item for item in items):
             hits = [
                 answer == item["options"][item[name]]
                 for item, answer in zip(items, answers)

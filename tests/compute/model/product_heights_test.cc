@@ -1,0 +1,90 @@
+#include "src/compute/model/product_heights.h"
+
+#include <ATen/CPUGeneratorImpl.h>
+#include <ATen/ops/empty.h>
+#include <gtest/gtest.h>
+
+#include <tuple>
+#include <vector>
+
+namespace dissonance {
+namespace {
+
+at::Tensor Random(std::vector<int64_t> shape, at::ScalarType dtype,
+                  uint64_t seed) {
+  return at::empty(shape, at::kDouble)
+      .normal_(0, 1, at::make_generator<at::CPUGeneratorImpl>(seed))
+      .to(dtype);
+}
+
+at::Tensor InProductsOf(int64_t height, const at::Tensor& x,
+                        const at::Tensor& weight) {
+  at::Tensor out = at::empty({x.size(0), weight.size(0)}, x.options());
+  for (int64_t row = 0; row < x.size(0); row += height) {
+    LinearInto(out.narrow(0, row, height), x.narrow(0, row, height), weight,
+               std::nullopt);
+  }
+  return out;
+}
+
+using Case = std::tuple<at::ScalarType, std::pair<int64_t, int64_t>>;
+
+class ProductHeightsTest : public testing::TestWithParam<Case> {
+ protected:
+  at::ScalarType dtype() const { return std::get<0>(GetParam()); }
+  int64_t in() const { return std::get<1>(GetParam()).first; }
+  int64_t out() const { return std::get<1>(GetParam()).second; }
+};
+
+// What was measured on one set of numbers holds for others: where heights are
+// said to agree they do, and where they are said not to, some row differs.
+TEST_P(ProductHeightsTest, TheVerdictHoldsForOtherNumbers) {
+  const at::Tensor weight = Random({out(), in()}, dtype(), 1);
+  for (const int64_t height : {16, 32, 64, 256, 512, 1024}) {
+    const at::Tensor x = Random({1024, in()}, dtype(), 2);
+    const bool same =
+        InProductsOf(128, x, weight).equal(InProductsOf(height, x, weight));
+    if (SameRowBits(weight, false, 128, height)) {
+      EXPECT_TRUE(same) << height;
+    } else if (dtype() != at::kBFloat16) {
+      // Rounding to bfloat16 may hide the difference of other numbers.
+      EXPECT_FALSE(same) << height;
+    }
+  }
+}
+
+TEST_P(ProductHeightsTest, TheNextHeightAgreesAndFits) {
+  const at::Tensor weight = Random({out(), in()}, dtype(), 1);
+  for (const int64_t reference : {16, 128}) {
+    for (int64_t left = 1; left < 2100; left += 37) {
+      const int64_t height = NextHeight(weight, false, reference, left);
+      EXPECT_TRUE(SameRowBits(weight, false, reference, height)) << left;
+      if (left >= reference) {
+        EXPECT_GE(height, reference) << left;
+        EXPECT_LE(height, left + left / 8) << left;
+      } else {
+        EXPECT_GE(height, left);
+        EXPECT_LE(height, reference) << left;
+      }
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    TypesAndShapes, ProductHeightsTest,
+    testing::Combine(testing::Values(at::kFloat, at::kDouble, at::kBFloat16),
+                     testing::Values(std::pair<int64_t, int64_t>{64, 112},
+                                     std::pair<int64_t, int64_t>{2048, 768},
+                                     std::pair<int64_t, int64_t>{100, 36},
+                                     std::pair<int64_t, int64_t>{7, 64})));
+
+TEST(ProductHeightsLimitTest, HugeWeightsKeepTheirReference) {
+  // Never touched, so it takes no memory.
+  const at::Tensor weight = at::empty({1 << 15, (1 << 13) + 1}, at::kByte);
+  EXPECT_FALSE(SameRowBits(weight, false, 128, 256));
+  EXPECT_TRUE(SameRowBits(weight, false, 128, 128));
+  EXPECT_EQ(NextHeight(weight, false, 128, 2000), 128);
+}
+
+}  // namespace
+}  // namespace dissonance
