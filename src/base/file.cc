@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <system_error>
 #include <utility>
+#include <vector>
 
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/match.h"
@@ -146,13 +147,17 @@ absl::Status AtomicFile::Commit() {
 }
 
 void ReadAhead(const std::string& directory, absl::string_view suffix) {
+  std::vector<char> buffer(1 << 20);
   std::error_code error;
   for (const auto& entry :
        std::filesystem::directory_iterator(directory, error)) {
     if (!absl::EndsWith(entry.path().native(), suffix)) continue;
     const int fd = ::open(entry.path().c_str(), O_RDONLY | O_CLOEXEC);
     if (fd < 0) continue;
-    ::posix_fadvise(fd, 0, 0, POSIX_FADV_WILLNEED);
+    // Faster than advice, which reads a large file in small pieces.
+    ::posix_fadvise(fd, 0, 0, POSIX_FADV_SEQUENTIAL);
+    while (::read(fd, buffer.data(), buffer.size()) > 0) {
+    }
     ::close(fd);
   }
 }

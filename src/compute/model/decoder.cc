@@ -60,9 +60,8 @@ struct Decoder::Pass {
       if (narrowed_delta == nullptr) return false;
       delta = narrowed_delta.get();
     }
-    kinds.prefill =
-        std::lower_bound(rows.begin(), rows.end(), kinds.prefill) -
-        rows.begin();
+    kinds.prefill = std::lower_bound(rows.begin(), rows.end(), kinds.prefill) -
+                    rows.begin();
     return true;
   }
 

@@ -77,9 +77,9 @@ class Decoder {
 
   // Runs the batch and advances its caches. Returns the final norm of the rows
   // listed in `wanted` [count], ascending: [count, d_model]. The last block
-  // computes no more than these rows need, unless a visitor watches. Memory: O(rows * (d_model +
-  // d_mlp)). Throws c10::Error as torch does; REQUIRES token ids in the
-  // vocabulary.
+  // computes no more than these rows need, unless a visitor watches. Memory:
+  // O(rows * (d_model + d_mlp)). Throws c10::Error as torch does; REQUIRES
+  // token ids in the vocabulary.
   at::Tensor Forward(const TokenBatch& batch,
                      const std::vector<int64_t>& wanted,
                      const ForwardHooks& hooks = {}) const;

@@ -24,8 +24,8 @@ constexpr std::array<int64_t, 7> kHeights = {16, 32, 64, 128, 256, 512, 1024};
 constexpr int64_t kMostWeightElements = int64_t{1} << 28;
 
 // Device type and index, dtype, threads, out, in, bias, reference, height.
-using Product = std::tuple<int, int, int, int, int64_t, int64_t, bool, int64_t,
-                           int64_t>;
+using Product =
+    std::tuple<int, int, int, int, int64_t, int64_t, bool, int64_t, int64_t>;
 
 Product ProductOf(const at::Tensor& weight, bool has_bias, int64_t reference,
                   int64_t height) {
@@ -44,10 +44,9 @@ Product ProductOf(const at::Tensor& weight, bool has_bias, int64_t reference,
 // rows are alike, and filling costs no more than copying.
 at::Tensor RandomRows(int64_t rows, int64_t columns, uint64_t seed) {
   constexpr int64_t kPeriod = 8191;
-  const at::Tensor pool = at::empty({kPeriod}, at::kFloat)
-                              .normal_(0, 1,
-                                       at::make_generator<at::CPUGeneratorImpl>(
-                                           seed));
+  const at::Tensor pool =
+      at::empty({kPeriod}, at::kFloat)
+          .normal_(0, 1, at::make_generator<at::CPUGeneratorImpl>(seed));
   return pool.repeat({rows * columns / kPeriod + 1})
       .narrow(0, 0, rows * columns)
       .view({rows, columns});

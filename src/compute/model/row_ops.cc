@@ -38,8 +38,7 @@ __attribute__((simd("notinbranch"), const)) double exp(double x) noexcept;
 // Products whose rows have the bits of products of `reference` rows.
 void TiledLinearInto(at::Tensor out, const at::Tensor& x,
                      const at::Tensor& weight,
-                     const std::optional<at::Tensor>& bias,
-                     int64_t reference) {
+                     const std::optional<at::Tensor>& bias, int64_t reference) {
   const int64_t rows = x.size(0);
   for (int64_t row = 0; row < rows;) {
     const int64_t left = rows - row;
