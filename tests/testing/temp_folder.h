@@ -18,7 +18,8 @@ namespace dissonance {
 
 class TempFolder {
  public:
-  TempFolder() : path_(::testing::TempDir() + "/dissonance.XXXXXX") {
+  TempFolder()
+      : path_(std::filesystem::temp_directory_path() / "dissonance.XXXXXX") {
     if (::mkdtemp(path_.data()) == nullptr) {
       ADD_FAILURE() << "cannot make " << path_;
     }

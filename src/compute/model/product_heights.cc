@@ -40,10 +40,11 @@ Product ProductOf(const at::Tensor& weight, bool has_bias, int64_t reference,
           height};
 }
 
+constexpr int64_t kPeriod = 8191;
+
 // [rows, columns] of random numbers that repeat with a prime period: no two
 // rows are alike, and filling costs no more than copying.
 at::Tensor RandomRows(int64_t rows, int64_t columns, uint64_t seed) {
-  constexpr int64_t kPeriod = 8191;
   const at::Tensor pool =
       at::empty({kPeriod}, at::kFloat)
           .normal_(0, 1, at::make_generator<at::CPUGeneratorImpl>(seed));

@@ -36,7 +36,7 @@ __attribute__((simd("notinbranch"), const)) double exp(double x) noexcept;
 }
 
 // Products whose rows have the bits of products of `reference` rows.
-void TiledLinearInto(at::Tensor out, const at::Tensor& x,
+void TiledLinearInto(const at::Tensor& out, const at::Tensor& x,
                      const at::Tensor& weight,
                      const std::optional<at::Tensor>& bias, int64_t reference) {
   const int64_t rows = x.size(0);
@@ -107,14 +107,15 @@ void SwiGluRowsBfloat16(const at::Tensor& gate_up, at::Tensor& out) {
   });
 }
 
+constexpr int64_t kLanes = 16;
+
 // One row of RmsNorm. Rounds to T before the product with the weight, as
-// transformers does; sums in 16 lanes, which the compiler keeps in registers.
+// transformers does; sums in lanes, which the compiler keeps in registers.
 template <typename T, typename Wide>
 __attribute__((always_inline)) inline void RmsNormRow(const T* x,
                                                       const T* weight, T* out,
                                                       int64_t width,
                                                       double eps) {
-  constexpr int64_t kLanes = 16;
   std::array<Wide, kLanes> lanes = {};
   const int64_t whole = width / kLanes * kLanes;
   for (int64_t i = 0; i < whole; i += kLanes) {
