@@ -10,7 +10,7 @@
 namespace dissonance {
 namespace {
 
-at::Tensor Random(std::vector<int64_t> shape, at::ScalarType dtype,
+at::Tensor Random(const std::vector<int64_t>& shape, at::ScalarType dtype,
                   uint64_t seed) {
   return at::empty(shape, at::kDouble)
       .normal_(0, 1, at::make_generator<at::CPUGeneratorImpl>(seed))
