@@ -3,9 +3,10 @@
 // among them. That is what makes a request's result independent of the batch.
 // Stateless, thread safe.
 //
-// Matrix products get this from fixed tiles: a library's product of [M, K] and
-// [K, N] may round differently for another M, so every product is made of
-// calls with one M, the last one filled up with zero rows.
+// Matrix products get this from tiles: a library's product of [M, K] and [K, N]
+// may round differently for another M, so every product is made of calls with
+// M rows that are known to round alike (product_heights.h), the last one filled
+// up with zero rows.
 #ifndef DISSONANCE_COMPUTE_MODEL_ROW_OPS_H_
 #define DISSONANCE_COMPUTE_MODEL_ROW_OPS_H_
 
