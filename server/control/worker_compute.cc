@@ -1,33 +1,41 @@
 #include "server/control/worker_compute.h"
 
+#include <string>
+
 #include "src/base/status_macros.h"
 
 namespace dissonance {
+namespace {
+
+template <typename Response, typename Request>
+absl::StatusOr<Response> CallInference(const WorkerRoute& route,
+                                       const std::string& method,
+                                       const Request& request,
+                                       const CallOptions& options) {
+  Response response;
+  RETURN_IF_ERROR(CallWorker(route.channel(),
+                             "/dissonance.v1.Inference/" + method, request,
+                             response, options));
+  return response;
+}
+
+}  // namespace
 
 absl::StatusOr<v1::ScoreResponse> WorkerCompute::Score(
     const v1::ScoreRequest& request, const CallOptions& options) {
-  v1::ScoreResponse response;
-  RETURN_IF_ERROR(CallWorker(route_.channel(), "/dissonance.v1.Inference/Score",
-                             request, response, options));
-  return response;
+  return CallInference<v1::ScoreResponse>(route_, "Score", request, options);
 }
 
 absl::StatusOr<v1::RenderChatResponse> WorkerCompute::RenderChat(
     const v1::RenderChatRequest& request, const CallOptions& options) {
-  v1::RenderChatResponse response;
-  RETURN_IF_ERROR(CallWorker(route_.channel(),
-                             "/dissonance.v1.Inference/RenderChat", request,
-                             response, options));
-  return response;
+  return CallInference<v1::RenderChatResponse>(route_, "RenderChat", request,
+                                               options);
 }
 
 absl::StatusOr<v1::TokenizeResponse> WorkerCompute::Tokenize(
     const v1::TokenizeRequest& request, const CallOptions& options) {
-  v1::TokenizeResponse response;
-  RETURN_IF_ERROR(CallWorker(route_.channel(),
-                             "/dissonance.v1.Inference/Tokenize", request,
-                             response, options));
-  return response;
+  return CallInference<v1::TokenizeResponse>(route_, "Tokenize", request,
+                                             options);
 }
 
 absl::StatusOr<bool> WorkerCompute::HasChatTemplate(const std::string& model) {

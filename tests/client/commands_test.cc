@@ -357,6 +357,23 @@ TEST_F(CliTest, CompletionScriptsCompleteNounsVerbsAndOptions) {
               HasSubstr("complete -c dissonance"));
 }
 
+TEST_F(CliTest, NamesAnUnknownCommandAndTheOnesThereAre) {
+  const CommandResult top = Run({"modles"});
+  EXPECT_EQ(top.exit_code, 2);
+  EXPECT_THAT(top.err, HasSubstr("there is no command 'dissonance modles'; "
+                                 "choose from "));
+  EXPECT_THAT(top.err, HasSubstr("models"));
+  const CommandResult nested = Run({"eval", "mqc"});
+  EXPECT_EQ(nested.exit_code, 2);
+  EXPECT_THAT(nested.err,
+              HasSubstr("there is no command 'dissonance eval mqc'; "
+                        "choose from mcq, compare\n"
+                        "  see 'dissonance eval --help'"));
+  const CommandResult none = Run({"eval"});
+  EXPECT_EQ(none.exit_code, 2);
+  EXPECT_THAT(none.err, HasSubstr("'dissonance eval' needs a command"));
+}
+
 TEST_F(CliTest, OutputThatCannotBeWrittenIsAFailure) {
   StartServer().AddModel("m", 1);
   const CommandResult result =

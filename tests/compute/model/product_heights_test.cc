@@ -1,21 +1,15 @@
 #include "src/compute/model/product_heights.h"
 
-#include <ATen/CPUGeneratorImpl.h>
 #include <ATen/ops/empty.h>
 #include <gtest/gtest.h>
 
 #include <tuple>
 #include <vector>
 
+#include "tests/testing/random_tensor.h"
+
 namespace dissonance {
 namespace {
-
-at::Tensor Random(const std::vector<int64_t>& shape, at::ScalarType dtype,
-                  uint64_t seed) {
-  return at::empty(shape, at::kDouble)
-      .normal_(0, 1, at::make_generator<at::CPUGeneratorImpl>(seed))
-      .to(dtype);
-}
 
 at::Tensor InProductsOf(int64_t height, const at::Tensor& x,
                         const at::Tensor& weight) {
@@ -39,9 +33,9 @@ class ProductHeightsTest : public testing::TestWithParam<Case> {
 // What was measured on one set of numbers holds for others: where heights are
 // said to agree they do, and where they are said not to, some row differs.
 TEST_P(ProductHeightsTest, TheVerdictHoldsForOtherNumbers) {
-  const at::Tensor weight = Random({out(), in()}, dtype(), 1);
+  const at::Tensor weight = RandomTensor({out(), in()}, dtype(), 1);
   for (const int64_t height : {16, 32, 64, 256, 512, 1024}) {
-    const at::Tensor x = Random({1024, in()}, dtype(), 2);
+    const at::Tensor x = RandomTensor({1024, in()}, dtype(), 2);
     const bool same =
         InProductsOf(128, x, weight).equal(InProductsOf(height, x, weight));
     if (SameRowBits(weight, false, 128, height)) {
@@ -54,7 +48,7 @@ TEST_P(ProductHeightsTest, TheVerdictHoldsForOtherNumbers) {
 }
 
 TEST_P(ProductHeightsTest, TheNextHeightAgreesAndFits) {
-  const at::Tensor weight = Random({out(), in()}, dtype(), 1);
+  const at::Tensor weight = RandomTensor({out(), in()}, dtype(), 1);
   for (const int64_t reference : {16, 128}) {
     for (int64_t left = 1; left < 2100; left += 37) {
       const int64_t height = NextHeight(weight, false, reference, left);

@@ -1,9 +1,7 @@
 #include "src/compute/model/row_ops.h"
 
-#include <ATen/CPUGeneratorImpl.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/cat.h>
-#include <ATen/ops/empty.h>
 #include <ATen/ops/linear.h>
 #include <ATen/ops/silu.h>
 #include <gtest/gtest.h>
@@ -12,15 +10,10 @@
 #include <tuple>
 #include <vector>
 
+#include "tests/testing/random_tensor.h"
+
 namespace dissonance {
 namespace {
-
-at::Tensor Random(std::vector<int64_t> shape, at::ScalarType dtype,
-                  uint64_t seed) {
-  return at::empty(shape, at::kDouble)
-      .normal_(0, 1, at::make_generator<at::CPUGeneratorImpl>(seed))
-      .to(dtype);
-}
 
 using Case = std::tuple<at::ScalarType, std::pair<int64_t, int64_t>>;
 
@@ -34,8 +27,8 @@ class RowOpsTest : public testing::TestWithParam<Case> {
 // The promise on which reproducible mode stands, on shapes where the
 // library's plain product is known to break it.
 TEST_P(RowOpsTest, ARowDependsNeitherOnItsPlaceNorOnTheOthers) {
-  const at::Tensor x = Random({1300, in()}, dtype(), 1);
-  const at::Tensor weight = Random({out(), in()}, dtype(), 2);
+  const at::Tensor x = RandomTensor({1300, in()}, dtype(), 1);
+  const at::Tensor weight = RandomTensor({out(), in()}, dtype(), 2);
   const at::Tensor all = RowLinear(x, weight, std::nullopt, {.prefill = 1300});
   for (const auto& [begin, count] :
        std::vector<std::pair<int64_t, int64_t>>{{0, 1},
@@ -53,8 +46,8 @@ TEST_P(RowOpsTest, ARowDependsNeitherOnItsPlaceNorOnTheOthers) {
 }
 
 TEST_P(RowOpsTest, DecodeRowsDoNotDependOnThePromptRowsBeforeThem) {
-  const at::Tensor x = Random({150, in()}, dtype(), 3);
-  const at::Tensor weight = Random({out(), in()}, dtype(), 4);
+  const at::Tensor x = RandomTensor({150, in()}, dtype(), 3);
+  const at::Tensor weight = RandomTensor({out(), in()}, dtype(), 4);
   const at::Tensor mixed = RowLinear(x, weight, std::nullopt, {.prefill = 130});
   const at::Tensor alone =
       RowLinear(x.narrow(0, 141, 1), weight, std::nullopt, {.prefill = 0});
@@ -62,9 +55,9 @@ TEST_P(RowOpsTest, DecodeRowsDoNotDependOnThePromptRowsBeforeThem) {
 }
 
 TEST_P(RowOpsTest, TiledProductsEqualPlainOnesWithinRounding) {
-  const at::Tensor x = Random({140, in()}, dtype(), 5);
-  const at::Tensor weight = Random({out(), in()}, dtype(), 6);
-  const at::Tensor bias = Random({out()}, dtype(), 7);
+  const at::Tensor x = RandomTensor({140, in()}, dtype(), 5);
+  const at::Tensor weight = RandomTensor({out(), in()}, dtype(), 6);
+  const at::Tensor bias = RandomTensor({out()}, dtype(), 7);
   const at::Tensor tiled = RowLinear(x, weight, bias, {.prefill = 140});
   const at::Tensor plain = at::linear(x, weight, bias);
   const double scale = plain.to(at::kDouble).abs().max().item<double>();
@@ -77,8 +70,8 @@ TEST_P(RowOpsTest, TiledProductsEqualPlainOnesWithinRounding) {
 }
 
 TEST_P(RowOpsTest, NormAndGateDependOnTheirRowOnly) {
-  const at::Tensor x = Random({67, 2 * in()}, dtype(), 8);
-  const at::Tensor weight = Random({2 * in()}, dtype(), 9);
+  const at::Tensor x = RandomTensor({67, 2 * in()}, dtype(), 8);
+  const at::Tensor weight = RandomTensor({2 * in()}, dtype(), 9);
   const at::Tensor normed = RmsNorm(x, weight, 1e-5);
   const at::Tensor gated = SwiGlu(x);
   for (const int64_t row : {0, 13, 66}) {
@@ -89,7 +82,7 @@ TEST_P(RowOpsTest, NormAndGateDependOnTheirRowOnly) {
 }
 
 TEST_P(RowOpsTest, GateIsSiluTimesUp) {
-  const at::Tensor x = Random({20, 2 * in()}, dtype(), 10);
+  const at::Tensor x = RandomTensor({20, 2 * in()}, dtype(), 10);
   const at::Tensor expected =
       at::silu(x.narrow(1, 0, in())) * x.narrow(1, in(), in());
   const double tolerance = dtype() == at::kDouble     ? 1e-14
@@ -110,7 +103,7 @@ INSTANTIATE_TEST_SUITE_P(
                                      std::pair<int64_t, int64_t>{64, 8})));
 
 TEST(SwiGluTest, CarriesNanAndInfinityOn) {
-  at::Tensor x = Random({1, 64}, at::kFloat, 11);
+  at::Tensor x = RandomTensor({1, 64}, at::kFloat, 11);
   x[0][3] = std::numeric_limits<float>::quiet_NaN();
   x[0][40] = std::numeric_limits<float>::infinity();
   const at::Tensor y = SwiGlu(x);
