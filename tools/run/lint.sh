@@ -20,6 +20,8 @@ lint() {
   command -v clang-format >/dev/null || need_setup
   step 'checking the format (./run fmt mends it)' "$LOGS/format.log" check_format
   step 'checking the layers' "$LOGS/layers.log" check_layers
+  step 'checking that tests named in docs exist' "$LOGS/docs.log" \
+    python3 tools/check_docs.py
   if command -v shellcheck >/dev/null; then
     step 'checking the shell scripts' "$LOGS/shellcheck.log" \
       shellcheck -x run .ci/run
