@@ -111,7 +111,7 @@ absl::StatusOr<int64_t> Engine::Submit(
   const absl::MutexLock lock(&mutex_);
   if (stopping_) return absl::UnavailableError("the engine is stopping");
   if (sequence_count_ >= options_.queue_limit) {
-    return absl::ResourceExhaustedError(
+    return absl::UnavailableError(
         absl::StrCat("the queue is full with ", options_.queue_limit,
                      " sequences; send fewer at once and try again"));
   }
@@ -168,20 +168,27 @@ void Engine::TakeIn() {
 }
 
 bool Engine::Admit(Entry& entry) {
-  if (entry.cache_bytes == 0 || entry.cache != nullptr) return true;
   if (kv_bytes_ + entry.cache_bytes > options_.kv_cache_bytes) return false;
-  entry.cache = std::make_unique<KvCache>(
-      entry.variant.model->spec(), entry.sequence->cache_tokens(),
-      entry.variant.model->weights().embed.options());
-  kv_bytes_ += entry.cache_bytes;
-  return true;
+  const absl::Status made = CatchTorch("key/value cache", [&entry] {
+    entry.cache = std::make_unique<KvCache>(
+        entry.variant.model->spec(), entry.sequence->cache_tokens(),
+        entry.variant.model->weights().embed.options());
+  });
+  if (made.ok()) {
+    kv_bytes_ += entry.cache_bytes;
+  } else if (kv_bytes_ == 0) {
+    End(entry, made);  // nothing can be freed for it
+  }
+  return made.ok();
 }
 
 // The oldest sequence decides the model; further ones of the same model join
-// in order of arrival while the budget lasts.
+// in order of arrival while the budget lasts. While one waits for its cache no
+// later one gets a new cache, or small ones would keep a large one waiting.
 Engine::Entries Engine::Pick() {
   Entries picked;
   int64_t rows = 0;
+  bool cache_is_full = false;
   for (const std::unique_ptr<Entry>& entry : entries_) {
     if (!picked.empty() &&
         entry->variant.model != picked.front()->variant.model) {
@@ -189,7 +196,11 @@ Engine::Entries Engine::Pick() {
     }
     const int64_t work = entry->sequence->next_row_count();
     if (!picked.empty() && rows + work > options_.step_tokens) break;
-    if (!Admit(*entry)) continue;
+    const bool needs_cache = entry->cache_bytes > 0 && entry->cache == nullptr;
+    if (needs_cache && (cache_is_full || !Admit(*entry))) {
+      cache_is_full = true;
+      continue;
+    }
     picked.push_back(entry.get());
     rows += work;
   }
@@ -198,12 +209,7 @@ Engine::Entries Engine::Pick() {
 
 bool Engine::Step() {
   TakeIn();
-  Entries picked;
-  const absl::Status admitted =
-      CatchTorch("key/value cache", [&] { picked = Pick(); });
-  if (!admitted.ok() && !entries_.empty()) {
-    End(*entries_.front(), admitted);
-  }
+  const Entries picked = Pick();
   if (!picked.empty()) RunOrSplit(picked);
   std::erase_if(entries_, [](const auto& entry) { return entry->ended; });
   ++step_count_;
@@ -236,6 +242,13 @@ absl::Status Engine::Run(const Entries& entries) {
   }));
   for (size_t i = 0; i < entries.size(); ++i) {
     computed_token_count_ += static_cast<int64_t>(items[i].work.tokens.size());
+    const absl::Status finite = CheckFinite(*entries.front()->variant.model,
+                                            options_.reproducible, items[i]);
+    if (!finite.ok()) {
+      End(*entries[i], finite);
+      continue;
+    }
+    CommitStep(items[i]);
     if (!entries[i]->sequence->Accept(items[i].results)) {
       End(*entries[i], absl::OkStatus());
     }

@@ -108,6 +108,7 @@ class Engine {
   // Moves new sequences in and takes cancelled ones out.
   void TakeIn() ABSL_LOCKS_EXCLUDED(mutex_);
   Entries Pick();
+  // Gives the entry its cache. False: there is no room now.
   bool Admit(Entry& entry);
   // Runs one batch; on an error each of its sequences is tried alone, so that
   // only the offender fails.

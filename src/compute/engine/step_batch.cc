@@ -1,13 +1,21 @@
 #include "src/compute/engine/step_batch.h"
 
+#include <ATen/ops/isfinite.h>
 #include <ATen/ops/log_softmax.h>
 #include <ATen/ops/tensor.h>
 #include <c10/core/InferenceMode.h>
 
 #include <algorithm>
+#include <cmath>
 #include <functional>
 #include <numeric>
+#include <string>
 #include <tuple>
+
+#include "absl/algorithm/container.h"
+#include "absl/strings/str_cat.h"
+#include "src/base/status_macros.h"
+#include "src/compute/tensor/torch_status.h"
 
 namespace dissonance {
 namespace {
@@ -147,10 +155,31 @@ void ReadRows(const Decoder& decoder, const at::Tensor& hidden, RowKinds kinds,
   }
 }
 
+bool IsFinite(const RowResult& result) {
+  return std::isfinite(result.best_logprob) &&
+         absl::c_all_of(result.target_logprobs,
+                        [](double x) { return std::isfinite(x); });
+}
+
+// Remembers the first site whose activations are not all finite.
+class NonFiniteFinder final : public SiteVisitor {
+ public:
+  void Visit(Site site, int64_t block, at::Tensor& x) override {
+    if (!found_.empty() || at::isfinite(x).all().item<bool>()) return;
+    found_ = block < 0 ? std::string(SiteName(site))
+                       : absl::StrCat(SiteName(site), " of block ", block);
+  }
+  // Empty while there is none.
+  const std::string& found() const { return found_; }
+
+ private:
+  std::string found_;
+};
+
 }  // namespace
 
 void RunStep(const Model& model, bool reproducible,
-             std::vector<StepItem>& items) {
+             std::vector<StepItem>& items, SiteVisitor* visitor) {
   const c10::InferenceMode inference;
   Packer packer(reproducible, items);
   const BatchDelta delta(packer.TakeRuns(), reproducible);
@@ -158,16 +187,36 @@ void RunStep(const Model& model, bool reproducible,
   std::vector<int64_t> rows;
   rows.reserve(wanted.size());
   for (const Wanted& want : wanted) rows.push_back(want.packed_row);
-  const at::Tensor hidden =
-      model.decoder().Forward(packer.batch(), rows, {.delta = &delta});
+  const at::Tensor hidden = model.decoder().Forward(
+      packer.batch(), rows, {.delta = &delta, .visitor = visitor});
   for (int64_t begin = 0; begin < hidden.size(0); begin += kUnembedRows) {
     const int64_t count = std::min(kUnembedRows, hidden.size(0) - begin);
-    ReadRows(
-        model.decoder(), hidden.narrow(0, begin, count),
-        {.prefill = packer.prefill_wanted() - begin, .tiled = reproducible},
-        absl::MakeConstSpan(wanted).subspan(static_cast<size_t>(begin),
-                                            static_cast<size_t>(count)));
+    const int64_t prefill =
+        std::max<int64_t>(0, packer.prefill_wanted() - begin);
+    ReadRows(model.decoder(), hidden.narrow(0, begin, count),
+             {.prefill = prefill, .tiled = reproducible},
+             absl::MakeConstSpan(wanted).subspan(static_cast<size_t>(begin),
+                                                 static_cast<size_t>(count)));
   }
+}
+
+absl::Status CheckFinite(const Model& model, bool reproducible,
+                         const StepItem& item) {
+  if (absl::c_all_of(item.results, IsFinite)) return absl::OkStatus();
+  NonFiniteFinder finder;
+  std::vector<StepItem> alone = {item};
+  RETURN_IF_ERROR(CatchTorch("search for numbers that are not finite", [&] {
+    RunStep(model, reproducible, alone, &finder);
+  }));
+  return absl::InternalError(absl::StrCat(
+      "log-probabilities are not finite: the first numbers that are not are ",
+      finder.found().empty() ? "the logits" : finder.found(),
+      "; look for NaN or infinity in the weights or the adapter, or for a "
+      "number that exceeds the dtype's range"));
+}
+
+void CommitStep(const StepItem& item) {
+  if (item.cache != nullptr) item.cache->Advance(item.work.linear_count());
 }
 
 }  // namespace dissonance

@@ -1,6 +1,7 @@
 // One step's sequences packed into a TokenBatch, and the way back from packed
-// rows to sequences. Rows are ordered prompt rows first, then by adapter, so
-// that each adapter's rows lie together. Used by the engine's thread only.
+// rows to sequences, as a transaction: run, check, commit. Rows are ordered
+// prompt rows first, then by adapter, so that each adapter's rows lie together.
+// Used by the engine's thread only.
 #ifndef DISSONANCE_COMPUTE_ENGINE_STEP_BATCH_H_
 #define DISSONANCE_COMPUTE_ENGINE_STEP_BATCH_H_
 
@@ -8,6 +9,7 @@
 #include <memory>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "src/compute/engine/sequence.h"
 #include "src/compute/lora/batch_delta.h"
 #include "src/compute/model/model.h"
@@ -26,9 +28,18 @@ struct StepItem {
 };
 
 // Runs the items through the model in one pass and fills their results. All
-// items belong to `model`. Throws c10::Error as torch does.
+// items belong to `model`. Until CommitStep it can be run again: the caches
+// do not count the new tokens. Throws c10::Error as torch does.
 void RunStep(const Model& model, bool reproducible,
-             std::vector<StepItem>& items);
+             std::vector<StepItem>& items, SiteVisitor* visitor = nullptr);
+
+// OK if the item's results are finite, else INTERNAL with the first block and
+// site whose activations are not, found by running the item once more.
+absl::Status CheckFinite(const Model& model, bool reproducible,
+                         const StepItem& item);
+
+// Counts the item's new tokens as held by its cache.
+void CommitStep(const StepItem& item);
 
 }  // namespace dissonance
 

@@ -170,9 +170,6 @@ at::Tensor Decoder::Forward(const TokenBatch& batch,
     residual = residual + mlp_out;
     Visit(hooks, Site::kResidPost, b, residual);
   }
-  for (const Segment& segment : batch.segments) {
-    if (segment.cache != nullptr) segment.cache->Advance(segment.linear_count);
-  }
   if (!narrow) residual = residual.index_select(0, wanted_rows);
   at::Tensor final_norm =
       RmsNorm(residual, weights_.final_norm, spec_.norm_eps);

@@ -75,9 +75,11 @@ class Decoder {
   // Both must outlive the decoder.
   Decoder(const DecoderSpec& spec, const DecoderWeights& weights);
 
-  // Runs the batch and advances its caches. Returns the final norm of the rows
-  // listed in `wanted` [count], ascending: [count, d_model]. The last block
-  // computes no more than these rows need, unless a visitor watches. Memory:
+  // Runs the batch. Its caches get the new keys and values but do not count
+  // them: Advance does, once nothing can fail any more, so that a pass can be
+  // run again. Returns the final norm of the rows listed in `wanted` [count],
+  // ascending: [count, d_model]. The last block computes no more than these
+  // rows need, unless a visitor watches. Memory:
   // O(rows * (d_model + d_mlp)). Throws c10::Error as torch does; REQUIRES
   // token ids in the vocabulary.
   at::Tensor Forward(const TokenBatch& batch,

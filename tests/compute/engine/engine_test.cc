@@ -110,7 +110,7 @@ TEST_F(EngineTest, RefusesMoreThanTheQueueHolds) {
   };
   EXPECT_TRUE(submit().ok());
   EXPECT_TRUE(submit().ok());
-  EXPECT_EQ(submit().status().code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(submit().status().code(), absl::StatusCode::kUnavailable);
 }
 
 TEST_F(EngineTest, SequencesWaitForRoomInTheCacheAndAllFinish) {
