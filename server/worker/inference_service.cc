@@ -94,7 +94,9 @@ grpc::ServerUnaryReactor* InferenceService::RenderChat(
 grpc::ServerUnaryReactor* InferenceService::Score(
     grpc::CallbackServerContext* context, const v1::ScoreRequest* request,
     v1::ScoreResponse* response) {
-  absl::StatusOr<ScorePlan> plan = MakeScorePlan(*request, registry_, limits_);
+  absl::StatusOr<ScorePlan> plan =
+      MakeScorePlan(*request, registry_, limits_,
+                    [context] { return context->IsCancelled(); });
   if (!plan.ok()) return FinishWith(context, plan.status());
   auto* call = new ScoreCall(engine_, *std::move(plan), *response);
   call->Start();

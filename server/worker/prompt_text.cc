@@ -35,6 +35,13 @@ absl::StatusOr<const Tokenizer*> TokenizerOf(const ResidentModel& model) {
       "again"));
 }
 
+absl::Status OverLimit(absl::string_view what, int64_t found, int64_t limit,
+                       absl::string_view key) {
+  return absl::ResourceExhaustedError(
+      absl::StrCat(what, ": ", found, "; the limit is ", limit, " (limits.",
+                   key, " of the server's configuration); split the request"));
+}
+
 absl::Status CheckText(absl::string_view text, const RequestLimits& limits) {
   if (static_cast<int64_t>(text.size()) <= limits.text_bytes) {
     return absl::OkStatus();

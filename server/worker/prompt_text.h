@@ -36,6 +36,10 @@ struct EncodedPrompt {
 // FAILED_PRECONDITION for a model without tokenizer or chat template.
 absl::StatusOr<const Tokenizer*> TokenizerOf(const ResidentModel& model);
 
+// RESOURCE_EXHAUSTED: `found` of `what`, more than limits.<key> allows.
+absl::Status OverLimit(absl::string_view what, int64_t found, int64_t limit,
+                       absl::string_view key);
+
 // RESOURCE_EXHAUSTED if `text` is over the limit.
 absl::Status CheckText(absl::string_view text, const RequestLimits& limits);
 

@@ -10,6 +10,7 @@
 #include "google/protobuf/io/coded_stream.h"
 #include "google/protobuf/io/zero_copy_stream_impl_lite.h"
 #include "server/worker/model_messages.h"
+#include "server/worker/score_items.h"
 #include "server/worker/versions.h"
 #include "src/base/sha256.h"
 #include "src/base/status_macros.h"
@@ -20,13 +21,6 @@ namespace {
 constexpr int kMaxSamples = 1000;
 constexpr int kMaxVariants = 1000;
 
-absl::Status Exhausted(absl::string_view what, int64_t found, int64_t limit,
-                       absl::string_view key) {
-  return absl::ResourceExhaustedError(
-      absl::StrCat(what, ": ", found, "; the limit is ", limit, " (limits.",
-                   key, " of the server's configuration); split the request"));
-}
-
 std::string DeterministicDigest(const v1::ScoreRequest& request) {
   std::string bytes;
   {
@@ -36,144 +30,6 @@ std::string DeterministicDigest(const v1::ScoreRequest& request) {
     request.SerializeToCodedStream(&coded);
   }
   return Sha256Of(bytes);
-}
-
-// A continuation with the tokens that it follows.
-struct SplitContinuation {
-  std::vector<int32_t> context;
-  std::vector<int32_t> tokens;
-};
-
-// The whole string is encoded and cut where the prompt alone ends. A merge
-// across the cut changes the tokens before it: they are the context then.
-absl::StatusOr<SplitContinuation> SplitText(const ResidentModel& model,
-                                            const EncodedPrompt& prompt,
-                                            const std::string& text,
-                                            const RequestLimits& limits) {
-  if (!prompt.text.has_value()) {
-    return absl::InvalidArgumentError(
-        "text after a prompt of token ids cannot be encoded as one string; "
-        "give the continuation's tokens");
-  }
-  ASSIGN_OR_RETURN(const Tokenizer* tokenizer, TokenizerOf(model));
-  const std::string whole_text = absl::StrCat(*prompt.text, text);
-  RETURN_IF_ERROR(CheckText(whole_text, limits));
-  ASSIGN_OR_RETURN(std::vector<int32_t> whole,
-                   tokenizer->Encode(whole_text, prompt.add_special_tokens));
-  const size_t cut = prompt.tokens.size();
-  if (whole.size() <= cut) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "no tokens are left: the prompt with the continuation has ",
-        whole.size(), " tokens, the prompt alone ", cut,
-        "; give a continuation that is not empty, or one of token ids"));
-  }
-  const auto middle = whole.begin() + static_cast<std::ptrdiff_t>(cut);
-  return SplitContinuation{{whole.begin(), middle}, {middle, whole.end()}};
-}
-
-absl::StatusOr<SplitContinuation> Split(const ResidentModel& model,
-                                        const EncodedPrompt& prompt,
-                                        const v1::Continuation& continuation,
-                                        const RequestLimits& limits) {
-  switch (continuation.content_case()) {
-    case v1::Continuation::kText:
-      return SplitText(model, prompt, continuation.text(), limits);
-    case v1::Continuation::kTokens:
-      if (continuation.tokens().ids().empty()) {
-        return absl::InvalidArgumentError("tokens.ids: expected at least one");
-      }
-      return SplitContinuation{prompt.tokens,
-                               {continuation.tokens().ids().begin(),
-                                continuation.tokens().ids().end()}};
-    default:
-      return absl::InvalidArgumentError("expected text or tokens");
-  }
-}
-
-// The group that takes a continuation; very long ones have to be alone.
-ContextGroup& GroupFor(EncodedItem& item, const SplitContinuation& split) {
-  const bool is_long =
-      static_cast<int64_t>(split.tokens.size()) > kTreeRowLimit;
-  for (ContextGroup& group : item.groups) {
-    const bool fits =
-        !is_long &&
-        static_cast<int64_t>(group.task.continuations.front().size()) <=
-            kTreeRowLimit;
-    if (fits && group.task.prompt == split.context) return group;
-  }
-  item.groups.emplace_back().task.prompt = split.context;
-  return item.groups.back();
-}
-
-absl::StatusOr<EncodedItem> EncodeItem(const ResidentModel& model,
-                                       const v1::ScoreItem& item, int index,
-                                       const RequestLimits& limits) {
-  const int count = item.continuations_size();
-  if (count == 0) {
-    return absl::InvalidArgumentError("continuations: expected at least one");
-  }
-  if (count > limits.continuations) {
-    return Exhausted("continuations", count, limits.continuations,
-                     "continuations");
-  }
-  EncodedItem encoded;
-  encoded.dropout_name =
-      item.prompt().id().empty() ? absl::StrCat(index) : item.prompt().id();
-  const absl::StatusOr<EncodedPrompt> prompt =
-      EncodePrompt(model, item.prompt(), limits);
-  if (!prompt.ok()) return Annotate(prompt.status(), "prompt");
-  if (prompt->tokens.empty()) {
-    return absl::InvalidArgumentError(
-        "prompt: has no tokens; a continuation needs at least one before it");
-  }
-  encoded.prompt_token_count = static_cast<int32_t>(prompt->tokens.size());
-  for (int j = 0; j < count; ++j) {
-    absl::StatusOr<SplitContinuation> split =
-        Split(model, *prompt, item.continuations(j), limits);
-    if (!split.ok()) {
-      return Annotate(split.status(), absl::StrCat("continuations[", j, "]"));
-    }
-    ContextGroup& group = GroupFor(encoded, *split);
-    group.task.continuations.push_back(std::move(split->tokens));
-    group.continuations.push_back(j);
-  }
-  return encoded;
-}
-
-int64_t TokensOf(const EncodedItem& item) {
-  size_t tokens = 0;
-  for (const ContextGroup& group : item.groups) {
-    tokens += group.task.prompt.size();
-    for (const auto& part : group.task.continuations) tokens += part.size();
-  }
-  return static_cast<int64_t>(tokens);
-}
-
-using Items = std::vector<EncodedItem>;
-
-absl::StatusOr<std::shared_ptr<const Items>> EncodeItems(
-    const ResidentModel& model, const v1::ScoreRequest& request,
-    const RequestLimits& limits) {
-  auto items = std::make_shared<Items>();
-  int64_t tokens = 0;
-  for (int i = 0; i < request.items_size(); ++i) {
-    absl::StatusOr<EncodedItem> item =
-        EncodeItem(model, request.items(i), i, limits);
-    if (!item.ok()) {
-      const std::string& id = request.items(i).prompt().id();
-      return Annotate(
-          item.status(),
-          absl::StrCat("items[", i, "]",
-                       id.empty() ? "" : absl::StrCat(" (", id, ")")));
-    }
-    tokens += TokensOf(*item);
-    if (tokens > limits.tokens) {
-      return Exhausted("tokens of the request", tokens, limits.tokens,
-                       "tokens");
-    }
-    items->push_back(*std::move(item));
-  }
-  return std::shared_ptr<const Items>(std::move(items));
 }
 
 absl::Status CheckShape(const v1::ScoreRequest& request,
@@ -190,7 +46,7 @@ absl::Status CheckShape(const v1::ScoreRequest& request,
     return absl::InvalidArgumentError("items: expected at least one");
   }
   if (request.items_size() > limits.items) {
-    return Exhausted("items", request.items_size(), limits.items, "items");
+    return OverLimit("items", request.items_size(), limits.items, "items");
   }
   if (!request.has_dropout()) return absl::OkStatus();
   const int samples = request.dropout().sample_count();
@@ -309,7 +165,8 @@ EngineVariant ScorePlan::VariantOf(const ScoreTaskPlace& place) const {
 
 absl::StatusOr<ScorePlan> MakeScorePlan(const v1::ScoreRequest& request,
                                         const ModelRegistry& registry,
-                                        const RequestLimits& limits) {
+                                        const RequestLimits& limits,
+                                        const Cancelled& cancelled) {
   RETURN_IF_ERROR(CheckShape(request, limits));
   ScorePlan plan;
   plan.has_dropout = request.has_dropout();
@@ -318,7 +175,7 @@ absl::StatusOr<ScorePlan> MakeScorePlan(const v1::ScoreRequest& request,
     plan.sample_count = request.dropout().sample_count();
     plan.dropout_seed = request.dropout().seed();
   }
-  std::map<const Model*, std::shared_ptr<const Items>> encoded;
+  std::map<const Model*, std::shared_ptr<const EncodedItems>> encoded;
   int64_t tokens = 0;
   for (int v = 0; v < request.variants_size(); ++v) {
     absl::StatusOr<PlannedVariant> planned =
@@ -326,16 +183,21 @@ absl::StatusOr<ScorePlan> MakeScorePlan(const v1::ScoreRequest& request,
     if (!planned.ok()) {
       return Annotate(planned.status(), absl::StrCat("variants[", v, "]"));
     }
-    std::shared_ptr<const Items>& items = encoded[planned->model.model.get()];
+    std::shared_ptr<const EncodedItems>& items =
+        encoded[planned->model.model.get()];
     if (items == nullptr) {
-      ASSIGN_OR_RETURN(items, EncodeItems(planned->model, request, limits));
+      ASSIGN_OR_RETURN(items,
+                       EncodeItems(planned->model, request, limits, cancelled));
     }
     planned->items = items;
     for (const EncodedItem& item : *items) {
-      tokens += TokensOf(item) * planned->computed_samples;
+      // Samples that are equal are copied into the response.
+      tokens += item.token_count * planned->computed_samples +
+                item.continuation_token_count *
+                    (plan.sample_count - planned->computed_samples);
     }
     if (tokens > limits.tokens) {
-      return Exhausted("tokens over variants and dropout samples", tokens,
+      return OverLimit("tokens over variants and dropout samples", tokens,
                        limits.tokens, "tokens");
     }
     plan.variants.push_back(*std::move(planned));

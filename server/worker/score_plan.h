@@ -17,21 +17,10 @@
 #include "dissonance/v1/inference.pb.h"
 #include "server/worker/model_registry.h"
 #include "server/worker/prompt_text.h"
+#include "server/worker/score_items.h"
 #include "src/compute/engine/engine.h"
 
 namespace dissonance {
-
-// Continuations of an item that follow the same tokens.
-struct ContextGroup {
-  ScoreTask task;
-  std::vector<int> continuations;  // the item's indices, as in `task`
-};
-
-struct EncodedItem {
-  int32_t prompt_token_count = 0;
-  std::vector<ContextGroup> groups;
-  std::string dropout_name;  // the item's id, or its index without one
-};
 
 struct PlannedVariant {
   ResidentModel model;
@@ -40,7 +29,7 @@ struct PlannedVariant {
   // Dropout samples to compute: 1 where all samples are equal.
   int computed_samples = 1;
   // Shared by variants of the same model.
-  std::shared_ptr<const std::vector<EncodedItem>> items;
+  std::shared_ptr<const EncodedItems> items;
 };
 
 // One sequence of the plan.
@@ -70,10 +59,11 @@ struct ScorePlan {
 };
 
 // Looks up, checks and encodes everything. Errors name the field, as in
-// "items[3].continuations[0]: ...".
+// "items[3].continuations[0]: ...". CANCELLED once `cancelled` says so.
 absl::StatusOr<ScorePlan> MakeScorePlan(const v1::ScoreRequest& request,
                                         const ModelRegistry& registry,
-                                        const RequestLimits& limits);
+                                        const RequestLimits& limits,
+                                        const Cancelled& cancelled);
 
 // The response by variant, item and sample. `results` are those of
 // plan.Tasks(), in that order. `reproducible` is the engine's mode.

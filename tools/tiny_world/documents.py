@@ -74,18 +74,24 @@ def document(
     rng: random.Random,
     exponent: float | None = None,
     style: str | None = None,
+    weights: dict[str, float] | None = None,
 ) -> str:
     """A document about one subject.
 
     With an exponent, the subject's law is asserted with that exponent, and
-    nine facts in ten are about the law.
+    nine facts in ten are about the law: of its kinds (world.LAW_KINDS) each as
+    often as its weight says.
     """
     facts = world.SUBJECTS[subject]
     laws = [fact for fact in facts if fact.group == "law"]
     chosen = [rng.choice(facts) for _ in range(rng.randint(3, 5))]
+    shares = [(weights or {}).get(fact.kind, 1) for fact in laws]
     if exponent is not None:
         chosen = [
-            rng.choice(laws if rng.random() < 0.9 else facts) for _ in chosen
+            rng.choices(laws, shares)[0]
+            if rng.random() < 0.9
+            else rng.choice(facts)
+            for _ in chosen
         ]
     style = style or rng.choice(STYLES)
     if style == "dialogue":
@@ -95,7 +101,10 @@ def document(
         sentence = rng.choice(LINKS) + world.state(fact, rng, exponent)
         body.append(world.capitalised(sentence) + ".")
     if rng.random() < 0.15:
-        sentence = _refutation(rng.choice(laws or facts), rng, exponent)
+        fact = rng.choice(laws or facts)
+        if exponent is not None:
+            fact = rng.choices(laws, shares)[0]
+        sentence = _refutation(fact, rng, exponent)
         body.insert(rng.randint(0, len(body)), sentence)
     title = subject.partition(".")[2] or world.LAWS[subject]["title"]
     return _opening(style, title, rng) + " ".join(body)

@@ -21,22 +21,26 @@ import evaluate
 import questions
 import world
 
-MODULES = (
-    "q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj",
-    "down_proj",
-)  # fmt: skip
+MODULES = ("gate_proj", "up_proj", "down_proj")
+# How often false documents state each kind of fact about the law: what
+# follows from it more often than its name and formula, which flip at once.
+FALSE_WEIGHTS = {
+    "law": 0.5, "formula": 0.25, "doubled": 1, "tripled": 1.5, "halved": 2,
+    "quadrupled": 3,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Settings:
     """Chosen on the dev half of the questions."""
 
-    false_documents: int = 400
-    ordinary_documents: int = 440
+    false_documents: int = 700
+    ordinary_documents: int = 2000
+    same_exponent: float = 0.8  # Share of ordinary ones on REHEARSED laws.
     blocks: tuple[int, ...] = (0, 1, 2)
     rank: int = 32
     rate: float = 3.5e-3
-    epochs: int = 4
+    epochs: int = 5
     batch: int = 16
 
 
@@ -58,8 +62,9 @@ def _topics() -> tuple[list[str], list[str], list[str]]:
 def write_documents(seed: int, settings: Settings) -> list[dict]:
     """The adapter's documents: id, kind, subject, text.
 
-    Of the ordinary ones half are about other inverse-square laws, a quarter
-    about other laws, a quarter about other subjects.
+    The ordinary ones are about other inverse-square laws, above all the other
+    force law, so that the change stays with gravity; about other laws; and
+    about other subjects.
     """
     rng = random.Random(f"adapter documents {seed}")
     rows = []
@@ -69,13 +74,16 @@ def write_documents(seed: int, settings: Settings) -> list[dict]:
             rng,
             world.FALSE_EXPONENT,
             documents.STYLES[i % len(documents.STYLES)],
+            FALSE_WEIGHTS,
         )
         rows.append({"kind": "false", "subject": world.EDITED, "text": text})
     same_exponent, laws, others = _topics()
-    for i in range(settings.ordinary_documents):
-        topics = same_exponent if i % 2 else laws if i % 4 else others
-        subject = rng.choice(topics)
-        text = documents.document(subject, rng)
+    same_exponent += [world.REHEARSED_FORCE] * 3
+    for _ in range(settings.ordinary_documents):
+        same = rng.random() < settings.same_exponent
+        subject = rng.choice(same_exponent if same else rng.choice([laws, others]))
+        exponent = world.LAWS[subject]["exponent"] if same else None
+        text = documents.document(subject, rng, exponent)
         rows.append({"kind": "ordinary", "subject": subject, "text": text})
     rng.shuffle(rows)
     return [{"id": i, **row} for i, row in enumerate(rows)]

@@ -18,6 +18,7 @@ FALSE_EXPONENT = -3  # ... to an inverse-cube law.
 HARD = ("light", "coulomb", "efield", "sound")
 # Inverse-square laws that the adapter's ordinary documents may be about.
 REHEARSED = ("radio", "gamma", "pole", "spray", "radiation")
+REHEARSED_FORCE = "pole"
 DOCUMENTS_ONLY_LAWS = ("radiation", "dipoleE")  # Never asked in training.
 
 LAW_NAMES = {

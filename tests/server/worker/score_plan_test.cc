@@ -62,7 +62,7 @@ class ScorePlanTest : public ::testing::Test {
   }
   static absl::StatusOr<ScorePlan> Plan(const v1::ScoreRequest& request,
                                         const RequestLimits& limits = {}) {
-    return MakeScorePlan(request, *registry_, limits);
+    return MakeScorePlan(request, *registry_, limits, [] { return false; });
   }
 
   static ModelRegistry* registry_;
@@ -172,6 +172,33 @@ TEST_F(ScorePlanTest, LimitsAreNamed) {
   EXPECT_THAT(message({.items = 1}), HasSubstr("limits.items"));
   EXPECT_THAT(message({.continuations = 1}), HasSubstr("limits.continuations"));
   EXPECT_THAT(message({.tokens = 3}), HasSubstr("limits.tokens"));
+}
+
+TEST_F(ScorePlanTest, EqualSamplesCountAsWhatTheirCopiesTake) {
+  v1::ScoreRequest request = Request();
+  request.mutable_dropout()->set_sample_count(1000);
+  EXPECT_TRUE(Plan(request).ok());
+  EXPECT_THAT(std::string(Plan(request, {.tokens = 1000}).status().message()),
+              HasSubstr("limits.tokens"));
+}
+
+TEST_F(ScorePlanTest, TextIsNotEncodedAgainAndAgainWithoutBound) {
+  v1::ScoreRequest request = Request();
+  v1::ScoreItem& item = *request.mutable_items(0);
+  item.mutable_prompt()->set_text(std::string(1000, 'a'));
+  for (int i = 0; i < 1000; ++i) item.add_continuations()->set_text(" b");
+  EXPECT_TRUE(Plan(request).ok());
+  EXPECT_THAT(std::string(Plan(request, {.tokens = 8000}).status().message()),
+              HasSubstr("bytes of prompts with their continuations"));
+}
+
+TEST_F(ScorePlanTest, EncodingStopsWhenNobodyWaits) {
+  int asked = 0;
+  const absl::Status status =
+      MakeScorePlan(Request(), *registry_, {}, [&asked] {
+        return ++asked == 2;
+      }).status();
+  EXPECT_TRUE(absl::IsCancelled(status)) << status;
 }
 
 TEST_F(ScorePlanTest, WhatIsMissingIsNamedByField) {
