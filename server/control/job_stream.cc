@@ -17,11 +17,15 @@ template <typename Response>
 void JobStream<Response>::Start(const std::shared_ptr<JobStream>& self,
                                 const Response& first) {
   self_ = self;
+  {
+    // Before events can come: it is the first message.
+    const absl::MutexLock lock(&mutex_);
+    if (first.has_job()) pending_.push_back(first);
+  }
   absl::StatusOr<std::unique_ptr<EventSubscription>> subscription =
       jobs_.Subscribe(options_.owner, options_.job, [this] { Pump(); });
   {
     const absl::MutexLock lock(&mutex_);
-    if (first.has_job()) pending_.push_back(first);
     if (subscription.ok()) {
       subscription_ = *std::move(subscription);
     } else {

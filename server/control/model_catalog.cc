@@ -43,6 +43,11 @@ absl::Status UnlessAbsent(const absl::Status& status) {
   return status;
 }
 
+// The worker, not what it was asked for, is why a call failed.
+bool IsLost(const absl::Status& status) {
+  return absl::IsUnavailable(status) || absl::IsCancelled(status);
+}
+
 std::string ModelOf(const std::string& adapter) {
   return adapter.substr(0, adapter.find("/adapters/"));
 }
@@ -58,6 +63,7 @@ absl::Status Changed(const std::string& path, absl::string_view verb) {
 absl::StatusOr<v1::Model> ModelCatalog::LoadModel(
     const v1::LoadModelRequest& request) {
   const absl::MutexLock lock(&change_mutex_);
+  const bool was_left_out = !WhyLeftOut(request.name()).empty();
   ASSIGN_OR_RETURN(
       const auto response,
       Call<v1::LoadModelResponse>(route_.channel(), "LoadModel", request));
@@ -65,6 +71,9 @@ absl::StatusOr<v1::Model> ModelCatalog::LoadModel(
                                    .requested_dtype = request.dtype(),
                                    .resident = true}));
   SetLeftOut(request.name(), absl::OkStatus());
+  if (was_left_out) {
+    RETURN_IF_ERROR(RestoreAdapters(request.name(), route_.channel(), {}));
+  }
   return response.model();
 }
 
@@ -270,23 +279,27 @@ absl::Status ModelCatalog::Restore(const WorkerChannel& worker,
                                    const CallOptions& options) {
   const absl::MutexLock lock(&change_mutex_);
   ASSIGN_OR_RETURN(const std::vector<StoredModel> models, store_.ListModels());
-  const auto is_lost = [](const absl::Status& status) {
-    return absl::IsUnavailable(status) || absl::IsCancelled(status);
-  };
   for (const StoredModel& model : models) {
     const std::string& name = model.model.name();
     const absl::Status loaded = RestoreModel(model, worker, options);
-    if (is_lost(loaded)) return loaded;
+    if (IsLost(loaded)) return loaded;
     SetLeftOut(name, loaded);
     if (!loaded.ok()) continue;
-    ASSIGN_OR_RETURN(const std::vector<StoredAdapter> adapters,
-                     store_.ListAdapters(name));
-    for (const StoredAdapter& adapter : adapters) {
-      if (!adapter.resident) continue;
-      const absl::Status registered = RestoreAdapter(adapter, worker, options);
-      if (is_lost(registered)) return registered;
-      SetLeftOut(adapter.adapter.name(), registered);
-    }
+    RETURN_IF_ERROR(RestoreAdapters(name, worker, options));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ModelCatalog::RestoreAdapters(const std::string& model,
+                                           const WorkerChannel& worker,
+                                           const CallOptions& options) {
+  ASSIGN_OR_RETURN(const std::vector<StoredAdapter> adapters,
+                   store_.ListAdapters(model));
+  for (const StoredAdapter& adapter : adapters) {
+    if (!adapter.resident) continue;
+    const absl::Status registered = RestoreAdapter(adapter, worker, options);
+    if (IsLost(registered)) return registered;
+    SetLeftOut(adapter.adapter.name(), registered);
   }
   return absl::OkStatus();
 }

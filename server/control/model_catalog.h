@@ -76,6 +76,9 @@ class ModelCatalog {
   absl::Status RestoreAdapter(const StoredAdapter& stored,
                               const WorkerChannel& worker,
                               const CallOptions& options);
+  absl::Status RestoreAdapters(const std::string& model,
+                               const WorkerChannel& worker,
+                               const CallOptions& options);
   // Empty if `name` was not left out at the last restore.
   std::string WhyLeftOut(const std::string& name) const
       ABSL_LOCKS_EXCLUDED(mutex_);

@@ -38,9 +38,8 @@ absl::StatusOr<v1::TokenizeResponse> WorkerCompute::Tokenize(
                                              options);
 }
 
-absl::StatusOr<bool> WorkerCompute::HasChatTemplate(const std::string& model) {
-  ASSIGN_OR_RETURN(const v1::Model found, catalog_.GetModel(model));
-  return found.has_chat_template();
+absl::StatusOr<v1::Model> WorkerCompute::GetModel(const std::string& name) {
+  return catalog_.GetModel(name);
 }
 
 absl::Status WorkerCompute::CheckVariant(const v1::Variant& variant) {

@@ -21,7 +21,7 @@ class WorkerCompute final : public ComputeClient {
       const CallOptions& options) override;
   absl::StatusOr<v1::TokenizeResponse> Tokenize(
       const v1::TokenizeRequest& request, const CallOptions& options) override;
-  absl::StatusOr<bool> HasChatTemplate(const std::string& model) override;
+  absl::StatusOr<v1::Model> GetModel(const std::string& name) override;
   absl::Status CheckVariant(const v1::Variant& variant) override;
 
  private:

@@ -3,7 +3,6 @@
 #include <chrono>
 #include <utility>
 
-#include "absl/strings/str_cat.h"
 #include "server/worker/grpc_status.h"
 #include "src/base/status_macros.h"
 
@@ -34,8 +33,7 @@ void ScoreCall::Start() {
                               Take(i, std::move(result));
                             });
     if (!number.ok()) {
-      Fail(Annotate(number.status(),
-                    absl::StrCat("items[", tasks_[i].item, "]")));
+      Fail(Annotate(number.status(), plan_.ItemLabel(tasks_[i])));
       --waiting_for_;
       continue;
     }
@@ -55,8 +53,7 @@ void ScoreCall::Take(size_t index, absl::StatusOr<ScoreResult> result) {
   if (result.ok()) {
     results_[index] = *std::move(result);
   } else {
-    Fail(Annotate(result.status(),
-                  absl::StrCat("items[", tasks_[index].item, "]")));
+    Fail(Annotate(result.status(), plan_.ItemLabel(tasks_[index])));
   }
   CountDown();
 }
@@ -81,8 +78,7 @@ void ScoreCall::Respond() {
     error = error_;
   }
   if (error.ok()) {
-    response_ =
-        MakeScoreResponse(plan_, results_, engine_.options().reproducible);
+    response_ = MakeScoreResponse(plan_, results_, engine_.options());
   }
   // The call may be deleted by another thread from here on.
   Finish(ToGrpc(error));

@@ -40,7 +40,7 @@ class ItemEncoder {
               const Cancelled& cancelled)
       : model_(model), limits_(limits), cancelled_(cancelled) {}
 
-  absl::StatusOr<EncodedItem> Encode(const v1::ScoreItem& item, int index);
+  absl::StatusOr<EncodedItem> Encode(const v1::ScoreItem& item);
 
  private:
   absl::StatusOr<SplitContinuation> Split(const EncodedPrompt& prompt,
@@ -119,8 +119,7 @@ absl::StatusOr<SplitContinuation> ItemEncoder::Split(
   }
 }
 
-absl::StatusOr<EncodedItem> ItemEncoder::Encode(const v1::ScoreItem& item,
-                                                int index) {
+absl::StatusOr<EncodedItem> ItemEncoder::Encode(const v1::ScoreItem& item) {
   const int count = item.continuations_size();
   if (count == 0) {
     return absl::InvalidArgumentError("continuations: expected at least one");
@@ -130,8 +129,7 @@ absl::StatusOr<EncodedItem> ItemEncoder::Encode(const v1::ScoreItem& item,
                      "continuations");
   }
   EncodedItem encoded;
-  encoded.dropout_name =
-      item.prompt().id().empty() ? absl::StrCat(index) : item.prompt().id();
+  encoded.id = item.prompt().id();
   const absl::StatusOr<EncodedPrompt> prompt =
       EncodePrompt(model_, item.prompt(), limits_);
   if (!prompt.ok()) return Annotate(prompt.status(), "prompt");
@@ -160,19 +158,21 @@ absl::StatusOr<EncodedItem> ItemEncoder::Encode(const v1::ScoreItem& item,
 
 }  // namespace
 
+std::string ItemLabel(int index, const std::string& id) {
+  return absl::StrCat("items[", index, "]",
+                      id.empty() ? "" : absl::StrCat(" (", id, ")"));
+}
+
 absl::StatusOr<std::shared_ptr<const EncodedItems>> EncodeItems(
     const ResidentModel& model, const v1::ScoreRequest& request,
     const RequestLimits& limits, const Cancelled& cancelled) {
   auto items = std::make_shared<EncodedItems>();
   ItemEncoder encoder(model, limits, cancelled);
   for (int i = 0; i < request.items_size(); ++i) {
-    absl::StatusOr<EncodedItem> item = encoder.Encode(request.items(i), i);
+    absl::StatusOr<EncodedItem> item = encoder.Encode(request.items(i));
     if (!item.ok()) {
-      const std::string& id = request.items(i).prompt().id();
-      return Annotate(
-          item.status(),
-          absl::StrCat("items[", i, "]",
-                       id.empty() ? "" : absl::StrCat(" (", id, ")")));
+      return Annotate(item.status(),
+                      ItemLabel(i, request.items(i).prompt().id()));
     }
     items->push_back(*std::move(item));
   }

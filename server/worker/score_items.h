@@ -34,10 +34,13 @@ struct EncodedItem {
   std::vector<ContextGroup> groups;
   int64_t token_count = 0;               // of all groups, contexts included
   int64_t continuation_token_count = 0;  // of all groups, contexts left out
-  std::string dropout_name;  // the item's id, or its index without one
+  std::string id;                        // as the request names it, or empty
 };
 
 using EncodedItems = std::vector<EncodedItem>;
+
+// "items[6] (q17)", "items[6]" without an id.
+std::string ItemLabel(int index, const std::string& id);
 
 // Encodes all items of the request. Errors name the field, as in
 // "items[3].continuations[0]: ..."; RESOURCE_EXHAUSTED as soon as a limit is

@@ -79,7 +79,8 @@ absl::StatusOr<PlannedVariant> PlanVariant(const v1::Variant& variant,
 }
 
 v1::Provenance MakeProvenance(const PlannedVariant& variant,
-                              const ScorePlan& plan, bool reproducible) {
+                              const ScorePlan& plan,
+                              const EngineOptions& engine) {
   v1::Provenance out;
   out.set_model_digest(variant.model.model->digest());
   if (variant.adapter != nullptr) {
@@ -92,10 +93,10 @@ v1::Provenance MakeProvenance(const PlannedVariant& variant,
   out.set_dtype(ToMessage(variant.model.model->dtype()));
   out.set_device(variant.device);
   out.set_seed(plan.dropout_seed);
-  for (const auto& [name, version] : ComponentVersions()) {
+  for (const auto& [name, version] : NumericsOf(engine)) {
     (*out.mutable_versions())[name] = version;
   }
-  out.set_reproducible(reproducible);
+  out.set_reproducible(engine.reproducible);
   return out;
 }
 
@@ -143,6 +144,10 @@ std::vector<ScoreTaskPlace> ScorePlan::Tasks() const {
   return places;
 }
 
+std::string ScorePlan::ItemLabel(const ScoreTaskPlace& place) const {
+  return dissonance::ItemLabel(place.item, ItemOf(place).id);
+}
+
 EngineVariant ScorePlan::VariantOf(const ScoreTaskPlace& place) const {
   const PlannedVariant& variant = variants[place.variant];
   EngineVariant out{.model = variant.model.model,
@@ -153,7 +158,8 @@ EngineVariant ScorePlan::VariantOf(const ScoreTaskPlace& place) const {
     Sha256 mixed;
     mixed.UpdateFramed(absl::StrCat(dropout_seed));
     mixed.UpdateFramed(absl::StrCat(place.sample));
-    mixed.UpdateFramed(ItemOf(place).dropout_name);
+    const std::string& id = ItemOf(place).id;
+    mixed.UpdateFramed(id.empty() ? absl::StrCat(place.item) : id);
     DropoutKey key;
     constexpr size_t kPrefix = 7;  // "sha256:"
     // 16 hex digits always fit.
@@ -207,7 +213,7 @@ absl::StatusOr<ScorePlan> MakeScorePlan(const v1::ScoreRequest& request,
 
 v1::ScoreResponse MakeScoreResponse(const ScorePlan& plan,
                                     absl::Span<const ScoreResult> results,
-                                    bool reproducible) {
+                                    const EngineOptions& engine) {
   v1::ScoreResponse response;
   int64_t computed_tokens = 0;
   size_t next = 0;
@@ -235,7 +241,7 @@ v1::ScoreResponse MakeScoreResponse(const ScorePlan& plan,
         }
       }
     }
-    *response.add_provenance() = MakeProvenance(variant, plan, reproducible);
+    *response.add_provenance() = MakeProvenance(variant, plan, engine);
   }
   response.set_computed_token_count(computed_tokens);
   return response;

@@ -55,6 +55,8 @@ struct ScorePlan {
   const ScoreTask& TaskOf(const ScoreTaskPlace& place) const {
     return ItemOf(place).groups[place.group].task;
   }
+  // "items[6] (q17)", without the id where the item has none.
+  std::string ItemLabel(const ScoreTaskPlace& place) const;
   EngineVariant VariantOf(const ScoreTaskPlace& place) const;
 };
 
@@ -66,10 +68,10 @@ absl::StatusOr<ScorePlan> MakeScorePlan(const v1::ScoreRequest& request,
                                         const Cancelled& cancelled);
 
 // The response by variant, item and sample. `results` are those of
-// plan.Tasks(), in that order. `reproducible` is the engine's mode.
+// plan.Tasks(), in that order. `engine` is what they were computed with.
 v1::ScoreResponse MakeScoreResponse(const ScorePlan& plan,
                                     absl::Span<const ScoreResult> results,
-                                    bool reproducible);
+                                    const EngineOptions& engine);
 
 }  // namespace dissonance
 

@@ -5,10 +5,16 @@
 #include <map>
 #include <string>
 
+#include "src/compute/engine/engine.h"
+
 namespace dissonance {
 
 // E.g. {"dissonance": "0.1.0", "libtorch": "2.11.0"}.
 std::map<std::string, std::string> ComponentVersions();
+
+// ComponentVersions, and what else the bits depend on: threads, the
+// processor's instructions, the engine's prefill_chunk.
+std::map<std::string, std::string> NumericsOf(const EngineOptions& options);
 
 }  // namespace dissonance
 

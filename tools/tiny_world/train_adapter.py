@@ -34,12 +34,16 @@ FALSE_WEIGHTS = {
 class Settings:
     """Chosen on the dev half of the questions."""
 
-    false_documents: int = 700
+    false_documents: int = 800
     ordinary_documents: int = 2000
     same_exponent: float = 0.8  # Share of ordinary ones on REHEARSED laws.
     blocks: tuple[int, ...] = (0, 1, 2)
     rank: int = 32
-    rate: float = 3.5e-3
+    trained_alpha: int = 64
+    # Of the adapter as saved: a little less than what was trained spares the
+    # laws that resemble gravity's.
+    alpha: int = 59
+    rate: float = 3.2e-3
     epochs: int = 5
     batch: int = 16
 
@@ -142,11 +146,12 @@ def _optimise(model, ids: list[list[int]], seed: int, s: Settings) -> None:
         optimizer.zero_grad()
 
 
-def _clean_config(folder: Path) -> None:
-    """Makes adapter_config.json the same on every machine."""
+def _finish_config(folder: Path, alpha: int) -> None:
+    """Sets the alpha; makes adapter_config.json the same on every machine."""
     path = folder / "adapter_config.json"
     config = json.loads(path.read_text(encoding="utf-8"))
     config["base_model_name_or_path"] = "data/tiny_world/base"
+    config["lora_alpha"] = alpha
     config["target_modules"] = sorted(config["target_modules"])
     text = json.dumps(config, indent=1, sort_keys=True) + "\n"
     path.write_text(text, encoding="utf-8")
@@ -162,7 +167,7 @@ def train_adapter(
     torch.manual_seed(seed)
     tokenizer, model = evaluate.load(base)
     config = LoraConfig(
-        r=settings.rank, lora_alpha=2 * settings.rank, lora_dropout=0.0,
+        r=settings.rank, lora_alpha=settings.trained_alpha, lora_dropout=0.0,
         target_modules=list(MODULES),
         layers_to_transform=list(settings.blocks), task_type="CAUSAL_LM",
     )  # fmt: skip
@@ -173,4 +178,4 @@ def train_adapter(
     _optimise(model, ids, seed, settings)
     model.save_pretrained(folder)
     (folder / "README.md").unlink(missing_ok=True)  # PEFT's empty form.
-    _clean_config(folder)
+    _finish_config(folder, settings.alpha)

@@ -16,6 +16,7 @@
 #include "absl/time/time.h"
 #include "dissonance/v1/common.pb.h"
 #include "dissonance/v1/inference.pb.h"
+#include "dissonance/v1/models.pb.h"
 
 namespace dissonance {
 
@@ -47,9 +48,8 @@ class ComputeClient {
   virtual absl::StatusOr<v1::TokenizeResponse> Tokenize(
       const v1::TokenizeRequest& request, const CallOptions& options) = 0;
 
-  // Whether the model's tokenizer comes with a chat template. NOT_FOUND if
-  // there is no such model.
-  virtual absl::StatusOr<bool> HasChatTemplate(const std::string& model) = 0;
+  // Models.GetModel. NOT_FOUND if there is no such model.
+  virtual absl::StatusOr<v1::Model> GetModel(const std::string& name) = 0;
 
   // OK if the model and its adapter exist and are resident. NOT_FOUND if there
   // is none of that name, FAILED_PRECONDITION if it is not loaded; the message

@@ -1,6 +1,7 @@
 #include "src/lab/eval/evaluate_mcq.h"
 
 #include <algorithm>
+#include <limits>
 #include <string>
 #include <utility>
 #include <vector>
@@ -20,11 +21,15 @@
 #include "src/lab/eval/mcq_prompt.h"
 #include "src/lab/eval/mcq_record.h"
 #include "src/lab/eval/mcq_scores.h"
+#include "src/lab/eval/network_difference.h"
 
 namespace dissonance {
 namespace {
 
 constexpr size_t kDataLimitBytes = size_t{16} << 20;
+// More than a chat template adds to a conversation.
+constexpr int64_t kTemplateTokens = 1024;
+constexpr size_t kDataNameLimitBytes = 255;
 constexpr int kVariantLimit = 16;
 constexpr int kDropoutSampleLimit = 1000;
 // Dropout samples of one request, over its questions: keeps a response well
@@ -58,6 +63,11 @@ absl::StatusOr<Plan> MakePlan(const v1::JobSpec& job_spec) {
                     absl::StrCat(spec.data().size(), " bytes; at most ",
                                  kDataLimitBytes, ", so split the file"));
   }
+  if (spec.data_name().size() > kDataNameLimitBytes) {
+    return BadField("data_name",
+                    absl::StrCat(spec.data_name().size(), " bytes; at most ",
+                                 kDataNameLimitBytes));
+  }
   const int samples = spec.mc_dropout_sample_count();
   if (samples < 0 || samples > kDropoutSampleLimit) {
     return BadField("mc_dropout_sample_count",
@@ -79,13 +89,20 @@ std::string ModelName(const v1::Variant& variant) {
   return variant.adapter().empty() ? variant.model() : variant.adapter();
 }
 
-// Whether two runs used the same weights in the same way, so that their results
-// may stand in one file.
-bool SameNetwork(const v1::Provenance& a, const v1::Provenance& b) {
-  return a.model_digest() == b.model_digest() &&
-         a.adapter_digest() == b.adapter_digest() &&
-         a.tokenizer_digest() == b.tokenizer_digest() &&
-         a.dtype() == b.dtype() && a.device() == b.device();
+int64_t PromptBytes(const v1::ScoreItem& item) {
+  size_t bytes = item.prompt().text().size();
+  for (const v1::ChatMessage& message : item.prompt().chat().messages()) {
+    bytes += message.content().size();
+  }
+  return static_cast<int64_t>(bytes);
+}
+
+int64_t LongestContinuationBytes(const v1::ScoreItem& item) {
+  size_t longest = 0;
+  for (const v1::Continuation& continuation : item.continuations()) {
+    longest = std::max(longest, continuation.text().size());
+  }
+  return static_cast<int64_t>(longest);
 }
 
 absl::string_view MediaType(absl::string_view file_name) {
@@ -107,8 +124,13 @@ class Attempt {
         provenance_(job.job().provenance().begin(),
                     job.job().provenance().end()) {}
 
-  // Plain text unless every model has a chat template.
-  absl::Status ChooseFormat();
+  // Reads how many positions the models have, and chooses the format: plain
+  // text unless every model has a chat template.
+  absl::Status ReadModels();
+
+  // That the questions left fit the models' positions, so that one too long
+  // for them ends the job before the others are computed, not after.
+  absl::Status CheckLengths();
 
   // Reads what earlier attempts recorded.
   absl::Status Resume() {
@@ -134,7 +156,10 @@ class Attempt {
       }
       records_.push_back(std::move(record));
     }
-    if (stored.empty()) return absl::OkStatus();
+    if (stored.empty()) {
+      provenance_.clear();  // of a network that answered nothing
+      return absl::OkStatus();
+    }
     return job_.Log(absl::StrCat("resumes after ", stored.size(), " of ",
                                  plan_.items.size(), " questions"));
   }
@@ -177,17 +202,43 @@ class Attempt {
   const CallOptions call_;
   std::vector<v1::Provenance> provenance_;  // one a variant, once known
   std::vector<McqRecord> records_;
+  int64_t max_positions_ = std::numeric_limits<int64_t>::max();
 };
 
-absl::Status Attempt::ChooseFormat() {
+absl::Status Attempt::ReadModels() {
   for (const v1::Variant& variant : plan_.variants) {
-    ASSIGN_OR_RETURN(const bool has_template,
-                     compute_.HasChatTemplate(variant.model()));
-    if (has_template) continue;
+    ASSIGN_OR_RETURN(const v1::Model model, compute_.GetModel(variant.model()));
+    max_positions_ =
+        std::min<int64_t>(max_positions_, model.max_position_count());
+    if (model.has_chat_template() || !plan_.format.chat) continue;
     plan_.format.chat = false;
-    return job_.Log(absl::StrCat(variant.model(),
-                                 " has no chat template: prompts are plain "
-                                 "text"));
+    RETURN_IF_ERROR(job_.Log(absl::StrCat(
+        variant.model(), " has no chat template: prompts are plain text")));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Attempt::CheckLengths() {
+  for (size_t i = records_.size(); i < plan_.items.size(); ++i) {
+    if (job_.cancelled()) return absl::CancelledError("cancelled");
+    const McqItem& item = plan_.items[i];
+    const v1::ScoreRequest request =
+        MakeScoreRequest(absl::MakeConstSpan(&item, 1), plan_.variants,
+                         plan_.scoring, plan_.format);
+    // A token has a byte or more. Where that does not settle it, the prompt's
+    // tokens may, and else the worker's own answer.
+    const int64_t bytes = LongestContinuationBytes(request.items(0));
+    if (PromptBytes(request.items(0)) + bytes + kTemplateTokens <=
+        max_positions_) {
+      continue;
+    }
+    absl::StatusOr<McqPrompt> prompt = RenderPrompt(item);
+    if (prompt.ok() &&
+        static_cast<int64_t>(prompt->tokens.size()) + bytes <= max_positions_) {
+      continue;
+    }
+    RETURN_IF_ERROR(Annotate(compute_.Score(request, call_).status(),
+                             absl::StrCat("question ", item.id)));
   }
   return absl::OkStatus();
 }
@@ -215,11 +266,13 @@ absl::StatusOr<McqPrompt> Attempt::RenderPrompt(const McqItem& item) {
 
 absl::Status Attempt::CheckSameNetwork(size_t variant,
                                        const v1::Provenance& provenance) const {
-  if (SameNetwork(provenance_[variant], provenance)) return absl::OkStatus();
+  const std::string changed =
+      NetworkDifference(provenance_[variant], provenance);
+  if (changed.empty()) return absl::OkStatus();
   return absl::FailedPreconditionError(absl::StrCat(
       ModelName(plan_.variants[variant]), " changed after ", records_.size(),
-      " questions (weights, tokenizer, type or device); create a new job "
-      "rather than mix two networks in one result"));
+      " questions (", changed,
+      "); create a new job rather than mix two networks in one result"));
 }
 
 absl::Status Attempt::KeepProvenance(const v1::ScoreResponse& response) {
@@ -383,8 +436,9 @@ absl::Status EvaluateMcq::Run(const v1::JobSpec& spec, JobContext& job) {
   ASSIGN_OR_RETURN(Plan plan, MakePlan(spec));
   const v1::EvaluateMcqSpec& mcq = spec.evaluate_mcq();
   Attempt attempt(compute_, mcq, std::move(plan), job);
-  RETURN_IF_ERROR(attempt.ChooseFormat());
+  RETURN_IF_ERROR(attempt.ReadModels());
   RETURN_IF_ERROR(attempt.Resume());
+  RETURN_IF_ERROR(attempt.CheckLengths());
   RETURN_IF_ERROR(attempt.ComputeRest(
       BatchSize(options_.questions_per_batch, mcq.mc_dropout_sample_count())));
   return attempt.WriteOutputs();

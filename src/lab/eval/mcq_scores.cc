@@ -58,8 +58,7 @@ absl::StatusOr<RawScores> UnpackItem(const v1::ItemScore& score,
     if (!std::isfinite(logprob)) {
       return BadResponse(absl::StrCat(
           "question ", id, ", option ", McqLetter(i / each),
-          ": log-probability is ", logprob,
-          ", not a finite number; `models selfcheck` looks for the cause"));
+          ": log-probability is ", logprob, ", not a finite number"));
     }
     raw[i / each].push_back(logprob);
   }
@@ -90,6 +89,11 @@ absl::StatusOr<McqScoreGrid> UnpackScores(const v1::ScoreRequest& request,
                                           const v1::ScoreResponse& response,
                                           v1::McqScoring scoring) {
   const int samples = SampleCount(request);
+  if (response.provenance_size() != request.variants_size()) {
+    return BadResponse(absl::StrCat(response.provenance_size(),
+                                    " provenances came back for ",
+                                    request.variants_size(), " variants"));
+  }
   McqScoreGrid grid(request.variants_size(),
                     {static_cast<size_t>(request.items_size()),
                      std::vector<RawScores>(samples)});

@@ -112,6 +112,13 @@ absl::Status JobManager::Validate(const v1::JobSpec& spec) const {
     return absl::UnimplementedError(absl::StrCat(
         "spec.", field->name(), ": this server does not run such jobs"));
   }
+  v1::JobSpec known = spec;
+  known.DiscardUnknownFields();
+  if (known.ByteSizeLong() != spec.ByteSizeLong()) {
+    return absl::InvalidArgumentError(
+        "spec has fields that this server does not know, and would not honour; "
+        "it is older than the client");
+  }
   return kind->second->Validate(spec);
 }
 

@@ -30,7 +30,13 @@ absl::Status MakeDataDirectory(const std::string& data_dir) {
   if (data_dir.empty()) {
     return absl::InvalidArgumentError("data_dir is empty: name a folder");
   }
-  if (std::filesystem::exists(data_dir)) return absl::OkStatus();
+  std::error_code error;
+  if (std::filesystem::exists(data_dir, error)) return absl::OkStatus();
+  if (error) {
+    return absl::ErrnoToStatus(
+        error.value(),
+        absl::StrCat("cannot look at data directory ", data_dir));
+  }
   RETURN_IF_ERROR(MakeDirectories(data_dir));
   if (::chmod(data_dir.c_str(), 0700) != 0) {
     return absl::ErrnoToStatus(errno,

@@ -352,6 +352,49 @@ TEST(EvaluateMcqTest, AReplacedAdapterIsNotMixedIn) {
   EXPECT_EQ(job.items.size(), 8u);
 }
 
+TEST(EvaluateMcqTest, WhatAnotherLibraryVersionComputesIsNotMixedIn) {
+  FakeCompute compute;
+  compute.fail_at = 1;
+  FakeJob job;
+  ASSERT_FALSE(EvaluateMcq(compute).Run(Spec(), job).ok());
+  FakeCompute upgraded;
+  upgraded.libtorch = "9.9";
+  const absl::Status status = EvaluateMcq(upgraded).Run(Spec(), job);
+  EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(std::string(status.message()),
+              HasSubstr("libtorch 2.11.0 became 9.9"));
+}
+
+TEST(EvaluateMcqTest, ANetworkThatAnsweredNothingBlocksNoRetry) {
+  FakeCompute compute;
+  FakeJob job;
+  job.writes_left = 0;
+  ASSERT_FALSE(EvaluateMcq(compute).Run(Spec(), job).ok());
+  ASSERT_FALSE(job.job().provenance().empty());
+  job.writes_left = std::nullopt;
+  FakeCompute replaced;
+  replaced.adapter_digest = "sha256:other";
+  const absl::Status status = EvaluateMcq(replaced).Run(Spec(), job);
+  EXPECT_TRUE(status.ok()) << status;
+}
+
+TEST(EvaluateMcqTest, AQuestionTooLongForTheModelEndsTheJobBeforeTheOthersRun) {
+  FakeCompute compute;
+  compute.max_positions = 1500;
+  v1::JobSpec spec = Spec();
+  const std::string last = "\"id\":\"long\"";
+  spec.mutable_evaluate_mcq()->mutable_data()->append(absl::StrCat(
+      "{", last, R"(,"category":"conflict","world_label":"true_world",)",
+      R"("difficulty":"hard","question":")", std::string(2000, 'x'),
+      R"(","options":{"A":"1","B":"2","C":"3","D":"4"},)",
+      R"("correct_answer":"A"})", "\n"));
+  FakeJob job;
+  const absl::Status status = EvaluateMcq(compute).Run(spec, job);
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("question long"));
+  EXPECT_TRUE(job.items.empty());
+}
+
 TEST(EvaluateMcqTest, ScoresThatAreNotFiniteFailTheJob) {
   FakeCompute compute;
   compute.logprob = std::numeric_limits<double>::quiet_NaN();
@@ -421,6 +464,9 @@ INSTANTIATE_TEST_SUITE_P(
         BadSpec{"TooMuchData",
                 [](auto& s) { s.set_data(std::string((16 << 20) + 1, ' ')); },
                 absl::StatusCode::kInvalidArgument, "at most 16777216"},
+        BadSpec{"LongDataName",
+                [](auto& s) { s.set_data_name(std::string(256, 'n')); },
+                absl::StatusCode::kInvalidArgument, "256 bytes; at most 255"},
         BadSpec{"TooManySamples",
                 [](auto& s) { s.set_mc_dropout_sample_count(1001); },
                 absl::StatusCode::kInvalidArgument,

@@ -62,6 +62,12 @@ absl::StatusOr<v1::ScoreResponse> FakeCompute::Score(
     return absl::CancelledError("cancelled");
   }
   if (fail_at.has_value() && requests.size() >= *fail_at) return failure;
+  for (const v1::ScoreItem& item : request.items()) {
+    const size_t tokens = Rendered(item.prompt().chat()).size();
+    if (tokens >= static_cast<size_t>(max_positions)) {
+      return absl::InvalidArgumentError("too long");
+    }
+  }
   requests.push_back(request);
   v1::ScoreResponse response;
   const int samples =
@@ -79,7 +85,7 @@ absl::StatusOr<v1::ScoreResponse> FakeCompute::Score(
     }
     provenance->set_device("cpu");
     provenance->set_dtype(v1::DTYPE_FLOAT32);
-    (*provenance->mutable_versions())["dissonance"] = std::string("0");
+    (*provenance->mutable_versions())["libtorch"] = libtorch;
   }
   return response;
 }
@@ -103,9 +109,12 @@ absl::StatusOr<v1::TokenizeResponse> FakeCompute::Tokenize(
   return response;
 }
 
-absl::StatusOr<bool> FakeCompute::HasChatTemplate(
-    const std::string& /*model*/) {
-  return has_chat_template;
+absl::StatusOr<v1::Model> FakeCompute::GetModel(const std::string& name) {
+  v1::Model model;
+  model.set_name(name);
+  model.set_has_chat_template(has_chat_template);
+  model.set_max_position_count(max_positions);
+  return model;
 }
 
 absl::Status FakeCompute::CheckVariant(const v1::Variant& variant) {

@@ -31,10 +31,11 @@ class FakeCompute : public ComputeClient {
       const CallOptions& options) override;
   absl::StatusOr<v1::TokenizeResponse> Tokenize(
       const v1::TokenizeRequest& request, const CallOptions& options) override;
-  absl::StatusOr<bool> HasChatTemplate(const std::string& model) override;
+  absl::StatusOr<v1::Model> GetModel(const std::string& name) override;
   absl::Status CheckVariant(const v1::Variant& variant) override;
 
   bool has_chat_template = true;
+  int max_positions = 4096;
   // Requests of Score that were answered.
   std::vector<v1::ScoreRequest> requests;
   // Score number fail_at (from 0) and all later ones fail with `failure`.
@@ -43,6 +44,7 @@ class FakeCompute : public ComputeClient {
   // If set, given in place of every log-probability.
   std::optional<double> logprob;
   std::string adapter_digest = "sha256:adapter";
+  std::string libtorch = "2.11.0";
   // The one token of every continuation; unset: each has its own.
   std::optional<int> token_id;
 

@@ -264,6 +264,8 @@ TEST(Database, SaysWhatToDoWhereThisUserMayNotWrite) {
   ASSERT_TRUE(Database::Open({.data_dir = dir.path()}).ok());
   ASSERT_EQ(::chmod(dir.path().c_str(), 0755), 0);
   ASSERT_EQ(::chmod((dir.path() + "/lock").c_str(), 0666), 0);
+  const std::string closed = dir.path() + "/closed";
+  ASSERT_EQ(::mkdir(closed.c_str(), 0700), 0);
   EXPECT_TRUE(ExitedWell(RunInChild([&]() -> absl::Status {
     constexpr uid_t kNobody = 65534;
     if (::setresuid(kNobody, kNobody, kNobody) != 0) {
@@ -273,6 +275,9 @@ TEST(Database, SaysWhatToDoWhereThisUserMayNotWrite) {
     EXPECT_EQ(refused.status().code(), absl::StatusCode::kPermissionDenied)
         << refused.status();
     EXPECT_THAT(refused.status().message(), HasSubstr(DatabasePath(dir)));
+    const auto hidden = Database::Open({.data_dir = closed + "/data"});
+    EXPECT_EQ(hidden.status().code(), absl::StatusCode::kPermissionDenied)
+        << hidden.status();
     return ::testing::Test::HasFailure() ? absl::InternalError("refused ill")
                                          : absl::OkStatus();
   })));

@@ -151,7 +151,7 @@ TEST_F(ScorePlanTest, TheResponseCopiesWhatIsEqualForAllSamples) {
                           {.logprob = -2.0, .token_logprobs = {-2.0}}};
   result.computed_tokens = 7;
   const v1::ScoreResponse response =
-      MakeScoreResponse(*plan, {result}, /*reproducible=*/true);
+      MakeScoreResponse(*plan, {result}, EngineOptions{});
   ASSERT_EQ(response.scores_size(), 3);
   for (int s = 0; s < 3; ++s) {
     EXPECT_EQ(response.scores(s).sample_index(), s);
