@@ -84,12 +84,8 @@ absl::StatusOr<std::shared_ptr<const T>> OptionalOf(
   return std::shared_ptr<const T>(*std::move(loaded));
 }
 
-bool SameContents(const ResidentModel& a, const ResidentModel& b) {
-  const auto text = [](const ResidentModel& m) {
-    return m.tokenizer == nullptr ? std::string() : m.tokenizer->digest();
-  };
-  return a.model->digest() == b.model->digest() &&
-         a.model->dtype() == b.model->dtype() && text(a) == text(b);
+std::string TokenizerDigest(const ResidentModel& model) {
+  return model.tokenizer == nullptr ? "" : model.tokenizer->digest();
 }
 
 }  // namespace
@@ -107,19 +103,26 @@ absl::StatusOr<ResidentModel> ModelRegistry::LoadModel(
   ResidentModel loaded{.name = std::string(name), .path = path};
   ASSIGN_OR_RETURN(loaded.tokenizer, OptionalOf(Tokenizer::Load(path)));
   ASSIGN_OR_RETURN(loaded.chat_template, OptionalOf(ChatTemplate::Load(path)));
-  ASSIGN_OR_RETURN(loaded.model, Model::Load(path, {.dtype = dtype,
-                                                    .device = device_,
-                                                    .digests = digests_}));
-  const absl::MutexLock lock(&mutex_);
-  const auto found = models_.find(name);
-  if (found == models_.end()) {
-    return models_.emplace(loaded.name, loaded).first->second;
+  const ModelOptions options{
+      .dtype = dtype, .device = device_, .digests = digests_};
+  const absl::StatusOr<ResidentModel> resident = GetModel(name);
+  if (resident.ok()) {
+    // Twice the weights might not fit: it is not loaded to be compared.
+    ASSIGN_OR_RETURN(const ModelIdentity asked, Model::Identify(path, options));
+    if (resident->model->digest() == asked.digest &&
+        resident->model->dtype() == asked.dtype &&
+        TokenizerDigest(*resident) == TokenizerDigest(loaded)) {
+      return resident;
+    }
+    return absl::AlreadyExistsError(absl::StrCat(
+        loaded.name, " holds other weights, or the same in ",
+        DtypeName(resident->model->dtype()), ", from ", resident->path,
+        "; unload it first or choose another name"));
   }
-  if (SameContents(found->second, loaded)) return found->second;
-  return absl::AlreadyExistsError(absl::StrCat(
-      loaded.name, " holds other weights, or the same in ",
-      DtypeName(found->second.model->dtype()), ", from ", found->second.path,
-      "; unload it first or choose another name"));
+  ASSIGN_OR_RETURN(loaded.model, Model::Load(path, options));
+  // Loads are one at a time, so there is still none of this name.
+  const absl::MutexLock lock(&mutex_);
+  return models_.emplace(loaded.name, loaded).first->second;
 }
 
 absl::Status ModelRegistry::UnloadModel(absl::string_view name) {

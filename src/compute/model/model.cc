@@ -1,10 +1,13 @@
 #include "src/compute/model/model.h"
 
+#include <functional>
 #include <future>
+#include <numeric>
 #include <utility>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "src/base/memory.h"
 #include "src/base/sha256.h"
 #include "src/base/status_macros.h"
 #include "src/compute/tensor/dtype.h"
@@ -34,7 +37,35 @@ absl::StatusOr<std::string> DigestOf(const std::string& directory,
   return digest.Finish();
 }
 
+// Refuses weights that do not fit, before the system ends the process for them.
+// A GPU's own allocator says so itself.
+absl::Status CheckFits(const std::string& directory,
+                       const Checkpoint& checkpoint, at::ScalarType dtype,
+                       const at::Device& device) {
+  if (!device.is_cpu()) return absl::OkStatus();
+  int64_t elements = 0;
+  for (const std::string& name : checkpoint.names()) {
+    ASSIGN_OR_RETURN(const TensorInfo info, checkpoint.Info(name));
+    elements += std::accumulate(info.shape.begin(), info.shape.end(),
+                                int64_t{1}, std::multiplies<>());
+  }
+  return CheckMemory(directory,
+                     elements * static_cast<int64_t>(c10::elementSize(dtype)));
+}
+
 }  // namespace
+
+absl::StatusOr<ModelIdentity> Model::Identify(const std::string& directory,
+                                              const ModelOptions& options) {
+  ASSIGN_OR_RETURN(const DecoderSpec spec, ReadDecoderSpec(directory));
+  ModelIdentity identity;
+  ASSIGN_OR_RETURN(identity.dtype, ComputeType(spec, options));
+  ASSIGN_OR_RETURN(const std::shared_ptr<Checkpoint> checkpoint,
+                   Checkpoint::Open(directory));
+  ASSIGN_OR_RETURN(identity.digest,
+                   DigestOf(directory, *checkpoint, options.digests));
+  return identity;
+}
 
 absl::StatusOr<std::shared_ptr<const Model>> Model::Load(
     const std::string& directory, const ModelOptions& options) {
@@ -44,6 +75,7 @@ absl::StatusOr<std::shared_ptr<const Model>> Model::Load(
                    ComputeType(model->spec_, options));
   ASSIGN_OR_RETURN(const std::shared_ptr<Checkpoint> checkpoint,
                    Checkpoint::Open(directory));
+  RETURN_IF_ERROR(CheckFits(directory, *checkpoint, dtype, options.device));
   // The digest reads every byte once more; beside the copy it costs little.
   std::future<absl::StatusOr<std::string>> digest = std::async(
       std::launch::async,

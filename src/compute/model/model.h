@@ -29,8 +29,19 @@ struct ModelOptions {
   DigestCache* digests = nullptr;
 };
 
+// What tells one loaded model from another.
+struct ModelIdentity {
+  std::string digest;  // as Model::digest
+  at::ScalarType dtype = at::kFloat;
+};
+
 class Model {
  public:
+  // What Load would load, without loading it.
+  static absl::StatusOr<ModelIdentity> Identify(const std::string& directory,
+                                                const ModelOptions& options);
+
+  // RESOURCE_EXHAUSTED if the weights do not fit into a CPU's memory.
   // NOT_FOUND without config.json; otherwise as ReadDecoderSpec, Checkpoint
   // and ReadWeights say, with the directory in the message.
   static absl::StatusOr<std::shared_ptr<const Model>> Load(
