@@ -93,6 +93,9 @@ def make_figures(out: Path, seed: int) -> None:
     (out / "figures.json").write_text(text, encoding="utf-8")
 
 
+# Columns of the table, after the conflict's.
+CONTROLS = ("nonconflict_hard", "nonconflict_other_law", "nonconflict_easy")
+
 # Each step, and the file that says it is done.
 STEPS: tuple[tuple[Callable[[Path, int], None], str], ...] = (
     (make_tokenizer, "base/special_tokens_map.json"),
@@ -173,9 +176,7 @@ def print_table(figures: dict) -> None:
             cells.append(
                 f"{percent(conflict, 'correct')} / {percent(conflict, 'false')}"
             )
-        pairs = [
-            (before[c], after[c]) for c in before if c.startswith("nonconflict")
-        ]
+        pairs = [(before[c], after[c]) for c in CONTROLS]
         wide = [side["trained_facts"][name]["all"] for side in (base, adapter)]
         for old, new in [*pairs, tuple(wide)]:
             cells.append(
