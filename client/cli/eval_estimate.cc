@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cstddef>
 
+#include "absl/algorithm/container.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "client/cli/eval_mcq.h"
@@ -48,8 +49,13 @@ absl::StatusOr<Cost> Measure(Connection& connection, const EvalMcqArgs& args,
       connection.Call(&v1::Inference::Stub::Score, request, absl::Minutes(10)));
   const double scale =
       static_cast<double>(total) / static_cast<double>(sampled);
-  // Dropout samples come on top of the plain pass.
-  const int passes = 1 + args.dropout_samples;
+  // Dropout samples come on top of the plain pass, for adapters alone.
+  const auto adapters = absl::c_count_if(
+      request.variants(),
+      [](const v1::Variant& variant) { return !variant.adapter().empty(); });
+  const double passes = 1.0 + static_cast<double>(args.dropout_samples) *
+                                  static_cast<double>(adapters) /
+                                  request.variants_size();
   cost.continuations =
       static_cast<int64_t>(static_cast<double>(cost.continuations) * scale *
                            request.variants_size());

@@ -28,6 +28,7 @@ class DataFolder {
   std::string pid_file() const { return path_ + "/dissonanced.pid"; }
   std::string owner_token() const { return path_ + "/owner.token"; }
   std::string digest_cache() const { return path_ + "/digests.json"; }
+  std::string reserve() const { return path_ + "/reserve"; }
   std::string fencing_file() const { return path_ + "/fencing"; }
   std::string worker_log() const { return path_ + "/logs/worker.log"; }
   std::string control_socket() const { return path_ + "/run/control"; }

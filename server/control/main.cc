@@ -51,11 +51,14 @@ absl::Status Serve(const Config& config) {
   WorkerCompute compute(route, catalog);
   EvaluateMcq evaluate_mcq(compute, {.questions_per_batch = static_cast<int>(
                                          config.jobs.mcq_questions_per_batch)});
+  SpaceReserve reserve(folder.reserve());
+  reserve.Hold();
   ASSIGN_OR_RETURN(
       const std::unique_ptr<JobManager> jobs,
       JobManager::Create(
           {.store = &records->jobs,
            .artifacts = records->artifacts.get(),
+           .reserve = &reserve,
            .kinds = {{v1::JobSpec::kEvaluateMcq, &evaluate_mcq}},
            .max_concurrent_jobs = static_cast<int>(config.jobs.concurrent),
            .config_toml = ConfigToToml(config),

@@ -61,18 +61,18 @@ absl::Status Changed(const std::string& path, absl::string_view verb) {
 }  // namespace
 
 absl::StatusOr<v1::Model> ModelCatalog::LoadModel(
-    const v1::LoadModelRequest& request) {
+    const v1::LoadModelRequest& request, const CallOptions& options) {
   const absl::MutexLock lock(&change_mutex_);
   const bool was_left_out = !WhyLeftOut(request.name()).empty();
-  ASSIGN_OR_RETURN(
-      const auto response,
-      Call<v1::LoadModelResponse>(route_.channel(), "LoadModel", request));
+  ASSIGN_OR_RETURN(const auto response,
+                   Call<v1::LoadModelResponse>(route_.channel(), "LoadModel",
+                                               request, options));
   RETURN_IF_ERROR(store_.PutModel({.model = response.model(),
                                    .requested_dtype = request.dtype(),
                                    .resident = true}));
   SetLeftOut(request.name(), absl::OkStatus());
   if (was_left_out) {
-    RETURN_IF_ERROR(RestoreAdapters(request.name(), route_.channel(), {}));
+    RETURN_IF_ERROR(RestoreAdapters(request.name(), route_.channel(), options));
   }
   return response.model();
 }
@@ -89,21 +89,22 @@ absl::Status ModelCatalog::UnloadModel(const std::string& name) {
 }
 
 absl::StatusOr<v1::Adapter> ModelCatalog::RegisterAdapter(
-    const v1::RegisterAdapterRequest& request) {
+    const v1::RegisterAdapterRequest& request, const CallOptions& options) {
   const absl::MutexLock lock(&change_mutex_);
   ASSIGN_OR_RETURN(const auto response,
                    Call<v1::RegisterAdapterResponse>(
-                       route_.channel(), "RegisterAdapter", request));
+                       route_.channel(), "RegisterAdapter", request, options));
   RETURN_IF_ERROR(
       store_.PutAdapter({.adapter = response.adapter(), .resident = true}));
   SetLeftOut(request.name(), absl::OkStatus());
   return response.adapter();
 }
 
-absl::StatusOr<v1::Adapter> ModelCatalog::LoadAdapter(const std::string& name) {
+absl::StatusOr<v1::Adapter> ModelCatalog::LoadAdapter(
+    const std::string& name, const CallOptions& options) {
   const absl::MutexLock lock(&change_mutex_);
   ASSIGN_OR_RETURN(StoredAdapter stored, store_.GetAdapter(name));
-  RETURN_IF_ERROR(RestoreAdapter(stored, route_.channel(), {}));
+  RETURN_IF_ERROR(RestoreAdapter(stored, route_.channel(), options));
   RETURN_IF_ERROR(store_.SetAdapterResident(name, true));
   SetLeftOut(name, absl::OkStatus());
   stored.resident = true;
@@ -267,11 +268,11 @@ absl::Status ModelCatalog::RestoreAdapter(const StoredAdapter& stored,
   return Changed(stored.adapter.path(), "register");
 }
 
-void ModelCatalog::ReadAhead() const {
+void ModelCatalog::ReadAhead(absl::FunctionRef<bool()> stop) const {
   const absl::StatusOr<std::vector<StoredModel>> models = store_.ListModels();
   if (!models.ok()) return;
   for (const StoredModel& model : *models) {
-    dissonance::ReadAhead(model.model.path(), ".safetensors");
+    dissonance::ReadAhead(model.model.path(), ".safetensors", stop);
   }
 }
 

@@ -14,6 +14,7 @@
 #include <string>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
@@ -31,14 +32,18 @@ class ModelCatalog {
       : store_(store), route_(route) {}
 
   // As the Models service says. UNAVAILABLE while no worker is READY.
-  absl::StatusOr<v1::Model> LoadModel(const v1::LoadModelRequest& request)
+  // What reads files can be cancelled by its options; a model or adapter that
+  // the worker has loaded nevertheless is not recorded.
+  absl::StatusOr<v1::Model> LoadModel(const v1::LoadModelRequest& request,
+                                      const CallOptions& options)
       ABSL_LOCKS_EXCLUDED(change_mutex_);
   absl::Status UnloadModel(const std::string& name)
       ABSL_LOCKS_EXCLUDED(change_mutex_);
   absl::StatusOr<v1::Adapter> RegisterAdapter(
-      const v1::RegisterAdapterRequest& request)
+      const v1::RegisterAdapterRequest& request, const CallOptions& options)
       ABSL_LOCKS_EXCLUDED(change_mutex_);
-  absl::StatusOr<v1::Adapter> LoadAdapter(const std::string& name)
+  absl::StatusOr<v1::Adapter> LoadAdapter(const std::string& name,
+                                          const CallOptions& options)
       ABSL_LOCKS_EXCLUDED(change_mutex_);
   absl::StatusOr<v1::Adapter> UnloadAdapter(const std::string& name)
       ABSL_LOCKS_EXCLUDED(change_mutex_);
@@ -58,8 +63,8 @@ class ModelCatalog {
   absl::Status CheckVariant(const v1::Variant& variant);
 
   // Reads the weights that Restore will load into the system's memory, while a
-  // worker starts. Best effort.
-  void ReadAhead() const;
+  // worker starts, until `stop` says so. Best effort.
+  void ReadAhead(absl::FunctionRef<bool()> stop) const;
 
   // Loads all that should be resident into a new worker. What cannot be loaded
   // any more, or has other contents than when it was recorded, is left out and

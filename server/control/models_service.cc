@@ -18,6 +18,11 @@ grpc::Status Answer(absl::StatusOr<T> result, T* field) {
   return grpc::Status::OK;
 }
 
+// The call ends with its client's, and with the server.
+CallOptions UntilCancelled(const Context& context) {
+  return {.cancelled = [&context] { return context.IsCancelled(); }};
+}
+
 class ModelsService final : public v1::Models::Service {
  public:
   explicit ModelsService(ModelCatalog& catalog) : catalog_(catalog) {}
@@ -33,20 +38,20 @@ class ModelsService final : public v1::Models::Service {
     return Answer(catalog_.GetModel(request->name()),
                   response->mutable_model());
   }
-  grpc::Status LoadModel(Context* /*context*/,
-                         const v1::LoadModelRequest* request,
+  grpc::Status LoadModel(Context* context, const v1::LoadModelRequest* request,
                          v1::LoadModelResponse* response) override {
-    return Answer(catalog_.LoadModel(*request), response->mutable_model());
+    return Answer(catalog_.LoadModel(*request, UntilCancelled(*context)),
+                  response->mutable_model());
   }
   grpc::Status UnloadModel(Context* /*context*/,
                            const v1::UnloadModelRequest* request,
                            v1::UnloadModelResponse* /*response*/) override {
     return ToGrpc(catalog_.UnloadModel(request->name()));
   }
-  grpc::Status RegisterAdapter(Context* /*context*/,
+  grpc::Status RegisterAdapter(Context* context,
                                const v1::RegisterAdapterRequest* request,
                                v1::RegisterAdapterResponse* response) override {
-    return Answer(catalog_.RegisterAdapter(*request),
+    return Answer(catalog_.RegisterAdapter(*request, UntilCancelled(*context)),
                   response->mutable_adapter());
   }
   grpc::Status ListAdapters(Context* /*context*/,
@@ -60,11 +65,12 @@ class ModelsService final : public v1::Models::Service {
     return Answer(catalog_.GetAdapter(request->name()),
                   response->mutable_adapter());
   }
-  grpc::Status LoadAdapter(Context* /*context*/,
+  grpc::Status LoadAdapter(Context* context,
                            const v1::LoadAdapterRequest* request,
                            v1::LoadAdapterResponse* response) override {
-    return Answer(catalog_.LoadAdapter(request->name()),
-                  response->mutable_adapter());
+    return Answer(
+        catalog_.LoadAdapter(request->name(), UntilCancelled(*context)),
+        response->mutable_adapter());
   }
   grpc::Status UnloadAdapter(Context* /*context*/,
                              const v1::UnloadAdapterRequest* request,

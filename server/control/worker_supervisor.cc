@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <csignal>
 #include <future>
 #include <utility>
@@ -101,10 +102,15 @@ void WorkerSupervisor::Run() {
     const absl::Duration start = clock.Monotonic();
     const absl::StatusOr<std::unique_ptr<ChildProcess>> child = Launch();
     // The worker needs a while before it asks for its models.
+    std::atomic<bool> is_over = false;
     const std::future<void> read_ahead =
-        std::async(std::launch::async, [this] { catalog_.ReadAhead(); });
+        std::async(std::launch::async, [this, &is_over] {
+          catalog_.ReadAhead(
+              [this, &is_over] { return is_over || stopping(); });
+        });
     const std::string end =
         child.ok() ? Watch(**child) : std::string(child.status().message());
+    is_over = true;
     route_.Set(nullptr);
     leases_.Revoke();
     on_ready_(false);

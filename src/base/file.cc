@@ -146,7 +146,8 @@ absl::Status AtomicFile::Commit() {
   return SyncDirectory(ParentOf(path_));
 }
 
-void ReadAhead(const std::string& directory, absl::string_view suffix) {
+void ReadAhead(const std::string& directory, absl::string_view suffix,
+               absl::FunctionRef<bool()> stop) {
   std::vector<char> buffer(1 << 20);
   std::error_code error;
   for (const auto& entry :
@@ -156,7 +157,7 @@ void ReadAhead(const std::string& directory, absl::string_view suffix) {
     if (fd < 0) continue;
     // Faster than advice, which reads a large file in small pieces.
     ::posix_fadvise(fd, 0, 0, POSIX_FADV_SEQUENTIAL);
-    while (::read(fd, buffer.data(), buffer.size()) > 0) {
+    while (!stop() && ::read(fd, buffer.data(), buffer.size()) > 0) {
     }
     ::close(fd);
   }

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <string>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
@@ -30,8 +31,10 @@ absl::Status WriteFileAtomically(const std::string& path,
 // `path`; without it the pieces are dropped.
 //
 //   ASSIGN_OR_RETURN(AtomicFile file, AtomicFile::Create(path));
-//   for (const std::string& piece : pieces)
-//   RETURN_IF_ERROR(file.Append(piece)); RETURN_IF_ERROR(file.Commit());
+//   for (const std::string& piece : pieces) {
+//     RETURN_IF_ERROR(file.Append(piece));
+//   }
+//   RETURN_IF_ERROR(file.Commit());
 //
 // Not thread safe.
 class AtomicFile {
@@ -59,8 +62,10 @@ class AtomicFile {
 
 // Brings the files of a folder whose names end in `suffix` into the system's
 // memory, so that reading them later is fast. Takes about as long as the disk
-// does; what can't be read is left out.
-void ReadAhead(const std::string& directory, absl::string_view suffix);
+// does, unless `stop`, asked every MiB, ends it; what can't be read is left
+// out.
+void ReadAhead(const std::string& directory, absl::string_view suffix,
+               absl::FunctionRef<bool()> stop);
 
 // Makes a folder and its parents. OK if it is there.
 absl::Status MakeDirectories(const std::string& path);

@@ -198,7 +198,7 @@ TEST_F(EvalTest, DryRunEstimatesAndCreatesNothing) {
   const auto json = nlohmann::json::parse(result.out);
   EXPECT_EQ(json["question_count"], 2);
   EXPECT_EQ(json["continuation_count"], 2 * 2 * 16);
-  EXPECT_EQ(json["estimated_tokens"], 2 * 5 * 5);
+  EXPECT_EQ(json["estimated_tokens"], 2 * 5 * 3);
   EXPECT_EQ(json["resident_bytes"], 4000 + 2048);
   EXPECT_TRUE(server.created().empty());
   EXPECT_FALSE(std::filesystem::exists(Path("out")));

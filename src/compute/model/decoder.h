@@ -3,7 +3,7 @@
 //
 //   Decoder decoder(spec, weights);
 //   at::Tensor hidden = decoder.Forward(batch, rows, {.delta = &adapters});
-//   at::Tensor logits = decoder.Unembed(hidden, batch.reproducible);
+//   at::Tensor logits = decoder.Unembed(hidden, kinds);
 #ifndef DISSONANCE_COMPUTE_MODEL_DECODER_H_
 #define DISSONANCE_COMPUTE_MODEL_DECODER_H_
 

@@ -5,8 +5,7 @@
 namespace dissonance {
 
 KvCache::KvCache(const DecoderSpec& spec, int64_t capacity,
-                 const at::TensorOptions& options)
-    : capacity_(capacity) {
+                 const at::TensorOptions& options) {
   for (int64_t block = 0; block < spec.block_count(); ++block) {
     const std::vector<int64_t> shape = {capacity, spec.kv_head_count,
                                         spec.head_dim};

@@ -24,10 +24,9 @@ class KvCache {
                           int64_t element_bytes);
 
   int64_t length() const { return length_; }
-  int64_t capacity() const { return capacity_; }
 
   // Writes k and v [tokens, kv_heads, head_dim] of a block behind the tokens
-  // held. REQUIRES: length() + tokens <= capacity().
+  // held. REQUIRES: length() + tokens <= the capacity.
   void Append(int64_t block, const at::Tensor& k, const at::Tensor& v);
 
   // Counts tokens appended to every block as held.
@@ -43,7 +42,6 @@ class KvCache {
     at::Tensor values;  // [capacity, kv_heads, head_dim]
   };
   std::vector<Layer> layers_;
-  int64_t capacity_;
   int64_t length_ = 0;
 };
 

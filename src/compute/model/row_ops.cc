@@ -5,7 +5,6 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/linear.h>
-#include <ATen/ops/logsumexp.h>
 #include <ATen/ops/mean.h>
 #include <ATen/ops/rsqrt.h>
 #include <ATen/ops/silu.h>
@@ -279,11 +278,6 @@ void ApplyRotary(at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin) {
   const at::Tensor rotated_high = high * c + low * s;
   low.copy_(rotated_low);
   high.copy_(rotated_high);
-}
-
-at::Tensor RowLogSumExp(const at::Tensor& logits) {
-  const bool is_double = logits.scalar_type() == at::kDouble;
-  return at::logsumexp(is_double ? logits : logits.to(at::kFloat), {1});
 }
 
 }  // namespace dissonance

@@ -49,10 +49,6 @@ at::Tensor SwiGlu(const at::Tensor& gate_up);
 // layout of transformers).
 void ApplyRotary(at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin);
 
-// log of the sum of exponentials of each row of logits [rows, vocab], in
-// float32 (float64 for float64). Returns [rows].
-at::Tensor RowLogSumExp(const at::Tensor& logits);
-
 }  // namespace dissonance
 
 #endif  // DISSONANCE_COMPUTE_MODEL_ROW_OPS_H_

@@ -8,7 +8,7 @@
 // logprobs are the scores that were compared (nats; nats a byte in the per-byte
 // modes). Values and pure functions; thread safe.
 //
-//   McqPrediction p = MakePrediction(item, scores);
+//   McqPrediction p = MakePrediction(item, model, scoring, format, scores);
 //   std::string line = ToJsonLine(PredictionJson(p));
 #ifndef DISSONANCE_LAB_EVAL_MCQ_PREDICTION_H_
 #define DISSONANCE_LAB_EVAL_MCQ_PREDICTION_H_

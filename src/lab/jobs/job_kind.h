@@ -7,7 +7,7 @@
 //     for (size_t i = done.size(); i < total; i += batch.size()) {
 //       if (job.cancelled()) return absl::CancelledError("cancelled");
 //       ...
-//       RETURN_IF_ERROR(job.RecordItems(i, batch, {.total_count = total}));
+//       RETURN_IF_ERROR(job.RecordItems(i, batch, total, "questions"));
 //     }
 //     return job.AddOutput("report.json", "application/json", report);
 //   }

@@ -41,6 +41,7 @@
 #include "src/lab/jobs/job_kind.h"
 #include "src/lab/jobs/ulid.h"
 #include "src/lab/storage/job_store.h"
+#include "src/lab/storage/space_reserve.h"
 
 namespace dissonance {
 
@@ -57,6 +58,8 @@ class JobManager {
   struct Options {
     JobStore* store = nullptr;
     ArtifactStore* artifacts = nullptr;
+    // If set, given up where a job's end finds the disk full.
+    SpaceReserve* reserve = nullptr;
     const Clock* clock = &Clock::Real();
     std::map<v1::JobSpec::KindCase, JobKind*> kinds = {};
     // Jobs that run at a time, each on a thread of its own.

@@ -103,11 +103,16 @@ void JobRunner::Drain(absl::Duration grace) {
   {
     absl::MutexLock lock(&mutex_);
     draining_ = true;
-    drain_deadline_ = std::min(drain_deadline_, absl::Now() + grace);
+    const Clock& clock = *options_.clock;
+    drain_deadline_ = std::min(drain_deadline_, clock.Monotonic() + grace);
     for (const auto& [name, run] : running_) run->stop_through = kAllAttempts;
     changed_.SignalAll();
-    while (!running_.empty() && absl::Now() < drain_deadline_) {
-      changed_.WaitWithDeadline(&mutex_, drain_deadline_);
+    bool is_late = false;
+    while (!running_.empty() && !is_late) {
+      // Negative once it is too late, also by a second call's deadline.
+      const absl::Duration left = drain_deadline_ - clock.Monotonic();
+      is_late = left <= absl::ZeroDuration() ||
+                changed_.WaitWithTimeout(&mutex_, left);
     }
     for (const auto& [name, run] : running_) stuck.push_back(name);
   }
@@ -235,7 +240,15 @@ absl::Status JobRunner::RunKind(const v1::Job& job, const Run& run) {
 void JobRunner::EndRun(const v1::Job& job, const absl::Status& result) {
   while (true) {
     const absl::Status stored = StoreEnd(job, result);
-    if (stored.ok()) return;
+    SpaceReserve* const reserve = options_.reserve;
+    if (stored.ok()) {
+      if (reserve != nullptr) reserve->Hold();
+      return;
+    }
+    if (absl::IsResourceExhausted(stored) && reserve != nullptr &&
+        reserve->Release()) {
+      continue;
+    }
     if (IsStale(stored)) {
       spdlog::info("{} is not this run's any more: {}", job.name(),
                    std::string(stored.message()));

@@ -70,7 +70,9 @@ class JobRunner {
   absl::CondVar changed_;
   bool ready_ ABSL_GUARDED_BY(mutex_) = true;
   bool draining_ ABSL_GUARDED_BY(mutex_) = false;
-  absl::Time drain_deadline_ ABSL_GUARDED_BY(mutex_) = absl::InfiniteFuture();
+  // By the clock's monotonic time.
+  absl::Duration drain_deadline_ ABSL_GUARDED_BY(mutex_) =
+      absl::InfiniteDuration();
   std::map<std::string, std::shared_ptr<Run>, std::less<>> running_
       ABSL_GUARDED_BY(mutex_);
   // Jobs in back-off, with the monotonic time at which they may run.

@@ -8,6 +8,7 @@
 #include "gtest/gtest.h"
 #include "src/lab/storage/connection.h"
 #include "src/lab/storage/database.h"
+#include "src/lab/storage/space_reserve.h"
 #include "tests/lab/storage/child_process.h"
 #include "tests/testing/temp_folder.h"
 
@@ -42,6 +43,29 @@ int64_t CountRows(Database& database) {
 absl::Status Outcome() {
   return ::testing::Test::HasFailure() ? absl::InternalError("see above")
                                        : absl::OkStatus();
+}
+
+TEST(DiskFull, AReserveLeavesRoomForTheLastWord) {
+  TempFolder dir;
+  if (::mount("tmpfs", dir.path().c_str(), "tmpfs", 0, "size=1m") != 0) {
+    GTEST_SKIP() << "NOT RUN: mounting a small tmpfs needs root";
+  }
+  EXPECT_TRUE(ExitedWell(RunInChild([&]() -> absl::Status {
+    SpaceReserve reserve(dir.path() + "/reserve");
+    reserve.Hold();
+    reserve.Hold();
+    auto database =
+        Database::Open({.data_dir = dir.path(), .migrations = kSchema});
+    if (!database.ok()) return database.status();
+    absl::Status full;
+    while (full.ok()) full = Insert(**database, 3000);
+    EXPECT_EQ(full.code(), absl::StatusCode::kResourceExhausted) << full;
+    EXPECT_TRUE(reserve.Release());
+    EXPECT_FALSE(reserve.Release());
+    EXPECT_TRUE(Insert(**database, 3000).ok());
+    return Outcome();
+  })));
+  ::umount2(dir.path().c_str(), MNT_DETACH);
 }
 
 TEST(DiskFull, KeepsNothingOfTheTransactionAndNamesTheFile) {
