@@ -15,9 +15,8 @@
 //
 // Watching. WaitForEvents blocks a thread per watcher. A gRPC reactor needs
 // none: it calls Subscribe once, then ReadEvents after the last number that it
-// has sent, until that gives no events; the callback says when to read again.
-// No event is missed if Subscribe comes before the first ReadEvents. Callbacks
-// may call ReadEvents and must not block.
+// has sent until that gives no events; the callback, which must not block, says
+// when to read again. Subscribing before the first ReadEvents misses nothing.
 #ifndef DISSONANCE_LAB_JOBS_JOB_MANAGER_H_
 #define DISSONANCE_LAB_JOBS_JOB_MANAGER_H_
 
@@ -58,8 +57,7 @@ class JobManager {
   struct Options {
     JobStore* store = nullptr;
     ArtifactStore* artifacts = nullptr;
-    // If set, given up where a job's end finds the disk full.
-    SpaceReserve* reserve = nullptr;
+    SpaceReserve* reserve = nullptr;  // if set, given up to record an end
     const Clock* clock = &Clock::Real();
     std::map<v1::JobSpec::KindCase, JobKind*> kinds = {};
     // Jobs that run at a time, each on a thread of its own.
@@ -126,10 +124,9 @@ class JobManager {
   // While false no job is started; true also ends all back-off waits. For the
   // worker's supervisor. Initially true.
   void SetComputeReady(bool ready);
-  // Starts no more jobs and asks running ones to stop at their next batch
-  // boundary; they go back to QUEUED. Those that did not within `grace` are
-  // put back at once, and what they still try to record is refused. Later
-  // calls only shorten the grace.
+  // Starts no more jobs and stops running ones at their next batch boundary;
+  // they go back to QUEUED, after `grace` at once, and what they still try to
+  // record is refused. Later calls only shorten the grace.
   void Drain(absl::Duration grace);
 
  private:
