@@ -9,13 +9,14 @@
 namespace dissonance {
 namespace {
 
+constexpr absl::string_view kWhere = "chat.template_kwargs_json";
+
 absl::StatusOr<nlohmann::ordered_json> TemplateVariables(const v1::Chat& chat) {
   if (chat.template_kwargs_json().empty()) {
     return nlohmann::ordered_json::object();
   }
   // The strict parse finds repeated keys and deep nesting; the second one
   // keeps the keys' order.
-  constexpr absl::string_view kWhere = "chat.template_kwargs_json";
   ASSIGN_OR_RETURN(const nlohmann::json checked,
                    ParseJson(chat.template_kwargs_json(), kWhere));
   if (!checked.is_object()) {

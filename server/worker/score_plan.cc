@@ -20,6 +20,7 @@ namespace {
 
 constexpr int kMaxSamples = 1000;
 constexpr int kMaxVariants = 1000;
+constexpr size_t kDigestPrefix = 7;  // "sha256:"
 
 std::string DeterministicDigest(const v1::ScoreRequest& request) {
   std::string bytes;
@@ -161,9 +162,9 @@ EngineVariant ScorePlan::VariantOf(const ScoreTaskPlace& place) const {
     const std::string& id = ItemOf(place).id;
     mixed.UpdateFramed(id.empty() ? absl::StrCat(place.item) : id);
     DropoutKey key;
-    constexpr size_t kPrefix = 7;  // "sha256:"
     // 16 hex digits always fit.
-    (void)absl::SimpleHexAtoi(mixed.Finish().substr(kPrefix, 16), &key.value);
+    (void)absl::SimpleHexAtoi(mixed.Finish().substr(kDigestPrefix, 16),
+                              &key.value);
     out.dropout = key;
   }
   return out;

@@ -287,11 +287,9 @@ absl::StatusOr<std::unique_ptr<EventSubscription>> JobManager::Subscribe(
   return hub_.Subscribe(name, std::move(callback));
 }
 
-absl::StatusOr<JobEvents> JobManager::WaitForEvents(absl::string_view owner,
-                                                    absl::string_view name,
-                                                    int64_t after,
-                                                    absl::Time deadline,
-                                                    std::stop_token stop) {
+absl::StatusOr<JobEvents> JobManager::WaitForEvents(
+    absl::string_view owner, absl::string_view name, int64_t after,
+    absl::Time deadline, const std::stop_token& stop) {
   absl::Mutex mutex;
   bool has_news = false;
   bool is_stopped = false;

@@ -112,7 +112,7 @@ class JobManager {
   absl::StatusOr<JobEvents> WaitForEvents(absl::string_view owner,
                                           absl::string_view name, int64_t after,
                                           absl::Time deadline,
-                                          std::stop_token stop = {});
+                                          const std::stop_token& stop = {});
   // See "Watching" above. Released by destroying the result.
   absl::StatusOr<std::unique_ptr<EventSubscription>> Subscribe(
       absl::string_view owner, absl::string_view name,

@@ -39,7 +39,7 @@ TEST_F(EngineTest, AnswersRequestsFromManyThreads) {
       for (int i = 0; i < 10; ++i) {
         const auto submitted = engine.SubmitScore(
             Base(), {.prompt = {1, t, i}, .continuations = {{2}, {3, 4}}},
-            [&left](absl::StatusOr<ScoreResult> result) {
+            [&left](const absl::StatusOr<ScoreResult>& result) {
               EXPECT_TRUE(result.ok()) << result.status();
               left.DecrementCount();
             });
@@ -56,7 +56,9 @@ TEST_F(EngineTest, CancelEndsASequenceAndFreesItsCache) {
   absl::Status ended = absl::OkStatus();
   const auto number = engine.SubmitGenerate(
       Base(), {.prompt = {1, 2}, .max_new_tokens = 200, .stop_tokens = {}},
-      [&ended](absl::StatusOr<GenerateResult> r) { ended = r.status(); });
+      [&ended](const absl::StatusOr<GenerateResult>& r) {
+        ended = r.status();
+      });
   ASSERT_TRUE(number.ok()) << number.status();
   for (int i = 0; i < 3; ++i) EXPECT_TRUE(engine.Step());
   EXPECT_GT(engine.stats().kv_cache_bytes, 0);
