@@ -38,17 +38,20 @@ class Sizes:
 FULL = Sizes(LARGE, LARGEST, (300, 600), 2, 8, (48, 96), 8, 60, judged=True)
 SMOKE = Sizes(SMALL, SMALL, (20, 40), 2, 3, (8, 16), 4, 8, judged=False)
 
-# Ratio wanted of each peer of MCQ scoring. lm-eval's logits_cache shares rows
-# whose inputs are equal; it is shown beside the plain batches, without target.
+# Peers of MCQ scoring: the ratio wanted, and how many times items_per_pair a
+# pair holds, so that those of fast peers last long enough to be told from the
+# machine's noise. lm-eval's logits_cache shares rows whose inputs are equal; it
+# is shown beside the plain batches, without target.
 MCQ_PEERS = [
-    ("HF, a forward per continuation", peers.one_forward_per_continuation, 12.0),
-    ("HF, sorted padded batches", peers.padded_batches, 10.0),
+    ("HF, a forward per continuation", peers.one_forward_per_continuation, 12.0, 1),
+    ("HF, sorted padded batches", peers.padded_batches, 10.0, 1),
     (
         "HF, padded batches, equal rows once",
         lambda model, items: peers.padded_batches(model, items, equal_inputs_once=True),
         None,
+        2,
     ),
-    ("HF, prompt cache by hand", peers.prompt_cache_by_hand, 1.2),
+    ("HF, prompt cache by hand", peers.prompt_cache_by_hand, 1.2, 4),
 ]
 LORA_PEERS = [
     ("PEFT, adapter by adapter", peers.adapter_by_adapter, None),
@@ -56,10 +59,8 @@ LORA_PEERS = [
 ]
 
 
-def mcq_inputs(sizes: Sizes) -> Any:
-    return lambda pair: mcq_items(
-        pair, sizes.items_per_pair, sizes.prompt_tokens, sizes.shape.vocab
-    )
+def mcq_inputs(sizes: Sizes, count: int) -> Any:
+    return lambda pair: mcq_items(pair, count, sizes.prompt_tokens, sizes.shape.vocab)
 
 
 def row_inputs(sizes: Sizes) -> Any:
@@ -96,19 +97,19 @@ def mcq_comparisons(
         Comparison(
             case="mcq scoring",
             peer=label,
-            inputs=mcq_inputs(sizes),
+            inputs=mcq_inputs(sizes, times * sizes.items_per_pair),
             run_peer=lambda items, run=run: run(model, items),
             run_ours=ours,
             tolerance=TOLERANCE,
             target=target if sizes.judged and server is not None else None,
             sizes={
                 "continuations": 16,
-                "items_per_pair": sizes.items_per_pair,
+                "items_per_pair": times * sizes.items_per_pair,
                 "parameters": parameter_count(path),
                 "prompt_tokens": sizes.prompt_tokens,
             },
         )
-        for label, run, target in MCQ_PEERS
+        for label, run, target, times in MCQ_PEERS
     ]
 
 

@@ -105,7 +105,7 @@ std::string NextSteps(const EvalMcqArgs& args, const v1::Job& job) {
                     "    another answer format\n");
   }
   return absl::StrCat(out, "  dissonance jobs show ", ShortName(job.name()),
-                      "    what ran, with digests and versions\n");
+                      " -o json    what ran, with digests and versions\n");
 }
 
 // Fetches and shows what one job found.

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <spawn.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -88,8 +89,12 @@ absl::StatusOr<ServerProcess> ServerProcess::Find(const std::string& data_dir) {
 absl::StatusOr<ServerProcess> ServerProcess::Start(
     const std::string& program, const std::vector<std::string>& arguments,
     const std::string& log_path) {
-  RETURN_IF_ERROR(
-      MakeDirectories(std::filesystem::path(log_path).parent_path()));
+  // The data directory is its owner's alone, whoever makes it first.
+  const mode_t mask = ::umask(0077);
+  const absl::Status made =
+      MakeDirectories(std::filesystem::path(log_path).parent_path());
+  ::umask(mask);
+  RETURN_IF_ERROR(made);
   std::vector<char*> argv = {const_cast<char*>(program.c_str())};
   for (const std::string& argument : arguments) {
     argv.push_back(const_cast<char*>(argument.c_str()));

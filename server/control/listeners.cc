@@ -78,8 +78,9 @@ absl::Status CheckFree(const std::string& address, const HostPort& parts) {
   if (errno == EADDRINUSE) {
     return absl::AlreadyExistsError(absl::StrCat(
         "port ", parts.port, " of ", parts.host,
-        " is in use by another program; end that one, or set another address "
-        "with --listen or 'listen' in the configuration"));
+        " is in use by another program; end that one, or write another "
+        "address, e.g. listen = [\"unix\"], into a file and start with "
+        "--config FILE"));
   }
   return absl::ErrnoToStatus(errno, absl::StrCat("cannot listen on ", address));
 }
