@@ -162,12 +162,12 @@ at::Tensor Decoder::Forward(const TokenBatch& batch,
     }
     at::Tensor attn_out = pass.Project(block.o, ProjectionGroup::kO, b, z);
     Visit(hooks, Site::kAttnOut, b, attn_out);
-    residual = residual + attn_out;
+    residual.add_(attn_out);
     Visit(hooks, Site::kResidMid, b, residual);
     at::Tensor mlp_out =
         Mlp(block, b, RmsNorm(residual, block.mlp_norm, spec_.norm_eps), pass);
     Visit(hooks, Site::kMlpOut, b, mlp_out);
-    residual = residual + mlp_out;
+    residual.add_(mlp_out);
     Visit(hooks, Site::kResidPost, b, residual);
   }
   if (!narrow) residual = residual.index_select(0, wanted_rows);

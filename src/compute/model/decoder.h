@@ -60,8 +60,9 @@ absl::string_view SiteName(Site site);
 class SiteVisitor {
  public:
   virtual ~SiteVisitor() = default;
-  // x [rows, d_model], for kZ [rows, heads, head_dim]; may be written in place.
-  // block is -1 for kFinalNorm, which holds only the rows asked for.
+  // x [rows, d_model], for kZ [rows, heads, head_dim]; may be written in place,
+  // and holds these values only until Visit returns. block is -1 for
+  // kFinalNorm, which holds only the rows asked for.
   virtual void Visit(Site site, int64_t block, at::Tensor& x) = 0;
 };
 
