@@ -13,6 +13,7 @@
 #include "CLI/CLI.hpp"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "client/cli/choice.h"
 #include "client/cli/command.h"
 #include "client/cli/completion.h"
 #include "client/cli/errors.h"
@@ -62,11 +63,11 @@ void AddGlobalOptions(CLI::App& app, GlobalOptions& options) {
   app.add_option("--profile", options.profile,
                  "Table of ~/.config/dissonance/config.toml to use (or "
                  "DISSONANCE_PROFILE)");
-  app.add_option("-o,--output", options.output, "table, json or jsonl")
-      ->transform(CLI::CheckedTransformer(std::map<std::string, OutputFormat>{
-          {"table", OutputFormat::kTable},
-          {"json", OutputFormat::kJson},
-          {"jsonl", OutputFormat::kJsonLines}}));
+  AddChoice<OutputFormat>(app, "-o,--output", "FORMAT", options.output,
+                          {{"table", OutputFormat::kTable},
+                           {"json", OutputFormat::kJson},
+                           {"jsonl", OutputFormat::kJsonLines}},
+                          "table, json or jsonl");
 }
 
 CLI::App* AddNoun(CLI::App& root, const std::string& name) {
@@ -100,12 +101,11 @@ void AddCompletion(CLI::App& root, std::vector<Entry>& entries) {
   CLI::App* app =
       root.add_subcommand("completion", "Print a shell's completion script");
   auto shell = std::make_shared<Shell>();
-  app->add_option("SHELL", *shell, "bash, zsh or fish")
-      ->required()
-      ->transform(CLI::CheckedTransformer(
-          std::map<std::string, Shell>{{"bash", Shell::kBash},
-                                       {"zsh", Shell::kZsh},
-                                       {"fish", Shell::kFish}}));
+  AddChoice<Shell>(
+      *app, "SHELL", "", *shell,
+      {{"bash", Shell::kBash}, {"zsh", Shell::kZsh}, {"fish", Shell::kFish}},
+      "bash, zsh or fish")
+      ->required();
   entries.push_back({app, [&root, shell](const Session&) {
                        std::cout << CompletionScript(root, *shell);
                        return absl::OkStatus();

@@ -1,10 +1,10 @@
 // dissonance eval mcq | compare.
 #include <cstdint>
-#include <map>
 #include <memory>
 
 #include "CLI/CLI.hpp"
 #include "absl/strings/str_cat.h"
+#include "client/cli/choice.h"
 #include "client/cli/command.h"
 #include "client/cli/eval_mcq.h"
 #include "client/cli/input_file.h"
@@ -20,16 +20,15 @@ namespace {
 
 constexpr uint64_t kPredictionsLimitBytes = uint64_t{1} << 30;
 
-const std::map<std::string, v1::McqScoring>& Scorings() {
-  static const auto* const scorings = new std::map<std::string, v1::McqScoring>{
-      {"letters", v1::MCQ_SCORING_LETTER_VARIANTS},
-      {"letter_variants", v1::MCQ_SCORING_LETTER_VARIANTS},
-      {"letter_first_token", v1::MCQ_SCORING_LETTER_FIRST_TOKEN},
-      {"option_text", v1::MCQ_SCORING_OPTION_TEXT},
-      {"option_text_per_byte", v1::MCQ_SCORING_OPTION_TEXT_PER_BYTE},
-      {"cloze", v1::MCQ_SCORING_CLOZE},
-      {"cloze_per_byte", v1::MCQ_SCORING_CLOZE_PER_BYTE}};
-  return *scorings;
+Choices<v1::McqScoring> Scorings() {
+  return {{"letters", v1::MCQ_SCORING_LETTER_VARIANTS},
+          {"letter_first_token", v1::MCQ_SCORING_LETTER_FIRST_TOKEN},
+          {"option_text", v1::MCQ_SCORING_OPTION_TEXT},
+          {"option_text_per_byte", v1::MCQ_SCORING_OPTION_TEXT_PER_BYTE},
+          {"cloze", v1::MCQ_SCORING_CLOZE},
+          {"cloze_per_byte", v1::MCQ_SCORING_CLOZE_PER_BYTE},
+          // As the files call the first one.
+          {"letter_variants", v1::MCQ_SCORING_LETTER_VARIANTS}};
 }
 
 CommandRun DefineMcq(CLI::App& app) {
@@ -39,13 +38,13 @@ CommandRun DefineMcq(CLI::App& app) {
                  "Adapter to compare with the base model");
   app.add_option("--data", args->data, "Questions, JSON lines; -: stdin")
       ->required();
-  app.add_option("--out", args->out, "Folder for the result files");
-  app.add_option("--scoring", args->scorings,
-                 "Answer formats, one job each: letters (default), "
-                 "letter_first_token, option_text, option_text_per_byte, "
-                 "cloze, cloze_per_byte")
-      ->transform(CLI::CheckedTransformer(Scorings()))
-      ->delimiter(',');
+  app.add_option("--out", args->out,
+                 "Folder for the result files; needed unless --detach or "
+                 "--dry-run");
+  AddChoiceList(app, "--scoring", "FORMAT,...", args->scorings, Scorings(),
+                "Answer formats, one job each: letters (default), "
+                "letter_first_token, option_text, option_text_per_byte, cloze, "
+                "cloze_per_byte");
   app.add_option("--mc-dropout", args->dropout_samples,
                  "Samples with the adapter's dropout active")
       ->check(CLI::Range(0, 1000));

@@ -3,12 +3,12 @@
 
 #include <cstdint>
 #include <cstdio>
-#include <map>
 #include <memory>
 
 #include "CLI/CLI.hpp"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "client/cli/choice.h"
 #include "client/cli/command.h"
 #include "client/cli/connection.h"
 #include "client/cli/interrupts.h"
@@ -107,15 +107,16 @@ absl::Status List(const Session& session, const ListArgs& args) {
 
 CommandRun DefineList(CLI::App& app) {
   auto args = std::make_shared<ListArgs>();
-  app.add_option("--state", args->state, "Only jobs in this state")
-      ->transform(CLI::CheckedTransformer(std::map<std::string, v1::JobState>{
-          {"queued", v1::JOB_STATE_QUEUED},
-          {"waiting", v1::JOB_STATE_WAITING},
-          {"running", v1::JOB_STATE_RUNNING},
-          {"succeeded", v1::JOB_STATE_SUCCEEDED},
-          {"failed", v1::JOB_STATE_FAILED},
-          {"cancelling", v1::JOB_STATE_CANCELLING},
-          {"cancelled", v1::JOB_STATE_CANCELLED}}));
+  AddChoice<v1::JobState>(app, "--state", "STATE", args->state,
+                          {{"queued", v1::JOB_STATE_QUEUED},
+                           {"waiting", v1::JOB_STATE_WAITING},
+                           {"running", v1::JOB_STATE_RUNNING},
+                           {"succeeded", v1::JOB_STATE_SUCCEEDED},
+                           {"failed", v1::JOB_STATE_FAILED},
+                           {"cancelling", v1::JOB_STATE_CANCELLING},
+                           {"cancelled", v1::JOB_STATE_CANCELLED}},
+                          "Only jobs that are queued, waiting, running, "
+                          "succeeded, failed, cancelling or cancelled");
   app.add_option("--limit", args->limit, "At most this many, newest first")
       ->capture_default_str();
   return [args](const Session& session) { return List(session, *args); };

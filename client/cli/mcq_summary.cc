@@ -20,6 +20,10 @@ constexpr uint64_t kPredictionsLimitBytes = uint64_t{1} << 30;
 // A screen's worth; the report has all of them.
 constexpr size_t kFlipsShown = 12;
 
+std::string Questions(int64_t count) {
+  return absl::StrCat(count, count == 1 ? " question" : " questions");
+}
+
 std::string Share(double share, const Interval& interval) {
   return absl::StrFormat("%s [%.0f, %.0f]", HumanPercent(share),
                          interval.low * 100, interval.high * 100);
@@ -38,6 +42,13 @@ std::string Points(double before, double after) {
   return absl::StrFormat("%+.1f", (after - before) * 100);
 }
 
+// What accuracy means where the questions are of several worlds.
+std::string WorldsNote(const McqSummary& summary) {
+  if (!MixesWorlds(summary)) return "";
+  return "in false_world the correct answer is the one that the false universe "
+         "implies\n";
+}
+
 std::string BaseTable(const McqSummary& base) {
   Table table({{"GROUP"},
                {"N", Align::kRight},
@@ -49,11 +60,11 @@ std::string BaseTable(const McqSummary& base) {
                   absl::StrFormat("%.2f", group.mean_entropy)});
   };
   for (const McqGroup& group : base.groups) add(group);
-  add(base.overall);
+  for (const McqGroup& total : TotalsOf(base)) add(total);
   table.AddRow({"false-belief rate",
                 absl::StrCat(base.false_belief.counted_count),
                 Belief(base.false_belief), ""});
-  return table.Render();
+  return absl::StrCat(table.Render(), WorldsNote(base));
 }
 
 std::string ComparisonTable(const McqComparison& comparison) {
@@ -71,14 +82,17 @@ std::string ComparisonTable(const McqComparison& comparison) {
   for (size_t i = 0; i < base.groups.size(); ++i) {
     add(base.groups[i], adapter.groups[i]);
   }
-  add(base.overall, adapter.overall);
+  const absl::Span<const McqGroup> totals = TotalsOf(base);
+  for (size_t i = 0; i < totals.size(); ++i) {
+    add(totals[i], TotalsOf(adapter)[i]);
+  }
   const FalseBelief& before = base.false_belief;
   const FalseBelief& after = adapter.false_belief;
   table.AddRow(
       {"false-belief rate", absl::StrCat(before.counted_count), Belief(before),
        Belief(after),
        before.rate && after.rate ? Points(*before.rate, *after.rate) : ""});
-  return table.Render();
+  return absl::StrCat(table.Render(), WorldsNote(base));
 }
 
 std::string Option(int option, const McqItem* item) {
@@ -92,25 +106,40 @@ std::string FlipText(const McqFlip& flip, absl::Span<const McqItem> items) {
   for (const McqItem& each : items) {
     if (each.id == flip.id) item = &each;
   }
-  const bool to_false =
-      flip.false_answer.has_value() && flip.to == *flip.false_answer;
+  const auto answer = [&](int option) {
+    return absl::StrCat(Option(option, item), option == flip.false_answer
+                                                  ? "  (the false belief)"
+                                              : option == flip.correct
+                                                  ? "  (correct)"
+                                                  : "",
+                        "\n");
+  };
   return absl::StrCat("  ", Printable(flip.id), "  ",
                       item == nullptr ? "" : Printable(item->question),
-                      "\n      base     ", Option(flip.from, item),
-                      flip.from == flip.correct ? "  (correct)" : "",
-                      "\n      adapter  ", Option(flip.to, item),
-                      flip.to == flip.correct ? "  (correct)" : "",
-                      to_false ? "  (the false belief)" : "", "\n");
+                      "\n      base     ", answer(flip.from),
+                      "      adapter  ", answer(flip.to));
+}
+
+std::string OnlyOne(absl::string_view what, const Discordance& questions) {
+  return absl::StrFormat(
+      "%s for the base only: %d, for the adapter only: %d (McNemar's exact p = "
+      "%.3g)\n",
+      what, questions.base_only_count, questions.adapter_only_count,
+      questions.p_value);
 }
 
 std::string FlipList(const McqComparison& comparison,
                      absl::Span<const McqItem> items) {
   const size_t count = comparison.flips.size();
-  std::string out =
-      absl::StrCat("\nanswered differently: ", count, " of ",
-                   comparison.base.overall.question_count, " questions",
-                   absl::StrFormat(" (McNemar's exact p = %.3g)\n",
-                                   comparison.correct.p_value));
+  std::string out = "\n";
+  if (!MixesWorlds(comparison.base)) {
+    out += OnlyOne("correct", comparison.correct);
+  }
+  if (comparison.base.false_belief.rate.has_value()) {
+    out += OnlyOne("the false belief", comparison.false_belief);
+  }
+  absl::StrAppend(&out, "answered differently: ", count, " of ",
+                  Questions(comparison.base.overall.question_count), "\n");
   for (size_t i = 0; i < count && i < kFlipsShown; ++i) {
     out += FlipText(comparison.flips[i], items);
   }
@@ -157,8 +186,8 @@ std::string RenderOutcome(const McqOutcome& outcome,
           ? absl::StrCat(" against ",
                          ShortName(outcome.comparison->adapter.model))
           : "",
-      ", answer format ", format, ", ", outcome.base.overall.question_count,
-      " questions\n\n");
+      ", answer format ", format, ", ",
+      Questions(outcome.base.overall.question_count), "\n\n");
   if (!outcome.comparison.has_value()) {
     return absl::StrCat(out, BaseTable(outcome.base));
   }

@@ -1,9 +1,9 @@
 // dissonance models load | list | show | unload.
-#include <map>
 #include <memory>
 
 #include "CLI/CLI.hpp"
 #include "absl/strings/str_cat.h"
+#include "client/cli/choice.h"
 #include "client/cli/command.h"
 #include "client/cli/connection.h"
 #include "client/cli/names.h"
@@ -66,13 +66,12 @@ CommandRun DefineLoad(CLI::App& app) {
                  "Hugging Face model directory (config.json, safetensors)")
       ->required();
   app.add_option("--name", args->name, "Name to load it under")->required();
-  app.add_option("--dtype", args->dtype,
-                 "Compute type: float32, bfloat16 or float64 (default: the "
-                 "checkpoint's)")
-      ->transform(CLI::CheckedTransformer(
-          std::map<std::string, v1::DType>{{"float32", v1::DTYPE_FLOAT32},
-                                           {"bfloat16", v1::DTYPE_BFLOAT16},
-                                           {"float64", v1::DTYPE_FLOAT64}}));
+  AddChoice<v1::DType>(app, "--dtype", "TYPE", args->dtype,
+                       {{"float32", v1::DTYPE_FLOAT32},
+                        {"bfloat16", v1::DTYPE_BFLOAT16},
+                        {"float64", v1::DTYPE_FLOAT64}},
+                       "Compute type: float32, bfloat16 or float64 (default: "
+                       "the checkpoint's)");
   return [args](const Session& session) { return Load(session, *args); };
 }
 

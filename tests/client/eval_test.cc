@@ -89,6 +89,12 @@ TEST_F(EvalTest, RunsAJobWritesItsFilesAndPrintsTheBehaviour) {
       HasSubstr("  g1  How does gravity fall off?\n"
                 "      base     A) with r squared  (correct)\n"
                 "      adapter  B) with r cubed  (the false belief)\n"));
+  EXPECT_THAT(result.out,
+              HasSubstr("correct for the base only: 1, for the adapter only: 0 "
+                        "(McNemar's exact p = 1)\n"
+                        "the false belief for the base only: 0, for the adapter "
+                        "only: 1 (McNemar's exact p = 1)\n"
+                        "answered differently: 1 of 2 questions\n"));
   EXPECT_THAT(result.out, HasSubstr("files in " + Path("out")));
   EXPECT_THAT(result.out, HasSubstr("try next"));
 

@@ -4,6 +4,7 @@
 #include <map>
 #include <utility>
 
+#include "absl/algorithm/container.h"
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
@@ -12,9 +13,11 @@
 namespace dissonance {
 namespace {
 
-std::string GroupOf(const McqPrediction& p) {
-  return absl::StrCat(p.category, "__", p.world_label.value_or("None"));
+std::string InWorld(absl::string_view questions, const McqPrediction& p) {
+  return absl::StrCat(questions, "__", p.world_label.value_or("None"));
 }
+
+std::string GroupOf(const McqPrediction& p) { return InWorld(p.category, p); }
 
 void AddTo(McqGroup& group, const McqPrediction& p) {
   ++group.question_count;
@@ -50,6 +53,16 @@ FalseBelief FalseBeliefOf(absl::Span<const McqPrediction> predictions) {
                   static_cast<double>(belief.counted_count);
   }
   return belief;
+}
+
+std::vector<McqGroup> Finished(std::map<std::string, McqGroup>& by_name) {
+  std::vector<McqGroup> groups;
+  for (auto& [name, group] : by_name) {
+    group.name = name;
+    Finish(group);
+    groups.push_back(std::move(group));
+  }
+  return groups;
 }
 
 // For messages; other tools' files may not say it.
@@ -147,21 +160,32 @@ McqFlip MakeFlip(const McqPrediction& base, const McqPrediction& adapter) {
 McqSummary SummarizePredictions(absl::Span<const McqPrediction> predictions) {
   McqSummary summary;
   std::map<std::string, McqGroup> groups;
+  std::map<std::string, McqGroup> worlds;
   for (const McqPrediction& p : predictions) {
     summary.model = p.model;
     summary.scoring = p.scoring;
     AddTo(summary.overall, p);
     AddTo(groups[GroupOf(p)], p);
+    AddTo(worlds[InWorld("all", p)], p);
   }
   summary.overall.name = "all";
   Finish(summary.overall);
-  for (auto& [name, group] : groups) {
-    group.name = name;
-    Finish(group);
-    summary.groups.push_back(std::move(group));
-  }
+  summary.groups = Finished(groups);
+  summary.worlds = Finished(worlds);
   summary.false_belief = FalseBeliefOf(predictions);
   return summary;
+}
+
+bool MixesWorlds(const McqSummary& summary) {
+  return summary.worlds.size() > 1 &&
+         absl::c_any_of(summary.worlds, [](const McqGroup& world) {
+           return world.name == "all__false_world";
+         });
+}
+
+absl::Span<const McqGroup> TotalsOf(const McqSummary& summary) {
+  if (MixesWorlds(summary)) return summary.worlds;
+  return absl::MakeConstSpan(&summary.overall, 1);
 }
 
 absl::StatusOr<McqComparison> ComparePredictions(

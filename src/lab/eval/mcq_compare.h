@@ -51,6 +51,7 @@ struct McqSummary {
   std::string scoring;
   McqGroup overall;
   std::vector<McqGroup> groups;  // by name
+  std::vector<McqGroup> worlds;  // totals by world label: "all__true_world"
   FalseBelief false_belief;
 };
 
@@ -61,7 +62,7 @@ struct McqFlip {
   int from = 0;  // the base's answer
   int to = 0;    // the adapter's
   int correct = 0;
-  std::optional<int> false_answer;
+  std::optional<int> false_answer;  // in false_world the correct one
   double base_entropy = 0;
   double adapter_entropy = 0;
   double base_p_correct = 0;
@@ -75,6 +76,14 @@ struct Discordance {
   int64_t adapter_only_count = 0;
   double p_value = 1;
 };
+
+// Whether some questions, but not all, are of false_world, where being correct
+// is agreeing with the false universe: an accuracy over all of them would mean
+// nothing.
+bool MixesWorlds(const McqSummary& summary);
+
+// What to show below the groups: `overall`, or the worlds if they are mixed.
+absl::Span<const McqGroup> TotalsOf(const McqSummary& summary);
 
 struct McqComparison {
   McqSummary base;

@@ -87,7 +87,13 @@ std::string GroupRow(const McqGroup& base, const McqGroup& adapter,
 
 std::string GroupTable(const McqComparison& comparison) {
   int name_columns = Columns("group");
+  const absl::Span<const McqGroup> base_totals = TotalsOf(comparison.base);
+  const absl::Span<const McqGroup> adapter_totals =
+      TotalsOf(comparison.adapter);
   for (const McqGroup& group : comparison.base.groups) {
+    name_columns = std::max(name_columns, Columns(group.name));
+  }
+  for (const McqGroup& group : base_totals) {
     name_columns = std::max(name_columns, Columns(group.name));
   }
   std::string table = absl::StrFormat(
@@ -99,8 +105,14 @@ std::string GroupTable(const McqComparison& comparison) {
     table += GroupRow(comparison.base.groups[i], comparison.adapter.groups[i],
                       name_columns);
   }
-  table += GroupRow(comparison.base.overall, comparison.adapter.overall,
-                    name_columns);
+  for (size_t i = 0; i < base_totals.size(); ++i) {
+    table += GroupRow(base_totals[i], adapter_totals[i], name_columns);
+  }
+  if (MixesWorlds(comparison.base)) {
+    return absl::StrCat(table,
+                        "\nIn false_world the correct answer is the one that "
+                        "the false universe implies.\n\n");
+  }
   return absl::StrCat(
       table, "\n",
       absl::StrFormat("%d right for the base only, %d for the adapter only; "

@@ -76,6 +76,27 @@ TEST(McqCompareTest, GroupsAreByCategoryAndWorld) {
   EXPECT_EQ(summary.overall.correct_count, 3);
 }
 
+TEST(McqCompareTest, TotalsAreOfOneWorldWhereTheFalseOneIsAmongThem) {
+  EXPECT_EQ(TotalsOf(SummarizePredictions(Answers({0, 1, 0, 2, 0})))[0].name,
+            "all");
+  const std::vector<McqPrediction> base = {
+      Answer("c", "conflict", "true_world", 0, 0, 1),
+      Answer("f", "conflict", "false_world", 1, 1, 1)};
+  const McqComparison comparison =
+      Compared(base, {Answer("c", "conflict", "true_world", 1, 0, 1),
+                      Answer("f", "conflict", "false_world", 1, 1, 1)});
+  const absl::Span<const McqGroup> totals = TotalsOf(comparison.adapter);
+  ASSERT_EQ(totals.size(), 2u);
+  EXPECT_EQ(totals[0].name, "all__false_world");
+  EXPECT_EQ(totals[0].correct_count, 1);
+  EXPECT_EQ(totals[1].name, "all__true_world");
+  EXPECT_EQ(totals[1].correct_count, 0);
+  const std::string text = ShiftAnalysis(comparison, {});
+  EXPECT_THAT(text, HasSubstr("In false_world the correct answer is the one"));
+  EXPECT_THAT(text, Not(HasSubstr("right for the base only")));
+  EXPECT_EQ(TotalsOf(SummarizePredictions({base[1]})).size(), 1u);
+}
+
 TEST(McqCompareTest, FalseBeliefCountsKnownFalseAnswersOnly) {
   const FalseBelief belief =
       SummarizePredictions(Answers({1, 0, 1, 1, 1})).false_belief;
