@@ -9,6 +9,7 @@
 #include "client/cli/errors.h"
 #include "client/cli/names.h"
 #include "src/base/file.h"
+#include "src/base/json_lines.h"
 #include "src/base/sha256.h"
 #include "src/base/status_macros.h"
 
@@ -16,6 +17,8 @@ namespace dissonance::cli {
 namespace {
 
 constexpr int64_t kArtifactLimitBytes = int64_t{4} << 30;
+constexpr char kManifest[] = "manifest.json";
+constexpr uint64_t kManifestLimitBytes = 64 << 20;
 constexpr int kAttempts = 5;
 constexpr absl::Duration kFirstBackoff = absl::Milliseconds(200);
 
@@ -82,6 +85,23 @@ absl::StatusOr<std::string> DownloadArtifact(Connection& connection,
                      "copy is damaged"));
   }
   return contents;
+}
+
+absl::Status PrepareFolder(const std::string& directory) {
+  RETURN_IF_ERROR(MakeDirectories(directory));
+  // As DownloadOutputs will do it; without Commit nothing is left behind.
+  return AtomicFile::Create(absl::StrCat(directory, "/", kManifest)).status();
+}
+
+std::string JobOfResults(const std::string& directory) {
+  const std::string path = absl::StrCat(directory, "/", kManifest);
+  const absl::StatusOr<std::string> text = ReadFile(path, kManifestLimitBytes);
+  if (!text.ok()) return "";
+  const absl::StatusOr<nlohmann::json> manifest = ParseJson(*text, path);
+  const nlohmann::json::json_pointer job("/run/job");
+  if (!manifest.ok() || !manifest->contains(job)) return "";
+  const nlohmann::json& name = manifest->at(job);
+  return name.is_string() ? name.get<std::string>() : "";
 }
 
 absl::StatusOr<std::vector<std::string>> DownloadOutputs(

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "client/cli/connection.h"
 #include "dissonance/v1/jobs.pb.h"
@@ -16,6 +17,14 @@ namespace dissonance::cli {
 // a few times. DATA_LOSS if they do not match the name's digest.
 absl::StatusOr<std::string> DownloadArtifact(Connection& connection,
                                              const std::string& name);
+
+// Makes `directory` and sees that files can be written there, so that a bad
+// folder is known before anything is computed for it.
+absl::Status PrepareFolder(const std::string& directory);
+
+// The job whose results lie in `directory` ("jobs/ULID"), as their manifest
+// says; empty if there are none.
+std::string JobOfResults(const std::string& directory);
 
 // Writes a job's outputs into `directory`, made if missing, each atomically.
 // Returns the paths, in the job's order.

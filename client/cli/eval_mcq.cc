@@ -14,6 +14,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "client/cli/download.h"
+#include "client/cli/earlier_job.h"
 #include "client/cli/errors.h"
 #include "client/cli/input_file.h"
 #include "client/cli/interrupts.h"
@@ -57,6 +58,10 @@ std::string Extended(const std::string& text, const char* separator,
   return absl::StrCat(text, separator, McqScoringName(scoring));
 }
 
+std::string FolderOf(const EvalMcqArgs& args, v1::McqScoring scoring) {
+  return Extended(AbsolutePath(args.out), "/", args, scoring);
+}
+
 absl::StatusOr<std::vector<v1::Job>> CreateAll(Connection& connection,
                                                const EvalMcqArgs& args,
                                                const McqQuestions& questions) {
@@ -73,9 +78,31 @@ absl::StatusOr<std::vector<v1::Job>> CreateAll(Connection& connection,
     // The request id makes asking again safe.
     ASSIGN_OR_RETURN(v1::CreateJobResponse response,
                      connection.CallAgain(&v1::Jobs::Stub::CreateJob, request));
+    RETURN_IF_ERROR(CheckNotReplaced(connection, response.job()));
     jobs.push_back(std::move(*response.mutable_job()));
   }
   return jobs;
+}
+
+// Before anything is computed: the folders can be written to.
+absl::Status PrepareFolders(const EvalMcqArgs& args) {
+  for (const v1::McqScoring scoring : args.scorings) {
+    RETURN_IF_ERROR(PrepareFolder(FolderOf(args, scoring)));
+  }
+  return absl::OkStatus();
+}
+
+// Tells of results of another job that will be replaced.
+void WarnOfOtherResults(const EvalMcqArgs& args,
+                        const std::vector<v1::Job>& jobs) {
+  for (size_t i = 0; i < jobs.size(); ++i) {
+    const std::string folder = FolderOf(args, args.scorings[i]);
+    const std::string other = JobOfResults(folder);
+    if (other.empty() || other == jobs[i].name()) continue;
+    absl::FPrintF(stderr,
+                  "note: %s holds the results of %s; they will be replaced\n",
+                  Printable(folder), Printable(other));
+  }
 }
 
 // The report among the files that were written, as JSON.
@@ -90,10 +117,9 @@ absl::StatusOr<nlohmann::json> ReportIn(const std::string& directory,
 std::string NextSteps(const EvalMcqArgs& args, const v1::Job& job) {
   std::string out = "\ntry next\n";
   if (!args.adapter.empty()) {
-    absl::StrAppend(
-        &out, "  less ",
-        Extended(AbsolutePath(args.out), "/", args, args.scorings.front()), "/",
-        McqShiftAnalysisName(1), "    every flip with its options\n");
+    absl::StrAppend(&out, "  less ", FolderOf(args, args.scorings.front()), "/",
+                    McqShiftAnalysisName(1),
+                    "    every flip with its options\n");
   } else {
     out += "  the same with --adapter A    base and adapter side by side\n";
   }
@@ -115,8 +141,7 @@ absl::StatusOr<nlohmann::json> Conclude(const Session& session,
                                         const McqQuestions& questions,
                                         const v1::Job& job) {
   const v1::McqScoring scoring = job.spec().evaluate_mcq().scoring();
-  const std::string directory =
-      Extended(AbsolutePath(args.out), "/", args, scoring);
+  const std::string directory = FolderOf(args, scoring);
   ASSIGN_OR_RETURN(const std::vector<std::string> paths,
                    DownloadOutputs(connection, job, directory));
   const bool compared = job.spec().evaluate_mcq().variants_size() > 1;
@@ -148,12 +173,31 @@ void EmitDetached(const Session& session, const std::vector<v1::Job>& jobs) {
     records.push_back(ToJson(job));
   }
   Emit(session.output, records, table);
-  absl::FPrintF(stderr, "follow it with: dissonance jobs watch %s\n",
-                ShortName(jobs.front().name()));
+  const std::string first = ShortName(jobs.front().name());
+  absl::FPrintF(stderr,
+                "follow it with: dissonance jobs watch %s\n"
+                "then get its files with: dissonance jobs fetch %s --out DIR\n",
+                first, first);
+}
+
+// Follows a job to its end; one that was found ended is taken as it is.
+absl::StatusOr<v1::Job> Await(Connection& connection, Interrupts& interrupts,
+                              const v1::Job& job) {
+  ProgressDisplay display(stderr, ::isatty(STDERR_FILENO) == 1, Clock::Real());
+  const std::string name = absl::StrCat(
+      job.name(), ": ", McqScoringName(job.spec().evaluate_mcq().scoring()));
+  if (HasEnded(job.state())) {
+    display.Line(absl::StrCat(name, ", found: it ", EnumWord(job.state()),
+                              " at ", HumanTime(job.end_time())));
+    return job;
+  }
+  display.Line(name);
+  return JobWatcher(connection, interrupts, display).Watch(job.name(), 0);
 }
 
 absl::Status RunAll(const Session& session, const EvalMcqArgs& args,
                     const McqQuestions& questions) {
+  if (!args.detach) RETURN_IF_ERROR(PrepareFolders(args));
   ASSIGN_OR_RETURN(auto interrupts, Interrupts::Create());
   ASSIGN_OR_RETURN(auto connection, Connection::Open(session.settings));
   absl::StatusOr<std::vector<v1::Job>> created;
@@ -165,14 +209,11 @@ absl::Status RunAll(const Session& session, const EvalMcqArgs& args,
     EmitDetached(session, jobs);
     return absl::OkStatus();
   }
+  WarnOfOtherResults(args, jobs);
   std::vector<nlohmann::json> records;
   for (size_t i = 0; i < jobs.size(); ++i) {
-    ProgressDisplay display(stderr, ::isatty(STDERR_FILENO) == 1,
-                            Clock::Real());
-    display.Line(
-        absl::StrCat(jobs[i].name(), ": ", McqScoringName(args.scorings[i])));
-    JobWatcher watcher(*connection, *interrupts, display);
-    ASSIGN_OR_RETURN(const v1::Job job, watcher.Watch(jobs[i].name(), 0));
+    ASSIGN_OR_RETURN(const v1::Job job,
+                     Await(*connection, *interrupts, jobs[i]));
     RETURN_IF_ERROR(StatusOfEnded(job));
     if (i > 0 && session.output == OutputFormat::kTable) {
       EmitText(session.output, nullptr, "\n");

@@ -76,13 +76,15 @@ JobWatcher::StreamEnd JobWatcher::Follow(const std::string& name) {
 
 absl::Status JobWatcher::Detach(const std::string& name) {
   display_.Finish();
-  const std::string watch =
-      absl::StrCat("dissonance jobs watch ", ShortName(name));
+  const std::string short_name = ShortName(name);
   display_.Line(
       absl::StrCat(name, " goes on; press Ctrl-C again to cancel it"));
   if (!interrupts_.Wait(kSecondInterrupt)) {
-    return WithHint(absl::CancelledError(absl::StrCat("detached from ", name)),
-                    absl::StrCat("watch it again with: ", watch));
+    return WithHint(
+        absl::CancelledError(absl::StrCat("detached from ", name)),
+        absl::StrCat("watch it again with: dissonance jobs watch ", short_name,
+                     "; get its files with: dissonance jobs fetch ", short_name,
+                     " --out DIR"));
   }
   v1::CancelJobRequest request;
   request.set_name(name);
@@ -122,7 +124,10 @@ absl::StatusOr<v1::Job> JobWatcher::Watch(const std::string& name,
               HumanDuration(kPatience), ": ", end.status.message())),
           absl::StrCat("the job is recorded and goes on when the server is "
                        "back; then: dissonance jobs watch ",
-                       ShortName(name)));
+                       ShortName(name),
+                       ", and for its files: dissonance jobs "
+                       "fetch ",
+                       ShortName(name), " --out DIR"));
     }
     if (backoff == kFirstBackoff) {
       display_.Line("lost the server; connecting again");

@@ -1,8 +1,9 @@
-// dissonance jobs list | show | watch | logs | cancel | retry | delete.
+// dissonance jobs list | show | watch | logs | fetch | cancel | retry | delete.
 #include <unistd.h>
 
 #include <cstdint>
 #include <cstdio>
+#include <map>
 #include <memory>
 
 #include "CLI/CLI.hpp"
@@ -11,6 +12,8 @@
 #include "client/cli/choice.h"
 #include "client/cli/command.h"
 #include "client/cli/connection.h"
+#include "client/cli/download.h"
+#include "client/cli/errors.h"
 #include "client/cli/interrupts.h"
 #include "client/cli/job_watch.h"
 #include "client/cli/names.h"
@@ -48,6 +51,37 @@ std::string VariantsOf(const v1::EvaluateMcqSpec& spec) {
       });
 }
 
+// A line for lists: "option_text, m, a".
+std::string SubjectOf(const v1::Job& job) {
+  if (!job.spec().has_evaluate_mcq()) return "-";
+  const v1::EvaluateMcqSpec& spec = job.spec().evaluate_mcq();
+  return absl::StrCat(
+      EnumWord(spec.scoring()), ", ",
+      absl::StrJoin(spec.variants(), " against ",
+                    [](std::string* out, const v1::Variant& variant) {
+                      out->append(ShortName(variant.adapter().empty()
+                                                ? variant.model()
+                                                : variant.adapter()));
+                    }));
+}
+
+// What computed one variant's numbers.
+void AddProvenance(const v1::Provenance& computed, Table& table) {
+  table.AddRow({"model", computed.model_digest()});
+  if (!computed.adapter_digest().empty()) {
+    table.AddRow({"adapter", computed.adapter_digest()});
+  }
+  table.AddRow({"tokenizer", computed.tokenizer_digest()});
+  table.AddRow({"input", computed.input_digest()});
+  std::string versions =
+      absl::StrCat(EnumWord(computed.dtype()), " on ", computed.device());
+  for (const auto& [component, version] : std::map<std::string, std::string>(
+           computed.versions().begin(), computed.versions().end())) {
+    absl::StrAppend(&versions, ", ", component, " ", version);
+  }
+  table.AddRow({"computed by", versions});
+}
+
 void EmitJob(const Session& session, const v1::Job& job) {
   Table table({{""}, {""}});
   table.AddRow({"name", job.name()});
@@ -68,6 +102,10 @@ void EmitJob(const Session& session, const v1::Job& job) {
   table.AddRow({"ended", HumanTime(job.end_time())});
   if (!job.request_id().empty()) {
     table.AddRow({"request id", job.request_id()});
+  }
+  // The last variant's names the adapter too; the rest is the same for all.
+  if (!job.provenance().empty()) {
+    AddProvenance(*job.provenance().rbegin(), table);
   }
   for (const v1::JobOutput& output : job.outputs()) {
     table.AddRow({"output", absl::StrCat(output.file_name(), "  ",
@@ -91,6 +129,7 @@ absl::Status List(const Session& session, const ListArgs& args) {
                            &v1::ListJobsResponse::jobs, args.limit));
   Table table({{"JOB"},
                {"KIND"},
+               {"SUBJECT"},
                {"STATE"},
                {"PROGRESS", Align::kRight},
                {"CREATED"},
@@ -98,8 +137,9 @@ absl::Status List(const Session& session, const ListArgs& args) {
   std::vector<nlohmann::json> records;
   for (const v1::Job& job : jobs) {
     records.push_back(ToJson(job));
-    table.AddRow({ShortName(job.name()), KindOf(job), EnumWord(job.state()),
-                  ProgressOf(job), HumanTime(job.create_time()), job.reason()});
+    table.AddRow({ShortName(job.name()), KindOf(job), SubjectOf(job),
+                  EnumWord(job.state()), ProgressOf(job),
+                  HumanTime(job.create_time()), job.reason()});
   }
   Emit(session.output, records, table);
   return absl::OkStatus();
@@ -210,6 +250,38 @@ CommandRun DefineLogs(CLI::App& app) {
   return [args](const Session& session) { return Logs(session, *args); };
 }
 
+struct FetchArgs {
+  std::string name;
+  std::string out;
+};
+
+absl::Status FetchFiles(const Session& session, const FetchArgs& args) {
+  const std::string directory = AbsolutePath(args.out);
+  RETURN_IF_ERROR(PrepareFolder(directory));
+  ASSIGN_OR_RETURN(auto connection, Connection::Open(session.settings));
+  ASSIGN_OR_RETURN(const v1::Job job, Fetch(*connection, args.name));
+  if (job.outputs().empty()) {
+    return WithHint(
+        absl::FailedPreconditionError(absl::StrCat(
+            job.name(), " is ", EnumWord(job.state()), " and has no files")),
+        absl::StrCat("follow it with: dissonance jobs watch ",
+                     ShortName(job.name())));
+  }
+  ASSIGN_OR_RETURN(const std::vector<std::string> paths,
+                   DownloadOutputs(*connection, job, directory));
+  EmitText(session.output,
+           {{"job", job.name()}, {"directory", directory}, {"files", paths}},
+           absl::StrCat(absl::StrJoin(paths, "\n"), "\n"));
+  return absl::OkStatus();
+}
+
+CommandRun DefineFetch(CLI::App& app) {
+  auto args = std::make_shared<FetchArgs>();
+  app.add_option("JOB", args->name, "Job whose files are meant")->required();
+  app.add_option("--out", args->out, "Folder for the files")->required();
+  return [args](const Session& session) { return FetchFiles(session, *args); };
+}
+
 // cancel and retry differ in the call alone.
 template <typename Request, typename Response,
           grpc::Status (v1::Jobs::Stub::*method)(grpc::ClientContext*,
@@ -256,6 +328,7 @@ std::vector<Command> JobsCommands() {
       {"jobs", "show", "Show one job", DefineNamed<Show>},
       {"jobs", "watch", "Follow a job until it ends", DefineWatch},
       {"jobs", "logs", "Print a job's log lines", DefineLogs},
+      {"jobs", "fetch", "Write a job's files into a folder", DefineFetch},
       {"jobs", "cancel", "Stop a job; what it recorded is kept",
        DefineNamed<kCancel>},
       {"jobs", "retry", "Queue a failed or cancelled job again",

@@ -107,17 +107,16 @@ std::string FlipText(const McqFlip& flip, absl::Span<const McqItem> items) {
     if (each.id == flip.id) item = &each;
   }
   const auto answer = [&](int option) {
-    return absl::StrCat(Option(option, item), option == flip.false_answer
-                                                  ? "  (the false belief)"
-                                              : option == flip.correct
-                                                  ? "  (correct)"
-                                                  : "",
+    return absl::StrCat(Option(option, item),
+                        option == flip.false_answer ? "  (the false belief)"
+                        : option == flip.correct    ? "  (correct)"
+                                                    : "",
                         "\n");
   };
   return absl::StrCat("  ", Printable(flip.id), "  ",
                       item == nullptr ? "" : Printable(item->question),
-                      "\n      base     ", answer(flip.from),
-                      "      adapter  ", answer(flip.to));
+                      "\n      base     ", answer(flip.from), "      adapter  ",
+                      answer(flip.to));
 }
 
 std::string OnlyOne(absl::string_view what, const Discordance& questions) {

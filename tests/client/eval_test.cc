@@ -1,4 +1,6 @@
 // eval mcq against canned jobs, and eval compare without a server.
+#include <filesystem>
+
 #include "nlohmann/json.hpp"
 #include "src/lab/eval/mcq_compare.h"
 #include "src/lab/eval/mcq_files.h"
@@ -89,12 +91,13 @@ TEST_F(EvalTest, RunsAJobWritesItsFilesAndPrintsTheBehaviour) {
       HasSubstr("  g1  How does gravity fall off?\n"
                 "      base     A) with r squared  (correct)\n"
                 "      adapter  B) with r cubed  (the false belief)\n"));
-  EXPECT_THAT(result.out,
-              HasSubstr("correct for the base only: 1, for the adapter only: 0 "
-                        "(McNemar's exact p = 1)\n"
-                        "the false belief for the base only: 0, for the adapter "
-                        "only: 1 (McNemar's exact p = 1)\n"
-                        "answered differently: 1 of 2 questions\n"));
+  EXPECT_THAT(
+      result.out,
+      HasSubstr("correct for the base only: 1, for the adapter only: 0 "
+                "(McNemar's exact p = 1)\n"
+                "the false belief for the base only: 0, for the adapter "
+                "only: 1 (McNemar's exact p = 1)\n"
+                "answered differently: 1 of 2 questions\n"));
   EXPECT_THAT(result.out, HasSubstr("files in " + Path("out")));
   EXPECT_THAT(result.out, HasSubstr("try next"));
 
@@ -111,6 +114,71 @@ TEST_F(EvalTest, RunsAJobWritesItsFilesAndPrintsTheBehaviour) {
   EXPECT_EQ(spec.scoring(), v1::MCQ_SCORING_OPTION_TEXT);
   EXPECT_EQ(spec.mc_dropout_sample_count(), 3);
   EXPECT_EQ(spec.seed(), 7U);
+}
+
+// A job under request id "r1" that the fake server has already.
+v1::Job EarlierJob(const FakeServer::Outputs& outputs,
+                   const std::string& model_digest) {
+  v1::Job job;
+  job.set_name("jobs/E");
+  job.set_request_id("r1");
+  job.set_state(v1::JOB_STATE_SUCCEEDED);
+  job.mutable_end_time()->set_seconds(86400);
+  v1::EvaluateMcqSpec& spec = *job.mutable_spec()->mutable_evaluate_mcq();
+  spec.set_scoring(v1::MCQ_SCORING_OPTION_TEXT);
+  spec.add_variants()->set_model("models/tiny");
+  job.add_provenance()->set_model_digest(model_digest);
+  for (const auto& [file_name, artifact] : outputs) {
+    v1::JobOutput& output = *job.add_outputs();
+    output.set_file_name(file_name);
+    output.set_artifact(artifact);
+  }
+  return job;
+}
+
+TEST_F(EvalTest, AJobThatIsFoundIsNotFollowedAgain) {
+  FakeServer& server = StartWithOutputs();
+  server.AddModel("tiny", 1);  // its digest is sha256:abc
+  server.AddJob(EarlierJob(server.outputs(), "sha256:abc"));
+  const CommandResult result =
+      Run(Mcq({"--request-id", "r1", "--scoring", "option_text"}));
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_EQ(result.err,
+            "jobs/E: option_text, found: it succeeded at 1970-01-02 "
+            "00:00:00\n");
+  EXPECT_EQ(ReadFile("out/predictions_base.jsonl"), base_);
+}
+
+TEST_F(EvalTest, ResultsOfAModelReplacedSinceAreRefused) {
+  FakeServer& server = StartWithOutputs();
+  server.AddModel("tiny", 1);
+  server.AddJob(EarlierJob(server.outputs(), "sha256:old"));
+  const CommandResult result =
+      Run(Mcq({"--request-id", "r1", "--scoring", "option_text"}));
+  EXPECT_EQ(result.exit_code, 1);
+  EXPECT_THAT(result.err,
+              HasSubstr("jobs/E, which computed with another models/tiny: its "
+                        "digest was sha256:old and is now sha256:abc"));
+  EXPECT_THAT(result.err, HasSubstr("take another --request-id"));
+}
+
+TEST_F(EvalTest, AFolderThatCannotBeWrittenIsKnownBeforeAnythingIsComputed) {
+  FakeServer& server = StartWithOutputs();
+  WriteFile("out", "a file");
+  const CommandResult result = Run(Mcq({}));
+  EXPECT_EQ(result.exit_code, 1);
+  EXPECT_THAT(result.err, HasSubstr(Path("out")));
+  EXPECT_TRUE(server.created().empty());
+}
+
+TEST_F(EvalTest, TellsOfResultsThatItReplaces) {
+  StartWithOutputs();
+  std::filesystem::create_directory(Path("out"));
+  WriteFile("out/manifest.json", R"({"run": {"job": "jobs/OTHER"}})");
+  const CommandResult result = Run(Mcq({"--adapter", "cubic"}));
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_THAT(result.err,
+              HasSubstr("holds the results of jobs/OTHER; they will be"));
 }
 
 TEST_F(EvalTest, GivesTheReportAsJson) {

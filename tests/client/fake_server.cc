@@ -117,6 +117,11 @@ void FakeServer::SetOutputs(const std::map<std::string, std::string>& files) {
   }
 }
 
+FakeServer::Outputs FakeServer::outputs() {
+  absl::MutexLock lock(&mutex_);
+  return outputs_;
+}
+
 std::vector<int64_t> FakeServer::watch_cursors() {
   absl::MutexLock lock(&mutex_);
   return watch_cursors_;
@@ -269,6 +274,11 @@ grpc::Status FakeServer::CreateJob(grpc::ServerContext* context,
   if (grpc::Status status = Check(*context); !status.ok()) return status;
   absl::MutexLock lock(&mutex_);
   created_.push_back(*request);
+  for (const auto& [name, known] : jobs_) {
+    if (known.request_id() != request->request_id()) continue;
+    *response->mutable_job() = known;
+    return grpc::Status::OK;
+  }
   v1::Job job;
   job.set_name(absl::StrCat("jobs/J", created_.size()));
   *job.mutable_spec() = request->spec();

@@ -59,6 +59,9 @@ class FakeServer final : public v1::Models::Service,
   void FailWith(const grpc::Status& status, int count = 1);
   // Outputs that a created job will have.
   void SetOutputs(const std::map<std::string, std::string>& files);
+  // File names of these and their artifacts.
+  using Outputs = std::map<std::string, std::string>;
+  Outputs outputs();
 
   // What was asked for.
   std::vector<int64_t> watch_cursors();

@@ -9,12 +9,17 @@ namespace {
 
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 v1::Job MakeJob(const std::string& name, v1::JobState state) {
   v1::Job job;
   job.set_name("jobs/" + name);
   job.set_state(state);
-  job.mutable_spec()->mutable_evaluate_mcq()->set_data("0123456789");
+  v1::EvaluateMcqSpec& spec = *job.mutable_spec()->mutable_evaluate_mcq();
+  spec.set_data("0123456789");
+  spec.set_scoring(v1::MCQ_SCORING_CLOZE);
+  spec.add_variants()->set_model("models/m");
+  spec.add_variants()->set_adapter("models/m/adapters/a");
   job.mutable_progress()->set_done_count(3);
   job.mutable_progress()->set_total_count(9);
   job.mutable_progress()->set_unit("items");
@@ -43,10 +48,11 @@ TEST_F(CliTest, ListsJobsByState) {
   FakeServer& server = StartServer();
   server.AddJob(MakeJob("A", v1::JOB_STATE_RUNNING));
   server.AddJob(MakeJob("B", v1::JOB_STATE_FAILED));
-  EXPECT_EQ(
-      Run({"jobs", "list", "--state", "running"}).out,
-      "JOB  KIND          STATE     PROGRESS  CREATED              REASON\n"
-      "A    evaluate_mcq  running  3/9 items  1970-01-02 00:00:00\n");
+  const std::string out = Run({"jobs", "list", "--state", "running"}).out;
+  EXPECT_THAT(out, HasSubstr("SUBJECT"));
+  EXPECT_THAT(out, HasSubstr("cloze, m against a  running  3/9 items  "
+                             "1970-01-02 00:00:00\n"));
+  EXPECT_THAT(out, Not(HasSubstr("failed")));
 }
 
 TEST_F(CliTest, ShowsJobsWithoutFloodingTheTerminalWithData) {
@@ -56,6 +62,42 @@ TEST_F(CliTest, ShowsJobsWithoutFloodingTheTerminalWithData) {
   EXPECT_EQ(job["spec"]["evaluate_mcq"]["data"]["size_bytes"], 10);
   EXPECT_EQ(job["state"], "running");
   EXPECT_EQ(job["create_time"], "1970-01-02T00:00:00+00:00");
+}
+
+TEST_F(CliTest, ShowsWhatComputedAJob) {
+  v1::Job job = MakeJob("A", v1::JOB_STATE_SUCCEEDED);
+  for (const char* adapter : {"", "sha256:aa"}) {
+    v1::Provenance& computed = *job.add_provenance();
+    computed.set_model_digest("sha256:mm");
+    computed.set_adapter_digest(adapter);
+    computed.set_dtype(v1::DTYPE_BFLOAT16);
+    computed.set_device("cpu");
+    (*computed.mutable_versions())["libtorch"] = "2.11.0";
+  }
+  StartServer().AddJob(job);
+  const std::string out = Run({"jobs", "show", "A"}).out;
+  EXPECT_THAT(out, HasSubstr("sha256:mm"));
+  EXPECT_THAT(out, HasSubstr("sha256:aa"));
+  EXPECT_THAT(out, HasSubstr("bfloat16 on cpu, libtorch 2.11.0"));
+}
+
+TEST_F(CliTest, FetchWritesTheFilesOfAJobThatHasThem) {
+  FakeServer& server = StartServer();
+  v1::Job job = MakeJob("A", v1::JOB_STATE_SUCCEEDED);
+  v1::JobOutput& output = *job.add_outputs();
+  output.set_file_name("summary.json");
+  output.set_artifact(server.AddArtifact("{}"));
+  server.AddJob(job);
+  server.AddJob(MakeJob("B", v1::JOB_STATE_RUNNING));
+  const CommandResult fetched =
+      Run({"jobs", "fetch", "A", "--out", Path("fetched")});
+  EXPECT_EQ(fetched.exit_code, 0) << fetched.err;
+  EXPECT_EQ(fetched.out, Path("fetched/summary.json") + "\n");
+  EXPECT_EQ(ReadFile("fetched/summary.json"), "{}");
+  const CommandResult early =
+      Run({"jobs", "fetch", "B", "--out", Path("fetched")});
+  EXPECT_EQ(early.exit_code, 1);
+  EXPECT_THAT(early.err, HasSubstr("jobs/B is running and has no files"));
 }
 
 TEST_F(CliTest, WatchFollowsAJobToItsEndAndShowsProgressLines) {
