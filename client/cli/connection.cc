@@ -144,7 +144,7 @@ absl::Status Connection::Explain(const grpc::Status& status) const {
                    ? "no token was found: name a file with --token-file or set "
                      "DISSONANCE_TOKEN; the server's owner finds one in "
                      "owner.token of its data directory (--data-dir)"
-                   : absl::StrCat("the token sent was that of ", token_source_,
+                   : absl::StrCat("it came from ", token_source_,
                                   "; name another with --token-file or "
                                   "DISSONANCE_TOKEN"));
     case grpc::StatusCode::UNAVAILABLE:

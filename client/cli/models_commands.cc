@@ -1,4 +1,6 @@
 // dissonance models load | list | show | unload.
+#include <algorithm>
+#include <filesystem>
 #include <memory>
 
 #include "CLI/CLI.hpp"
@@ -6,6 +8,7 @@
 #include "client/cli/choice.h"
 #include "client/cli/command.h"
 #include "client/cli/connection.h"
+#include "client/cli/errors.h"
 #include "client/cli/names.h"
 #include "client/cli/pages.h"
 #include "client/cli/proto_json.h"
@@ -46,17 +49,31 @@ struct LoadArgs {
   v1::DType dtype = v1::DTYPE_UNSPECIFIED;
 };
 
+// Whether a path that is not there looks like a hub's "organisation/model".
+bool LooksLikeHubName(const std::string& path) {
+  return std::count(path.begin(), path.end(), '/') == 1 &&
+         path.front() != '/' && path.front() != '.' && path.back() != '/' &&
+         !std::filesystem::exists(path);
+}
+
 absl::Status Load(const Session& session, const LoadArgs& args) {
   v1::LoadModelRequest request;
   request.set_name(ModelName(args.name));
   request.set_path(AbsolutePath(args.path));
   request.set_dtype(args.dtype);
   ASSIGN_OR_RETURN(auto connection, Connection::Open(session.settings));
-  ASSIGN_OR_RETURN(const v1::LoadModelResponse response,
-                   connection->Call(&v1::Models::Stub::LoadModel, request,
-                                    absl::InfiniteDuration()));
-  EmitOne(session.output, ToJson(response.model()),
-          DetailsOf(response.model()));
+  const absl::StatusOr<v1::LoadModelResponse> response = connection->Call(
+      &v1::Models::Stub::LoadModel, request, absl::InfiniteDuration());
+  if (absl::IsNotFound(response.status()) && LooksLikeHubName(args.path)) {
+    return WithHint(
+        response.status(),
+        absl::StrCat("models are read from folders; if ", args.path,
+                     " is a hub's name, download it first: hf download ",
+                     args.path, " --local-dir DIR"));
+  }
+  RETURN_IF_ERROR(response.status());
+  EmitOne(session.output, ToJson(response->model()),
+          DetailsOf(response->model()));
   return absl::OkStatus();
 }
 

@@ -11,6 +11,8 @@ namespace {
 
 constexpr int kBarWidth = 24;
 constexpr absl::Duration kLineInterval = absl::Seconds(5);
+// The first updates' rates hold what happens once, e.g. warming up.
+constexpr int kUpdatesBeforeEstimate = 3;
 constexpr char kEraseLine[] = "\r\x1b[K";
 
 std::string Bar(const v1::Progress& progress) {
@@ -45,7 +47,7 @@ std::string ProgressDisplay::Describe(const v1::Progress& progress) const {
   if (rate <= 0) return out;
   absl::StrAppendFormat(&out, ", %.1f/s", rate);
   const int64_t left = progress.total_count() - progress.done_count();
-  if (left > 0) {
+  if (left > 0 && update_count_ >= kUpdatesBeforeEstimate) {
     absl::StrAppend(
         &out, ", ",
         HumanDuration(absl::Seconds(static_cast<double>(left) / rate)),
@@ -56,6 +58,7 @@ std::string ProgressDisplay::Describe(const v1::Progress& progress) const {
 
 void ProgressDisplay::Update(const v1::Progress& progress) {
   const absl::Duration now = clock_.Monotonic();
+  ++update_count_;
   if (!first_update_.has_value()) {
     first_update_ = now;
     first_done_ = progress.done_count();

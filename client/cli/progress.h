@@ -46,6 +46,7 @@ class ProgressDisplay {
   bool bar_shown_ = false;
   std::optional<absl::Duration> last_line_;
   std::optional<absl::Duration> first_update_;
+  int update_count_ = 0;
   int64_t first_done_ = 0;
 };
 

@@ -8,6 +8,7 @@
 
 #include "CLI/CLI.hpp"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
 #include "client/cli/command.h"
@@ -28,6 +29,9 @@ constexpr int kLinesOfFailure = 20;
 
 struct StartArgs {
   std::string config;
+  std::vector<std::string> listen;
+  std::string device;
+  int threads = 0;  // 0: as the configuration says
   bool foreground = false;
   int timeout_seconds = 120;
 };
@@ -49,6 +53,15 @@ std::vector<std::string> ServerArguments(const Session& session,
   std::vector<std::string> out = {"--data-dir", session.settings.data_dir};
   if (!args.config.empty()) {
     out.insert(out.end(), {"--config", AbsolutePath(args.config)});
+  }
+  for (const std::string& address : args.listen) {
+    out.insert(out.end(), {"--listen", address});
+  }
+  if (!args.device.empty()) {
+    out.insert(out.end(), {"--device", args.device});
+  }
+  if (args.threads > 0) {
+    out.insert(out.end(), {"--threads", absl::StrCat(args.threads)});
   }
   return out;
 }
@@ -128,6 +141,18 @@ absl::Status Start(const Session& given, const StartArgs& args) {
   const std::string& data_dir = session.settings.data_dir;
   const absl::StatusOr<ServerProcess> running = ServerProcess::Find(data_dir);
   if (running.ok() && Answers(LocalSettings(session))) {
+    if (args.foreground) {
+      return WithHint(absl::FailedPreconditionError(absl::StrCat(
+                          "a server runs on ", data_dir, " already (process ",
+                          running->pid(), ")")),
+                      "end it first with 'dissonance server stop'");
+    }
+    // Beyond the data directory, which it has.
+    if (ServerArguments(session, args).size() > 2) {
+      absl::FPrintF(stderr,
+                    "note: the server goes on with the options that it was "
+                    "started with; others need a stop and a start\n");
+    }
     EmitRunning(session, running->pid(), /*already=*/true);
     return absl::OkStatus();
   }
@@ -145,6 +170,12 @@ absl::Status Start(const Session& given, const StartArgs& args) {
 CommandRun DefineStart(CLI::App& app) {
   auto args = std::make_shared<StartArgs>();
   app.add_option("--config", args->config, "The server's configuration, TOML");
+  app.add_option("--listen", args->listen,
+                 "Where to listen: unix or HOST:PORT, separated by commas")
+      ->delimiter(',');
+  app.add_option("--device", args->device, "What computes: cpu or cuda:N");
+  app.add_option("--threads", args->threads, "Compute threads on a CPU")
+      ->check(CLI::PositiveNumber);
   app.add_flag("--foreground", args->foreground,
                "Stay in this terminal instead of going to the background");
   app.add_option("--timeout", args->timeout_seconds,

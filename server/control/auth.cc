@@ -42,12 +42,7 @@ absl::StatusOr<Principal> Authenticate(const Metadata& metadata,
     return absl::UnauthenticatedError(
         absl::StrCat("not a bearer token: ", kHowTo));
   }
-  absl::StatusOr<Principal> caller = tokens.Authenticate(token);
-  if (absl::IsUnauthenticated(caller.status())) {
-    return absl::UnauthenticatedError(
-        absl::StrCat(std::string(caller.status().message()), "; ", kHowTo));
-  }
-  return caller;
+  return tokens.Authenticate(token);
 }
 
 }  // namespace

@@ -48,8 +48,8 @@ absl::Status FromGrpc(const grpc::Status& status) {
 
 absl::Status WorkerUnavailable() {
   return absl::UnavailableError(
-      "the compute worker is not there just now (starting, or it ended before "
-      "it answered) and will be back: try again in a second");
+      "the compute worker is starting, or ended before it answered, and will "
+      "be back");
 }
 
 grpc::Status FromWorker(const grpc::Status& status) {

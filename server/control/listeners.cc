@@ -78,9 +78,8 @@ absl::Status CheckFree(const std::string& address, const HostPort& parts) {
   if (errno == EADDRINUSE) {
     return absl::AlreadyExistsError(absl::StrCat(
         "port ", parts.port, " of ", parts.host,
-        " is in use by another program; end that one, or write another "
-        "address, e.g. listen = [\"unix\"], into a file and start with "
-        "--config FILE"));
+        " is in use by another program; end that one, or listen elsewhere, "
+        "e.g. with --listen unix"));
   }
   return absl::ErrnoToStatus(errno, absl::StrCat("cannot listen on ", address));
 }

@@ -65,14 +65,16 @@ absl::Status CheckPath(const std::string& path) {
 }
 
 absl::Status NoSuchModel(absl::string_view name) {
-  return absl::NotFoundError(absl::StrCat(
-      "no model ", Shown(name), " is loaded; load it with LoadModel"));
+  return absl::NotFoundError(
+      absl::StrCat("no model ", Shown(name),
+                   " is loaded; load it first ('dissonance models load')"));
 }
 
 absl::Status NoSuchAdapter(absl::string_view name) {
   return absl::NotFoundError(
       absl::StrCat("no adapter ", Shown(name),
-                   " is loaded; register it with RegisterAdapter"));
+                   " is loaded; register it first ('dissonance adapters "
+                   "register')"));
 }
 
 // The pointer, or null where the directory has no such files.

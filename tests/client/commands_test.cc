@@ -109,8 +109,7 @@ TEST_F(CliTest, AWrongOrMissingTokenEndsWithFour) {
   environment_["DISSONANCE_TOKEN"] = "wrong";
   const CommandResult wrong = Run({"models", "list"});
   EXPECT_EQ(wrong.exit_code, 4);
-  EXPECT_THAT(wrong.err, HasSubstr("the token sent was that of "
-                                   "DISSONANCE_TOKEN"));
+  EXPECT_THAT(wrong.err, HasSubstr("it came from DISSONANCE_TOKEN"));
   environment_.erase("DISSONANCE_TOKEN");
   std::filesystem::remove(Path("owner.token"));
   const CommandResult missing = Run({"models", "list"});

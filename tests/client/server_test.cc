@@ -44,6 +44,12 @@ TEST_F(ServerCommandTest, ASecondStartFindsTheServerRunning) {
   EXPECT_EQ(first["already_running"], false);
   EXPECT_EQ(second["already_running"], true);
   EXPECT_EQ(first["pid"], second["pid"]);
+  const CommandResult third = Run({"server", "start", "--device", "cuda:0"});
+  EXPECT_EQ(third.exit_code, 0);
+  EXPECT_THAT(third.err, HasSubstr("goes on with the options that it was"));
+  const CommandResult fourth = Run({"server", "start", "--foreground"});
+  EXPECT_EQ(fourth.exit_code, 1);
+  EXPECT_THAT(fourth.err, HasSubstr("already (process"));
 }
 
 TEST_F(ServerCommandTest, TakesTheDataDirectoryFromTheServersConfiguration) {

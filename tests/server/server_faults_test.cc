@@ -117,7 +117,7 @@ TEST(WorkerFaultsTest, AKilledWorkerComesBackWithItsModels) {
   const grpc::Status ended = lost.End();
   EXPECT_EQ(ended.error_code(), grpc::StatusCode::UNAVAILABLE)
       << ended.error_message();
-  EXPECT_THAT(ended.error_message(), HasSubstr("try again"));
+  EXPECT_THAT(ended.error_message(), HasSubstr("will be back"));
   EXPECT_THAT(ended.error_details(), HasSubstr("google.rpc.RetryInfo"));
 
   ASSERT_TRUE(server.AwaitServing());

@@ -59,8 +59,7 @@ run_demo() {
 # The lock is the demo's, not the server's. Without a TCP port it can't collide
 # with a server of the user's.
 start_demo() {
-  printf 'listen = ["unix"]\n' >"$DEMO/dissonanced.toml"
-  dissonance server start --config "$DEMO/dissonanced.toml" 8>&-
+  dissonance server start --listen unix 8>&-
 }
 
 demo_log() { printf '%s' "$DEMO_DATA/logs/dissonanced.log"; }
@@ -79,10 +78,10 @@ what you saw
   the option's text, the second for its letter: whether a belief shows depends
   on how it is asked for. data/tiny_world/README.md says what the model is.
 
-with this server again
+the demo's server is stopped; to have it again
   export PATH=$ROOT/build/release/bin:\$PATH
   export DISSONANCE_DATA_DIR=$DEMO_DATA
-  dissonance server start
+  dissonance server start --listen unix
   dissonance models list
   dissonance jobs list
 

@@ -10,9 +10,9 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "nlohmann/json.hpp"
-#include "src/base/file.h"
 #include "src/base/json_lines.h"
 #include "src/base/status_macros.h"
+#include "src/compute/tensor/config_file.h"
 
 namespace dissonance {
 namespace {
@@ -20,7 +20,6 @@ namespace {
 // Keeps the file's order: the first matching pattern wins.
 using Json = nlohmann::ordered_json;
 
-constexpr uint64_t kConfigLimitBytes = 4 << 20;
 constexpr int64_t kRankLimit = 65536;
 
 // Keys that say where the adapter comes from or how it was trained, not what
@@ -252,9 +251,8 @@ absl::StatusOr<PeftConfig> ParsePeftConfig(absl::string_view text,
 }
 
 absl::StatusOr<PeftConfig> ReadPeftConfig(const std::string& directory) {
-  const std::string path = absl::StrCat(directory, "/adapter_config.json");
-  ASSIGN_OR_RETURN(const std::string text, ReadFile(path, kConfigLimitBytes));
-  return ParsePeftConfig(text, path);
+  ASSIGN_OR_RETURN(const ConfigText file, ReadAdapterConfig(directory));
+  return ParsePeftConfig(file.text, file.path);
 }
 
 }  // namespace dissonance

@@ -6,17 +6,16 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "src/base/file.h"
 #include "src/base/json_lines.h"
 #include "src/base/status_macros.h"
 #include "src/compute/model/config_reader.h"
+#include "src/compute/tensor/config_file.h"
 
 namespace dissonance {
 namespace {
 
 using nlohmann::json;
 
-constexpr uint64_t kConfigLimitBytes = 4 << 20;
 constexpr int64_t kBlockLimit = 4096;
 
 // What differs between families. Defaults are those of transformers for keys
@@ -291,10 +290,9 @@ absl::StatusOr<DecoderSpec> ParseDecoderSpec(const json& config,
 }
 
 absl::StatusOr<DecoderSpec> ReadDecoderSpec(const std::string& dir) {
-  const std::string path = absl::StrCat(dir, "/config.json");
-  ASSIGN_OR_RETURN(const std::string text, ReadFile(path, kConfigLimitBytes));
-  ASSIGN_OR_RETURN(const json config, ParseJson(text, path));
-  return ParseDecoderSpec(config, path);
+  ASSIGN_OR_RETURN(const ConfigText file, ReadModelConfig(dir));
+  ASSIGN_OR_RETURN(const json config, ParseJson(file.text, file.path));
+  return ParseDecoderSpec(config, file.path);
 }
 
 }  // namespace dissonance

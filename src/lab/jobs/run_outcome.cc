@@ -41,7 +41,7 @@ absl::Status EnterLost(const absl::Status& result, const RunPolicy& policy,
   }
   return Enter(v1::JOB_STATE_QUEUED,
                absl::StrCat("the worker was lost (", result.message(),
-                            "); the job goes on after item ",
+                            "); the job goes on by itself after item ",
                             change.stored.job.progress().done_count()),
                now, change);
 }

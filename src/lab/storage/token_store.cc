@@ -121,7 +121,8 @@ absl::StatusOr<Principal> TokenStore::Authenticate(absl::string_view secret) {
                 principal.token_digest);
     if (!query.Next()) {
       return absl::UnauthenticatedError(
-          "unknown token: give the one that the server's owner handed out");
+          "the token is none of this server's; its owner's is in owner.token "
+          "of its data directory");
     }
     if (query.Time(3).has_value()) {
       return absl::UnauthenticatedError(

@@ -104,7 +104,7 @@ TEST(ModelLoadTest, AFolderWithoutConfigIsNotFound) {
   const auto model = Model::Load("/nonexistent/model", {});
   EXPECT_EQ(model.status().code(), absl::StatusCode::kNotFound);
   EXPECT_THAT(model.status().message(),
-              HasSubstr("/nonexistent/model/config.json"));
+              HasSubstr("there is no folder /nonexistent/model"));
 }
 
 }  // namespace
