@@ -21,7 +21,7 @@ constexpr char kHowTo[] =
     "send 'authorization: Bearer TOKEN'; the owner's token is in owner.token "
     "of the server's data directory";
 
-absl::string_view ViewOf(grpc::string_ref text) {
+absl::string_view ViewOf(const grpc::string_ref& text) {
   return {text.data(), text.size()};
 }
 

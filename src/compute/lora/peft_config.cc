@@ -50,7 +50,8 @@ const std::set<std::string>& KnownKeys() {
 }
 
 bool IsOff(const Json& value) {
-  return value.is_null() || value == false || value == 0 || value == "" ||
+  return value.is_null() || value == false || value == 0 ||
+         (value.is_string() && value.get_ref<const std::string&>().empty()) ||
          ((value.is_object() || value.is_array()) && value.empty());
 }
 
