@@ -1,9 +1,19 @@
 """Tests of harness.py: python bench/harness_test.py."""
 
+import itertools
 import math
 import unittest
+from unittest import mock
 
-from harness import Comparison, Outcome, max_difference, measure, outcome_table
+from harness import (
+    ATTEMPTS,
+    STOLEN_LIMIT,
+    Comparison,
+    Outcome,
+    max_difference,
+    measure,
+    outcome_table,
+)
 
 
 def comparison(order: list[str], ours: float = -1.0, **options) -> Comparison:
@@ -49,6 +59,26 @@ class MeasureTest(unittest.TestCase):
         self.assertEqual(result.verdict, "DIFFERENT RESULTS")
         self.assertIsNone(result.to_json()["ratio_median"])
         self.assertIn("DIFFERENT RESULTS", outcome_table([result]))
+
+
+class StolenTimeTest(unittest.TestCase):
+    def test_pairs_that_lost_time_are_measured_again_on_new_inputs(self):
+        clock = iter([0.0, 0.0, 0.0, 9.0] + [9.0] * 40)  # the second side
+        order: list[str] = []
+        with mock.patch("harness.stolen_seconds", lambda: next(clock)):
+            result = measure(comparison(order), pairs=2, warmup=0)
+        self.assertEqual(order, ["A0", "B0", "A1", "B1", "B2", "A2"])
+        self.assertEqual((len(result.ratios), result.set_aside), (2, 1))
+        self.assertEqual(result.stolen, [0.0, 0.0])
+
+    def test_a_machine_that_is_never_calm_gives_its_calmest_pairs(self):
+        clock = itertools.accumulate(itertools.repeat(1.0))
+        order: list[str] = []
+        with mock.patch("harness.stolen_seconds", lambda: next(clock)):
+            result = measure(comparison(order), pairs=2, warmup=0)
+        self.assertEqual(len(order), 2 * 2 * ATTEMPTS)
+        self.assertEqual((len(result.ratios), result.set_aside), (2, 4))
+        self.assertGreater(min(result.stolen), STOLEN_LIMIT)
 
 
 class OutcomeTest(unittest.TestCase):
