@@ -74,7 +74,8 @@ ServerProcess::ServerProcess(const Options& options)
   pidfd_ = static_cast<int>(::syscall(SYS_pidfd_open, pid_, 0));
   grpc::ChannelArguments channel;
   channel.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 20);
-  channel.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 20);
+  // Also the time that one attempt has.
+  channel.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 1000);
   channel.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 200);
   channel.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
   channel.SetMaxReceiveMessageSize(-1);
