@@ -21,6 +21,10 @@
 namespace dissonance {
 namespace {
 
+// Time that clients have to read how their calls ended and to close. At once,
+// a client that is just writing would find a broken pipe instead.
+constexpr std::chrono::seconds kGoodbye(1);
+
 constexpr mode_t kOwnerOnly = 0600;
 
 v1::ServerInfoResponse FixedInfo(const Config& config) {
@@ -113,7 +117,7 @@ void PublicApi::Drain(absl::Duration grace) {
   if (!calls_.AwaitNone(deadline - Clock::Real().Monotonic())) {
     spdlog::warn("calls are left after the grace period and are cancelled");
   }
-  server_->Shutdown(std::chrono::system_clock::now());
+  server_->Shutdown(std::chrono::system_clock::now() + kGoodbye);
   readiness_.Attach(nullptr);
   server_.reset();
 }
