@@ -1,7 +1,8 @@
 // Options whose value is one of a few words. Thread compatible.
 //
-//   AddChoice(app, "--dtype", "TYPE", args->dtype,
-//             {{"float32", v1::DTYPE_FLOAT32}, ...}, "Compute type");
+//   AddChoice<v1::DType>(app, "--dtype", "TYPE", args->dtype,
+//                        {{"float32", v1::DTYPE_FLOAT32}, ...},
+//                        "Compute type");
 #ifndef DISSONANCE_CLIENT_CLI_CHOICE_H_
 #define DISSONANCE_CLIENT_CLI_CHOICE_H_
 

@@ -48,9 +48,9 @@ bool Answers(const Settings& local) {
   return connection.ok() && (*connection)->IsServing(kProbeTimeout);
 }
 
-std::vector<std::string> ServerArguments(const Session& session,
-                                         const StartArgs& args) {
-  std::vector<std::string> out = {"--data-dir", session.settings.data_dir};
+// What the server is told beside its data directory.
+std::vector<std::string> ServerOptions(const StartArgs& args) {
+  std::vector<std::string> out;
   if (!args.config.empty()) {
     out.insert(out.end(), {"--config", AbsolutePath(args.config)});
   }
@@ -147,8 +147,7 @@ absl::Status Start(const Session& given, const StartArgs& args) {
                           running->pid(), ")")),
                       "end it first with 'dissonance server stop'");
     }
-    // Beyond the data directory, which it has.
-    if (ServerArguments(session, args).size() > 2) {
+    if (!ServerOptions(args).empty()) {
       absl::FPrintF(stderr,
                     "note: the server goes on with the options that it was "
                     "started with; others need a stop and a start\n");
@@ -156,7 +155,8 @@ absl::Status Start(const Session& given, const StartArgs& args) {
     EmitRunning(session, running->pid(), /*already=*/true);
     return absl::OkStatus();
   }
-  const std::vector<std::string> arguments = ServerArguments(session, args);
+  std::vector<std::string> arguments = ServerOptions(args);
+  arguments.insert(arguments.begin(), {"--data-dir", data_dir});
   if (args.foreground) return Foreground(program, arguments);
   const std::string log = LogPath(data_dir);
   const int64_t log_start = FileSize(log);
