@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "absl/status/status.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "src/base/sha256.h"
@@ -24,19 +25,13 @@ namespace {
 
 constexpr absl::string_view kPrefix = "base_model.model.";
 
-struct GroupLayout {
-  ProjectionGroup group;
-  std::vector<Projection> projections;
-};
+constexpr std::array<ProjectionGroup, kGroupCount> kGroups = {
+    ProjectionGroup::kQkv, ProjectionGroup::kO, ProjectionGroup::kGateUp,
+    ProjectionGroup::kDown};
 
-const std::array<GroupLayout, 4>& Layouts() {
-  using enum Projection;
-  static const auto* layouts =
-      new std::array<GroupLayout, 4>{{{ProjectionGroup::kQkv, {kQ, kK, kV}},
-                                      {ProjectionGroup::kO, {kO}},
-                                      {ProjectionGroup::kGateUp, {kGate, kUp}},
-                                      {ProjectionGroup::kDown, {kDown}}}};
-  return *layouts;
+// The last part of a dotted name.
+std::string LastPart(const std::string& name) {
+  return name.substr(name.rfind('.') + 1);
 }
 
 bool Exists(const std::string& path) {
@@ -77,51 +72,55 @@ class AdapterReader {
     adapter->dropout_ = config_.dropout;
     const DecoderSpec& spec = model_.spec();
     for (int64_t block = 0; block < spec.block_count(); ++block) {
-      for (const GroupLayout& layout : Layouts()) {
-        ASSIGN_OR_RETURN(LoraGroup group, Group(block, layout, *adapter));
+      for (const ProjectionGroup kind : kGroups) {
+        ASSIGN_OR_RETURN(LoraGroup group, Group(block, kind, *adapter));
         adapter->groups_.push_back(std::move(group));
       }
     }
     RETURN_IF_ERROR(RefuseUnused());
     if (adapter->module_count_ == 0) return NothingTargeted();
-    for (int p = 0; p < kProjectionCount; ++p) {
-      const char* name = ProjectionName(static_cast<Projection>(p));
-      if (kinds_.contains(name)) adapter->target_names_.emplace_back(name);
-    }
     return adapter;
   }
 
  private:
-  absl::StatusOr<LoraGroup> Group(int64_t block, const GroupLayout& layout,
+  absl::StatusOr<LoraGroup> Group(int64_t block, ProjectionGroup kind,
                                   LoraAdapter& adapter) {
+    const DecoderSpec& spec = model_.spec();
     LoraGroup group;
     std::vector<at::Tensor> downs;
     int64_t out_begin = 0;
     int64_t rank_begin = 0;
-    for (const Projection projection : layout.projections) {
-      const std::string module = ModuleName(block, projection);
-      const int64_t out_width = model_.spec().OutWidth(projection);
-      if (config_.Targets(module, block)) {
-        const int64_t rank = config_.RankOf(module);
-        const int64_t in_width = model_.spec().InWidth(projection);
-        ASSIGN_OR_RETURN(at::Tensor down,
-                         Tensor(module, "lora_A", {rank, in_width}));
-        ASSIGN_OR_RETURN(at::Tensor up,
-                         Tensor(module, "lora_B", {out_width, rank}));
-        up = up * config_.ScalingOf(module);
+    for (const ModuleSpec& module : spec.Modules(block, kind)) {
+      if (config_.Targets(module.name, block)) {
+        const int64_t rank = config_.RankOf(module.name);
+        ASSIGN_OR_RETURN(
+            at::Tensor down,
+            Tensor(module.name, "lora_A", {rank, spec.InWidth(kind)}));
+        ASSIGN_OR_RETURN(
+            at::Tensor up,
+            Tensor(module.name, "lora_B", {module.out_width, rank}));
+        up = InGroupOrder(spec, kind, up) * config_.ScalingOf(module.name);
         adapter.bytes_ += static_cast<int64_t>(down.nbytes() + up.nbytes());
         adapter.rank_ = std::max(adapter.rank_, rank);
         ++adapter.module_count_;
-        kinds_.insert(ProjectionName(projection));
+        AddName(LastPart(module.name), adapter.target_names_);
         downs.push_back(std::move(down));
         group.modules.push_back(
-            {projection, out_begin, rank_begin, std::move(up)});
+            {module_number_, out_begin, rank_begin, std::move(up)});
         rank_begin += rank;
       }
-      out_begin += out_width;
+      ++module_number_;
+      out_begin += module.out_width;
     }
     if (!downs.empty()) group.down = at::cat(downs);
     return group;
+  }
+
+  static void AddName(const std::string& name,
+                      std::vector<std::string>& names) {
+    if (std::find(names.begin(), names.end(), name) == names.end()) {
+      names.push_back(name);
+    }
   }
 
   absl::StatusOr<at::Tensor> Tensor(const std::string& module,
@@ -158,6 +157,12 @@ class AdapterReader {
   absl::Status RefuseUnused() const {
     for (const auto& [name, info] : file_.tensors()) {
       if (used_.contains(name)) continue;
+      if (absl::StrContains(name, ".experts.")) {
+        return absl::UnimplementedError(absl::StrCat(
+            file_.path(), ": tensor \"", name,
+            "\" adapts an expert, which is not supported; adapters of the "
+            "attention's projections are"));
+      }
       return absl::InvalidArgumentError(absl::StrCat(
           file_.path(), ": tensor \"", name,
           "\" belongs to no LoRA module that adapter_config.json targets in "
@@ -173,14 +178,14 @@ class AdapterReader {
     return absl::InvalidArgumentError(absl::StrCat(
         "target_modules (", wanted, ") match no module of ",
         model_.spec().architecture, "; its modules are named like ",
-        ModuleName(0, Projection::kQ)));
+        model_.spec().Modules(0, ProjectionGroup::kQkv).front().name));
   }
 
   const PeftConfig& config_;
   const SafetensorsFile& file_;
   const Model& model_;
   std::set<std::string> used_;
-  std::set<std::string> kinds_;
+  int64_t module_number_ = 0;
 };
 
 absl::StatusOr<std::shared_ptr<const LoraAdapter>> LoraAdapter::Load(

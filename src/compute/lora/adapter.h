@@ -23,7 +23,7 @@ namespace dissonance {
 // One adapted projection: y[out_begin, out_begin + out_width) +=
 // up @ (down @ x), with the scaling already in `up`.
 struct LoraModule {
-  Projection projection = Projection::kQ;
+  int64_t number = 0;      // among all projections of the network
   int64_t out_begin = 0;   // within its group's fused output
   int64_t rank_begin = 0;  // within its group's fused down matrix
   at::Tensor up;           // [out_width, rank]
@@ -47,7 +47,7 @@ class LoraAdapter {
       const std::string& directory, const Model& model);
 
   const LoraGroup& group(int64_t block, ProjectionGroup group) const {
-    return groups_[static_cast<size_t>(block * 4 + static_cast<int>(group))];
+    return groups_[static_cast<size_t>(block * kGroupCount + static_cast<int>(group))];
   }
   // "sha256:..." over the config and weight files.
   const std::string& digest() const { return digest_; }
@@ -55,14 +55,15 @@ class LoraAdapter {
   int64_t rank() const { return rank_; }  // largest of its modules
   int64_t module_count() const { return module_count_; }
   int64_t bytes() const { return bytes_; }
-  // Kinds of modules adapted, in the decoder's order: "q_proj", ...
+  // Last parts of the adapted modules' names, in the decoder's order: "q_proj",
+  // ...
   const std::vector<std::string>& target_names() const { return target_names_; }
 
  private:
   friend class AdapterReader;
   LoraAdapter() = default;
 
-  std::vector<LoraGroup> groups_;  // [blocks * 4]
+  std::vector<LoraGroup> groups_;  // [blocks * kGroupCount]
   std::string digest_;
   double dropout_ = 0.0;
   int64_t rank_ = 0;

@@ -18,12 +18,11 @@ uint64_t Mix(uint64_t value) {
 }
 
 // Inverted-dropout factors [rows, width]: 0 with probability `rate`, else
-// 1 / (1 - rate).
-at::Tensor DropoutFactors(const AdapterRun& run, int64_t block,
-                          Projection projection, const at::Tensor& x) {
+// 1 / (1 - rate). `module` numbers the adapted matrices of a network.
+at::Tensor DropoutFactors(const AdapterRun& run, int64_t module,
+                          const at::Tensor& x) {
   uint64_t seed = Mix(run.dropout->value);
-  seed = Mix(seed ^ static_cast<uint64_t>(block * kProjectionCount +
-                                          static_cast<int>(projection)));
+  seed = Mix(seed ^ static_cast<uint64_t>(module));
   seed = Mix(seed ^ static_cast<uint64_t>(run.first_position));
   const double keep = 1.0 - run.adapter->dropout();
   at::Tensor kept =
@@ -44,7 +43,7 @@ void BatchDelta::AddTo(ProjectionGroup group, int64_t block,
                                 .to(weights.down.scalar_type());
     const at::Tensor out = y.narrow(0, run.row_begin, run.row_count);
     if (run.dropout != nullptr && run.adapter->dropout() > 0) {
-      AddWithDropout(run, weights, block, rows, out);
+      AddWithDropout(run, weights, rows, out);
     } else {
       AddPlain(run, weights, rows, out);
     }
@@ -80,12 +79,12 @@ void BatchDelta::AddPlain(const AdapterRun& run, const LoraGroup& group,
 }
 
 void BatchDelta::AddWithDropout(const AdapterRun& run, const LoraGroup& group,
-                                int64_t block, const at::Tensor& x,
+                                const at::Tensor& x,
                                 const at::Tensor& y) const {
   const RowKinds kinds = KindsOf(run);
   for (const LoraModule& module : group.modules) {
     const at::Tensor dropped =
-        x * DropoutFactors(run, block, module.projection, x);
+        x * DropoutFactors(run, module.number, x);
     const at::Tensor down =
         group.down.narrow(0, module.rank_begin, module.up.size(1));
     const at::Tensor shrunk = RowLinear(dropped, down, std::nullopt, kinds);

@@ -50,8 +50,7 @@ class BatchDelta : public ProjectionDelta {
   void AddPlain(const AdapterRun& run, const LoraGroup& group,
                 const at::Tensor& x, const at::Tensor& y) const;
   void AddWithDropout(const AdapterRun& run, const LoraGroup& group,
-                      int64_t block, const at::Tensor& x,
-                      const at::Tensor& y) const;
+                      const at::Tensor& x, const at::Tensor& y) const;
 
   const std::vector<AdapterRun> runs_;
   const bool reproducible_;

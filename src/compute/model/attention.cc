@@ -1,9 +1,16 @@
 #include "src/compute/model/attention.h"
 
+#include <ATen/TensorOperators.h>
 #include <ATen/ops/cat.h>
+#include <ATen/ops/logical_not.h>
+#include <ATen/ops/matmul.h>
+#include <ATen/ops/ones.h>
 #include <ATen/ops/scaled_dot_product_attention.h>
+#include <ATen/ops/softmax.h>
+#include <ATen/ops/tanh.h>
 #include <ATen/ops/zeros.h>
 
+#include <limits>
 #include <optional>
 
 namespace dissonance {
@@ -59,14 +66,57 @@ at::Tensor Headed(const at::Tensor& x) {
   return x.transpose(0, 1).unsqueeze(0);
 }
 
+// [1, heads, keys, head_dim] with each key/value head repeated for its queries.
+at::Tensor Repeat(const at::Tensor& x, int64_t heads) {
+  const at::Tensor headed = Headed(x);
+  return x.size(1) == heads
+             ? headed
+             : headed.repeat_interleave(heads / x.size(1), /*dim=*/1);
+}
+
+// Attention with soft-capped scores, which torch's own has not. Memory:
+// O(heads * rows * keys).
+at::Tensor AttendCapped(const at::Tensor& q, const at::Tensor& k,
+                        const at::Tensor& v, const at::Tensor& allowed,
+                        AttentionScores scores) {
+  const int64_t heads = q.size(1);
+  at::Tensor logits =
+      at::matmul(Headed(q), Repeat(k, heads).transpose(2, 3)) * scores.scale;
+  logits = at::tanh(logits / scores.softcap) * scores.softcap;
+  logits.masked_fill_(at::logical_not(allowed),
+                      -std::numeric_limits<double>::infinity());
+  const at::ScalarType dtype = q.scalar_type();
+  const at::Tensor pattern =
+      at::softmax(logits, -1, dtype == at::kDouble ? at::kDouble : at::kFloat)
+          .to(dtype);
+  return at::matmul(pattern, Repeat(v, heads));
+}
+
+// Rows that see all keys up to their own, which end with the last row's.
+at::Tensor CausalMask(int64_t rows, int64_t keys, const at::Device& device) {
+  return at::ones({rows, keys}, at::TensorOptions(at::kBool).device(device))
+      .tril(keys - rows);
+}
+
+// `mask` undefined: causal.
 void Attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-            const at::Tensor& mask, bool causal, at::Tensor z) {
-  std::optional<at::Tensor> allowed;
-  if (mask.defined()) allowed = mask;
-  const bool grouped = q.size(1) != k.size(1);
-  const at::Tensor out = at::scaled_dot_product_attention(
-      Headed(q), Headed(k), Headed(v), allowed, /*dropout_p=*/0.0, causal,
-      /*scale=*/std::nullopt, /*enable_gqa=*/grouped);
+            const at::Tensor& mask, AttentionScores scores, at::Tensor z) {
+  const int64_t rows = q.size(0);
+  at::Tensor out;
+  if (scores.softcap > 0) {
+    out = AttendCapped(
+        q, k, v,
+        mask.defined() ? mask : CausalMask(rows, k.size(0), q.device()),
+        scores);
+  } else {
+    std::optional<at::Tensor> allowed;
+    if (mask.defined()) allowed = mask;
+    const bool causal = !mask.defined() && rows > 1;
+    const bool grouped = q.size(1) != k.size(1);
+    out = at::scaled_dot_product_attention(
+        Headed(q), Headed(k), Headed(v), allowed, /*dropout_p=*/0.0, causal,
+        scores.scale, /*enable_gqa=*/grouped);
+  }
   z.copy_(out.squeeze(0).transpose(0, 1));
 }
 
@@ -88,8 +138,8 @@ SegmentMask MakeSegmentMask(const Segment& segment, int64_t window,
 }
 
 void AttendSegment(const Segment& segment, const SegmentMask& mask,
-                   int64_t block, const at::Tensor& q, const at::Tensor& k,
-                   const at::Tensor& v, at::Tensor z) {
+                   AttentionScores scores, int64_t block, const at::Tensor& q,
+                   const at::Tensor& k, const at::Tensor& v, at::Tensor z) {
   const int64_t past = segment.past_count();
   const int64_t linear = segment.linear_count;
   at::Tensor keys = k.narrow(0, 0, linear);
@@ -100,8 +150,7 @@ void AttendSegment(const Segment& segment, const SegmentMask& mask,
     values = segment.cache->Values(block, past + linear);
   }
   if (linear > 0) {
-    const bool causal = !mask.linear.defined() && linear > 1;
-    Attend(q.narrow(0, 0, linear), keys, values, mask.linear, causal,
+    Attend(q.narrow(0, 0, linear), keys, values, mask.linear, scores,
            z.narrow(0, 0, linear));
   }
   const int64_t tree = segment.row_count() - linear;
@@ -114,7 +163,7 @@ void AttendSegment(const Segment& segment, const SegmentMask& mask,
     keys = at::cat({keys, k.narrow(0, linear, tree)});
     values = at::cat({values, v.narrow(0, linear, tree)});
   }
-  Attend(q.narrow(0, linear, tree), keys, values, mask.tree, /*causal=*/false,
+  Attend(q.narrow(0, linear, tree), keys, values, mask.tree, scores,
          z.narrow(0, linear, tree));
 }
 

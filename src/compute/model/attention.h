@@ -23,6 +23,11 @@ struct SegmentMask {
   at::Tensor linear;
 };
 
+struct AttentionScores {
+  double scale = 1.0;    // of q k^T
+  double softcap = 0.0;  // c * tanh(score / c); 0: none
+};
+
 // `window` 0: no limit. `device` is where the masks are wanted.
 SegmentMask MakeSegmentMask(const Segment& segment, int64_t window,
                             const at::Device& device);
@@ -32,7 +37,7 @@ SegmentMask MakeSegmentMask(const Segment& segment, int64_t window,
 // rotary; block chooses the cache's layer. Writes z [rows, heads, head_dim].
 // Keeps the linear rows' k and v in the segment's cache, if it has one.
 void AttendSegment(const Segment& segment, const SegmentMask& mask,
-                   int64_t block, const at::Tensor& q, const at::Tensor& k,
+                   AttentionScores scores, int64_t block, const at::Tensor& q, const at::Tensor& k,
                    const at::Tensor& v, at::Tensor z);
 
 }  // namespace dissonance

@@ -11,6 +11,7 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
@@ -25,7 +26,8 @@ class ConfigReader {
   ConfigReader(const nlohmann::json& object, std::string where)
       : object_(object), where_(std::move(where)) {}
 
-  // OK, or the first error: INVALID_ARGUMENT naming where and which field.
+  // OK, or the first error, naming where and which field: INVALID_ARGUMENT if
+  // nothing else is said.
   const absl::Status& status() const { return status_; }
 
   // Whether the field is there and not null.
@@ -54,6 +56,35 @@ class ConfigReader {
       return Fail(key, "a positive number", 1.0);
     }
     return value.get<double>();
+  }
+
+  // The fallback without the field, 0 for null.
+  double NumberOrNull(const char* key, double fallback) {
+    return object_.contains(key) ? NumberOr(key, 0.0) : fallback;
+  }
+
+  // Indices below `limit`; none without the field.
+  std::vector<int64_t> IndicesOr(const char* key, int64_t limit) {
+    if (!Has(key)) return {};
+    const nlohmann::json& value = object_.at(key);
+    const std::string expected = absl::StrCat("a list of indices below ", limit);
+    if (!value.is_array()) return Fail(key, expected, std::vector<int64_t>{});
+    std::vector<int64_t> indices;
+    for (const nlohmann::json& index : value) {
+      if (!index.is_number_integer() || index < 0 || index >= limit) {
+        return Fail(key, expected, std::vector<int64_t>{});
+      }
+      indices.push_back(index.get<int64_t>());
+    }
+    return indices;
+  }
+
+  // UNIMPLEMENTED if the field is there with the other value.
+  void RefuseUnless(const char* key, bool supported) {
+    if (BoolOr(key, supported) == supported || !status_.ok()) return;
+    status_ = absl::UnimplementedError(
+        absl::StrCat(where_, ": \"", key, "\" = ", !supported,
+                     " is not supported"));
   }
 
   bool BoolOr(const char* key, bool fallback) {

@@ -3,10 +3,15 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/layer_norm.h>
+#include <ATen/ops/scalar_tensor.h>
 #include <ATen/ops/tensor.h>
 
 #include <algorithm>
+#include <cmath>
 #include <map>
+
+#include "src/compute/model/experts.h"
 
 namespace dissonance {
 namespace {
@@ -46,7 +51,8 @@ struct Decoder::Pass {
   const TokenBatch& batch;
   const ForwardHooks& hooks;
   RowKinds kinds;
-  RotaryTable::Angles angles;
+  RotaryTable::Angles angles;         // undefined without rotary
+  RotaryTable::Angles window_angles;  // of blocks with a rope of their own
   // One list of masks, a segment each, for every window in use.
   std::map<int64_t, std::vector<SegmentMask>> masks;
   const ProjectionDelta* delta = nullptr;
@@ -73,10 +79,49 @@ struct Decoder::Pass {
   }
 };
 
+namespace {
+
+std::unique_ptr<RotaryTable> MakeTable(const RopeSpec& rope,
+                                       const at::TensorOptions& options) {
+  if (rope.width == 0) return nullptr;
+  return std::make_unique<RotaryTable>(rope, options);
+}
+
+}  // namespace
+
 Decoder::Decoder(const DecoderSpec& spec, const DecoderWeights& weights)
     : spec_(spec),
       weights_(weights),
-      rotary_(spec.rope, spec.head_dim, weights.embed.options()) {}
+      rotary_(MakeTable(spec.rope, weights.embed.options())),
+      window_rotary_(MakeTable(spec.window_rope.value_or(RopeSpec{}),
+                               weights.embed.options())),
+      scores_({.scale = spec.attn_scale > 0
+                            ? spec.attn_scale
+                            : 1.0 / std::sqrt(static_cast<double>(spec.head_dim)),
+               .softcap = spec.attn_softcap}) {}
+
+at::Tensor Decoder::Norm(const at::Tensor& x,
+                         const NormWeights& weights) const {
+  if (!weights.weight.defined()) return x;
+  if (spec_.norm != NormKind::kLayer) {
+    return RmsNorm(x, weights.weight, spec_.norm_eps);
+  }
+  return at::layer_norm(x, {x.size(-1)}, weights.weight, weights.bias,
+                        spec_.norm_eps);
+}
+
+at::Tensor Decoder::Embed(const TokenBatch& batch,
+                          const at::Tensor& positions) const {
+  at::Tensor residual = weights_.embed.index_select(
+      0, IndexTensor(batch.token_ids, positions.device()));
+  if (spec_.embed_scale != 1.0) {
+    residual.mul_(at::scalar_tensor(spec_.embed_scale, residual.options()));
+  }
+  if (weights_.positions.defined()) {
+    residual.add_(weights_.positions.index_select(0, positions));
+  }
+  return residual;
+}
 
 at::Tensor Decoder::Attention(const BlockWeights& weights, int64_t block,
                               const at::Tensor& normed,
@@ -84,31 +129,43 @@ at::Tensor Decoder::Attention(const BlockWeights& weights, int64_t block,
   const int64_t rows = normed.size(0);
   const at::Tensor qkv =
       pass.Project(weights.qkv, ProjectionGroup::kQkv, block, normed);
-  const auto heads = [&](int64_t column, int64_t count) {
-    return qkv.narrow(1, column * spec_.head_dim, count * spec_.head_dim)
-        .view({rows, count, spec_.head_dim});
+  const auto columns = [&](int64_t head, int64_t count,
+                           const NormWeights* whole_norm) {
+    at::Tensor own =
+        qkv.narrow(1, head * spec_.head_dim, count * spec_.head_dim);
+    if (whole_norm != nullptr) own = Norm(own, *whole_norm);
+    return own.view({rows, count, spec_.head_dim});
   };
-  at::Tensor q = heads(0, spec_.head_count);
-  at::Tensor k = heads(spec_.head_count, spec_.kv_head_count);
-  const at::Tensor v =
-      heads(spec_.head_count + spec_.kv_head_count, spec_.kv_head_count);
-  if (spec_.qk_norm) {
-    q = RmsNorm(q, weights.q_norm, spec_.norm_eps);
-    k = RmsNorm(k, weights.k_norm, spec_.norm_eps);
+  const bool whole = spec_.qk_norm == QkNorm::kWhole;
+  at::Tensor q =
+      columns(0, spec_.head_count, whole ? &weights.q_norm : nullptr);
+  at::Tensor k = columns(spec_.head_count, spec_.kv_head_count,
+                         whole ? &weights.k_norm : nullptr);
+  const at::Tensor v = columns(spec_.head_count + spec_.kv_head_count,
+                               spec_.kv_head_count, nullptr);
+  if (spec_.qk_norm == QkNorm::kHead) {
+    q = Norm(q, weights.q_norm);
+    k = Norm(k, weights.k_norm);
   }
-  ApplyRotary(q, pass.angles.cos, pass.angles.sin);
-  ApplyRotary(k, pass.angles.cos, pass.angles.sin);
+  const int64_t window = spec_.blocks[static_cast<size_t>(block)].window;
+  const RotaryTable::Angles& angles =
+      window > 0 && window_rotary_ != nullptr ? pass.window_angles
+                                              : pass.angles;
+  if (angles.cos.defined()) {
+    ApplyRotary(q, angles.cos, angles.sin);
+    ApplyRotary(k, angles.cos, angles.sin);
+  }
 
   at::Tensor z =
       at::empty({rows, spec_.head_count, spec_.head_dim}, normed.options());
-  const int64_t window = spec_.blocks[static_cast<size_t>(block)].window;
   const std::vector<SegmentMask>& masks = pass.masks.at(window);
   for (size_t s = 0; s < masks.size(); ++s) {
     const Segment& segment = pass.batch.segments[s];
     const auto own = [&segment](const at::Tensor& x) {
       return x.narrow(0, segment.row_begin, segment.row_count());
     };
-    AttendSegment(segment, masks[s], block, own(q), own(k), own(v), own(z));
+    AttendSegment(segment, masks[s], scores_, block, own(q), own(k), own(v),
+                  own(z));
   }
   Visit(pass.hooks, Site::kZ, block, z);
   return z.view({rows, spec_.q_width()});
@@ -116,10 +173,43 @@ at::Tensor Decoder::Attention(const BlockWeights& weights, int64_t block,
 
 at::Tensor Decoder::Mlp(const BlockWeights& weights, int64_t block,
                         const at::Tensor& normed, const Pass& pass) const {
-  const at::Tensor gate_up =
+  if (spec_.blocks[static_cast<size_t>(block)].has_experts) {
+    return RunExperts(spec_, weights, normed, pass.kinds);
+  }
+  const at::Tensor up =
       pass.Project(weights.gate_up, ProjectionGroup::kGateUp, block, normed);
   return pass.Project(weights.down, ProjectionGroup::kDown, block,
-                      SwiGlu(gate_up));
+                      spec_.gated ? GatedActivation(up, spec_.activation)
+                                  : Activate(up, spec_.activation));
+}
+
+Decoder::Pass Decoder::MakePass(const TokenBatch& batch,
+                                const at::Tensor& positions,
+                                const ForwardHooks& hooks) const {
+  Pass pass{
+      .batch = batch,
+      .hooks = hooks,
+      .kinds = {.prefill = batch.prefill_rows, .tiled = batch.reproducible},
+      .angles = {},
+      .window_angles = {},
+      .masks = {},
+      .delta = hooks.delta,
+      .narrowed_delta = nullptr};
+  const int64_t limit =
+      *std::max_element(batch.positions.begin(), batch.positions.end()) + 1;
+  if (rotary_ != nullptr) pass.angles = rotary_->At(positions, limit);
+  if (window_rotary_ != nullptr) {
+    pass.window_angles = window_rotary_->At(positions, limit);
+  }
+  for (const BlockSpec& block : spec_.blocks) {
+    std::vector<SegmentMask>& masks = pass.masks[block.window];
+    if (!masks.empty()) continue;
+    for (const Segment& segment : batch.segments) {
+      masks.push_back(
+          MakeSegmentMask(segment, block.window, positions.device()));
+    }
+  }
+  return pass;
 }
 
 at::Tensor Decoder::Forward(const TokenBatch& batch,
@@ -128,58 +218,47 @@ at::Tensor Decoder::Forward(const TokenBatch& batch,
   const at::NoGradGuard no_grad;
   const at::Device device = weights_.embed.device();
   const at::Tensor positions = IndexTensor(batch.positions, device);
-  const int64_t limit =
-      *std::max_element(batch.positions.begin(), batch.positions.end()) + 1;
-  Pass pass{
-      .batch = batch,
-      .hooks = hooks,
-      .kinds = {.prefill = batch.prefill_rows, .tiled = batch.reproducible},
-      .angles = rotary_.At(positions, limit),
-      .masks = {},
-      .delta = hooks.delta,
-      .narrowed_delta = nullptr};
-  for (const BlockSpec& block : spec_.blocks) {
-    std::vector<SegmentMask>& masks = pass.masks[block.window];
-    if (!masks.empty()) continue;
-    for (const Segment& segment : batch.segments) {
-      masks.push_back(MakeSegmentMask(segment, block.window, device));
-    }
-  }
-
+  Pass pass = MakePass(batch, positions, hooks);
   const at::Tensor wanted_rows = IndexTensor(wanted, device);
   bool narrow = false;  // whether only the wanted rows are left
-  at::Tensor residual = weights_.embed.index_select(
-      0, IndexTensor(batch.token_ids, device));  // [rows, d_model]
+  at::Tensor residual = Embed(batch, positions);  // [rows, d_model]
   for (int64_t b = 0; b < spec_.block_count(); ++b) {
     const BlockWeights& block = weights_.blocks[static_cast<size_t>(b)];
     Visit(hooks, Site::kResidPre, b, residual);
-    at::Tensor z = Attention(
-        block, b, RmsNorm(residual, block.attn_norm, spec_.norm_eps), pass);
+    at::Tensor z = Attention(block, b, Norm(residual, block.attn_norm), pass);
     if (b + 1 == spec_.block_count() && pass.Narrow(wanted)) {
       narrow = true;
       z = z.index_select(0, wanted_rows);
       residual = residual.index_select(0, wanted_rows);
     }
-    at::Tensor attn_out = pass.Project(block.o, ProjectionGroup::kO, b, z);
+    at::Tensor attn_out =
+        Norm(pass.Project(block.o, ProjectionGroup::kO, b, z),
+             block.attn_post_norm);
     Visit(hooks, Site::kAttnOut, b, attn_out);
-    residual.add_(attn_out);
-    Visit(hooks, Site::kResidMid, b, residual);
-    at::Tensor mlp_out =
-        Mlp(block, b, RmsNorm(residual, block.mlp_norm, spec_.norm_eps), pass);
+    if (!spec_.parallel_residual) {
+      residual.add_(attn_out);
+      Visit(hooks, Site::kResidMid, b, residual);
+    }
+    at::Tensor mlp_out = Norm(Mlp(block, b, Norm(residual, block.mlp_norm), pass),
+                              block.mlp_post_norm);
     Visit(hooks, Site::kMlpOut, b, mlp_out);
+    // transformers' order of the parallel sum.
+    if (spec_.parallel_residual) mlp_out.add_(attn_out);
     residual.add_(mlp_out);
     Visit(hooks, Site::kResidPost, b, residual);
   }
   if (!narrow) residual = residual.index_select(0, wanted_rows);
-  at::Tensor final_norm =
-      RmsNorm(residual, weights_.final_norm, spec_.norm_eps);
+  at::Tensor final_norm = Norm(residual, weights_.final_norm);
   Visit(hooks, Site::kFinalNorm, -1, final_norm);
   return final_norm;
 }
 
 at::Tensor Decoder::Unembed(const at::Tensor& hidden, RowKinds kinds) const {
   const at::NoGradGuard no_grad;
-  return RowLinear(hidden, weights_.unembed, std::nullopt, kinds);
+  at::Tensor logits =
+      RowLinear(hidden, weights_.unembed, std::nullopt, kinds);
+  if (spec_.final_softcap > 0) SoftcapRows(logits, spec_.final_softcap);
+  return logits;
 }
 
 }  // namespace dissonance

@@ -23,9 +23,6 @@
 
 namespace dissonance {
 
-// Projections that share their input and are computed by one product.
-enum class ProjectionGroup { kQkv, kO, kGateUp, kDown };
-
 // What adapters add to a projection; implemented by lora/.
 class ProjectionDelta {
  public:
@@ -41,8 +38,9 @@ class ProjectionDelta {
 };
 
 // Places where a forward pass can be seen and changed. attn_out and mlp_out
-// are what is added to the residual stream; z is each head's output before the
-// o projection; resid_pre of block 0 is the embedding.
+// are what is added to the residual stream, after a norm of their own where the
+// family has one; z is each head's output before the o projection; resid_pre of
+// block 0 is the embedding. Blocks with a parallel residual have no resid_mid.
 enum class Site {
   kResidPre,
   kAttnOut,
@@ -96,7 +94,12 @@ class Decoder {
 
  private:
   struct Pass;  // what one Forward call needs in every block
+  Pass MakePass(const TokenBatch& batch, const at::Tensor& positions,
+                const ForwardHooks& hooks) const;
 
+  // x itself where the family has no norm.
+  at::Tensor Norm(const at::Tensor& x, const NormWeights& weights) const;
+  at::Tensor Embed(const TokenBatch& batch, const at::Tensor& positions) const;
   // Heads' outputs [rows, q_width], before the o projection.
   at::Tensor Attention(const BlockWeights& weights, int64_t block,
                        const at::Tensor& normed, const Pass& pass) const;
@@ -105,7 +108,9 @@ class Decoder {
 
   const DecoderSpec& spec_;
   const DecoderWeights& weights_;
-  RotaryTable rotary_;
+  const std::unique_ptr<const RotaryTable> rotary_;         // null: none
+  const std::unique_ptr<const RotaryTable> window_rotary_;  // null: the same
+  const AttentionScores scores_;
 };
 
 }  // namespace dissonance

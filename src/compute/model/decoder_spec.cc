@@ -1,5 +1,6 @@
 #include "src/compute/model/decoder_spec.h"
 
+#include <algorithm>
 #include <map>
 #include <utility>
 
@@ -9,6 +10,8 @@
 #include "src/base/json_lines.h"
 #include "src/base/status_macros.h"
 #include "src/compute/model/config_reader.h"
+#include "src/compute/model/families.h"
+#include "src/compute/model/rope_config.h"
 #include "src/compute/tensor/config_file.h"
 
 namespace dissonance {
@@ -17,32 +20,7 @@ namespace {
 using nlohmann::json;
 
 constexpr int64_t kBlockLimit = 4096;
-
-// What differs between families. Defaults are those of transformers for keys
-// that a config leaves out.
-struct Family {
-  bool always_qkv_bias = false;       // whatever the config says
-  bool reads_attention_bias = false;  // "attention_bias": q, k, v and o
-  bool reads_mlp_bias = false;
-  bool qk_norm = false;
-  bool window_by_default = false;    // "sliding_window" alone turns it on
-  bool reads_window_layers = false;  // use_sliding_window, max_window_layers
-};
-
-const std::map<std::string, Family>& Families() {
-  static const auto* families = new std::map<std::string, Family>{
-      {"LlamaForCausalLM",
-       {.reads_attention_bias = true, .reads_mlp_bias = true}},
-      {"MistralForCausalLM", {.window_by_default = true}},
-      {"Qwen2ForCausalLM",
-       {.always_qkv_bias = true, .reads_window_layers = true}},
-      {"Qwen3ForCausalLM",
-       {.reads_attention_bias = true,
-        .qk_norm = true,
-        .reads_window_layers = true}},
-  };
-  return *families;
-}
+constexpr int64_t kExpertLimit = 1024;
 
 absl::StatusOr<std::string> ReadArchitecture(const json& config,
                                              const std::string& where) {
@@ -67,87 +45,38 @@ absl::Status RefuseQuantisation(const json& config, const std::string& where) {
       "\" is not supported; save the model in float32 or bfloat16"));
 }
 
-absl::Status ReadLlama3Rope(ConfigReader& read, RopeSpec& rope) {
-  rope.factor = read.Number("factor");
-  rope.low_freq_factor = read.Number("low_freq_factor");
-  rope.high_freq_factor = read.Number("high_freq_factor");
-  rope.original_max_positions = read.Number("original_max_position_embeddings");
+absl::Status ReadActivation(ConfigReader& read, const std::string& where,
+                            const Family& family, DecoderSpec& spec) {
+  static const auto* known = new std::map<std::string, Activation>{
+      {"silu", Activation::kSilu},
+      {"swish", Activation::kSilu},
+      {"gelu", Activation::kGelu},
+      {"gelu_new", Activation::kGeluTanh},
+      {"gelu_pytorch_tanh", Activation::kGeluTanh}};
+  const std::string name =
+      read.StringOr(family.keys.activation, family.activation);
   RETURN_IF_ERROR(read.status());
-  if (rope.high_freq_factor <= rope.low_freq_factor) {
-    return absl::InvalidArgumentError(
-        "rope: high_freq_factor must be above low_freq_factor");
+  const auto it = known->find(name);
+  if (it == known->end()) {
+    return absl::UnimplementedError(absl::StrCat(
+        where, ": ", family.keys.activation, " \"", name,
+        "\" is not supported; supported: silu, gelu, gelu_new, "
+        "gelu_pytorch_tanh"));
   }
+  spec.activation = it->second;
   return absl::OkStatus();
 }
 
-// Published configs hold rope_theta and rope_scaling; transformers 5 writes
-// both into rope_parameters.
-absl::StatusOr<RopeSpec> ReadRope(const json& config,
-                                  const std::string& where) {
-  RopeSpec rope;
-  ConfigReader top(config, where);
-  rope.theta = top.NumberOr("rope_theta", 10000.0);
-  RETURN_IF_ERROR(top.status());
-  const char* key =
-      top.Has("rope_parameters") ? "rope_parameters" : "rope_scaling";
-  if (!top.Has(key)) return rope;
-  const json& parameters = config.at(key);
-  const std::string place = absl::StrCat(where, ": ", key);
-  if (!parameters.is_object()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(place, " must be an object"));
-  }
-  ConfigReader read(parameters, place);
-  rope.theta = read.NumberOr("rope_theta", rope.theta);
-  const std::string type =
-      read.StringOr("rope_type", read.StringOr("type", "default"));
-  if (read.NumberOr("partial_rotary_factor", 1.0) != 1.0) {
-    return absl::UnimplementedError(
-        absl::StrCat(place, ": partial_rotary_factor is not supported"));
-  }
-  if (type == "linear") {
-    rope.scaling = RopeSpec::Scaling::kLinear;
-    rope.factor = read.Number("factor");
-  } else if (type == "llama3") {
-    rope.scaling = RopeSpec::Scaling::kLlama3;
-    RETURN_IF_ERROR(ReadLlama3Rope(read, rope));
-  } else if (type != "default") {
-    return absl::UnimplementedError(
-        absl::StrCat(place, ": rope type \"", type,
-                     "\" is not supported; supported: default, linear, "
-                     "llama3"));
-  }
-  RETURN_IF_ERROR(read.status());
-  return rope;
-}
-
-absl::Status ReadActivation(const json& config, const std::string& where) {
-  ConfigReader read(config, where);
-  const std::string name = read.StringOr("hidden_act", "silu");
-  RETURN_IF_ERROR(read.status());
-  if (name == "silu" || name == "swish") return absl::OkStatus();
-  return absl::UnimplementedError(absl::StrCat(
-      where, ": hidden_act \"", name, "\" is not supported; supported: silu"));
-}
-
 // Which blocks have a sliding window: layer_types where present, else the
-// family's rule.
+// family's rule. A config without "sliding_window" gets transformers' default;
+// an explicit null turns the window off.
 absl::Status ReadWindows(const json& config, const std::string& where,
                          const Family& family, DecoderSpec& spec) {
   ConfigReader read(config, where);
-  int64_t window = 0;
-  if (read.Has("sliding_window")) window = read.Positive("sliding_window");
-  // A config without the key gets transformers' default; an explicit null
-  // turns the window off.
-  if (family.window_by_default && !config.contains("sliding_window")) {
-    window = 4096;
-  }
-  const bool on =
-      family.window_by_default ||
-      (family.reads_window_layers && read.BoolOr("use_sliding_window", false));
-  const int64_t first =
-      family.reads_window_layers ? read.PositiveOr("max_window_layers", 28) : 0;
-  RETURN_IF_ERROR(read.status());
+  const int64_t window =
+      config.contains("sliding_window") && !read.Has("sliding_window")
+          ? 0
+          : read.PositiveOr("sliding_window", family.window);
   const auto types = config.find("layer_types");
   const bool listed = types != config.end() && types->is_array();
   if (listed && types->size() != spec.blocks.size()) {
@@ -156,18 +85,19 @@ absl::Status ReadWindows(const json& config, const std::string& where,
                      " entries for ", spec.blocks.size(), " layers"));
   }
   for (size_t b = 0; b < spec.blocks.size(); ++b) {
-    bool sliding = on && static_cast<int64_t>(b) >= first;
+    bool slides = family.slides != nullptr &&
+                  family.slides(read, static_cast<int64_t>(b));
     if (listed) {
       const json& type = types->at(b);
-      sliding = type == "sliding_attention";
-      if (!sliding && type != "full_attention") {
+      slides = type == "sliding_attention";
+      if (!slides && type != "full_attention") {
         return absl::UnimplementedError(absl::StrCat(
             where, ": layer type ", type.dump(), " is not supported"));
       }
     }
-    spec.blocks[b].window = sliding ? window : 0;
+    spec.blocks[b].window = slides ? window : 0;
   }
-  return absl::OkStatus();
+  return read.status();
 }
 
 absl::Status ReadEosTokens(const json& config, const std::string& where,
@@ -186,28 +116,34 @@ absl::Status ReadEosTokens(const json& config, const std::string& where,
 }
 
 absl::Status ReadShape(const json& config, const std::string& where,
-                       DecoderSpec& spec) {
+                       const Family& family, DecoderSpec& spec) {
   ConfigReader read(config, where);
+  const ConfigKeys& keys = family.keys;
   spec.vocab_size = read.Positive("vocab_size");
-  spec.d_model = read.Positive("hidden_size");
-  spec.d_mlp = read.Positive("intermediate_size");
-  spec.head_count = read.Positive("num_attention_heads");
+  spec.d_model = read.Positive(keys.d_model);
+  spec.d_mlp = family.mlp_factor > 0
+                   ? read.PositiveOr(keys.d_mlp, family.mlp_factor * spec.d_model)
+                   : read.Positive(keys.d_mlp);
+  spec.head_count = read.Positive(keys.head_count);
   spec.kv_head_count = read.PositiveOr("num_key_value_heads", spec.head_count);
-  spec.max_positions = read.PositiveOr("max_position_embeddings", 2048);
-  spec.norm_eps = read.NumberOr("rms_norm_eps", 1e-6);
-  spec.tied_unembed = read.BoolOr("tie_word_embeddings", false);
-  const int64_t block_count = read.Positive("num_hidden_layers");
+  spec.max_positions =
+      read.PositiveOr(keys.max_positions, family.max_positions);
+  spec.norm_eps = read.NumberOr(keys.norm_eps, family.norm_eps);
+  spec.tied_unembed = read.BoolOr("tie_word_embeddings", family.tied_unembed);
+  const int64_t block_count = read.Positive(keys.block_count);
   const int64_t per_head = spec.d_model / spec.head_count;
-  spec.head_dim = read.PositiveOr("head_dim", std::max<int64_t>(per_head, 1));
+  spec.head_dim = read.PositiveOr(
+      "head_dim",
+      family.head_dim > 0 ? family.head_dim : std::max<int64_t>(per_head, 1));
   RETURN_IF_ERROR(read.status());
   if (block_count > kBlockLimit) {
     return absl::InvalidArgumentError(
-        absl::StrCat(where, ": \"num_hidden_layers\" ", block_count,
+        absl::StrCat(where, ": \"", keys.block_count, "\" ", block_count,
                      " is above the limit ", kBlockLimit));
   }
   if (spec.head_count % spec.kv_head_count != 0 || spec.head_dim % 2 != 0) {
     return absl::InvalidArgumentError(absl::StrCat(
-        where, ": num_attention_heads ", spec.head_count,
+        where, ": ", keys.head_count, " ", spec.head_count,
         " must be a multiple of num_key_value_heads ", spec.kv_head_count,
         " and head_dim ", spec.head_dim, " must be even"));
   }
@@ -215,45 +151,59 @@ absl::Status ReadShape(const json& config, const std::string& where,
   return absl::OkStatus();
 }
 
-}  // namespace
-
-const char* ProjectionName(Projection projection) {
-  static constexpr const char* kNames[kProjectionCount] = {
-      "q_proj",    "k_proj",  "v_proj",   "o_proj",
-      "gate_proj", "up_proj", "down_proj"};
-  return kNames[static_cast<int>(projection)];
+absl::Status CheckExperts(const std::string& where, const DecoderSpec& spec) {
+  const ExpertsSpec& experts = spec.experts;
+  if (experts.chosen <= experts.count && experts.count <= kExpertLimit) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(absl::StrCat(
+      where, ": num_experts_per_tok ", experts.chosen,
+      " must be at most the number of experts ", experts.count,
+      ", and that at most ", kExpertLimit));
 }
 
-int64_t DecoderSpec::InWidth(Projection projection) const {
-  if (projection == Projection::kO) return q_width();
-  if (projection == Projection::kDown) return d_mlp;
+}  // namespace
+
+const RopeSpec& DecoderSpec::rope_of(int64_t block) const {
+  const bool slides = blocks[static_cast<size_t>(block)].window > 0;
+  return slides && window_rope.has_value() ? *window_rope : rope;
+}
+
+std::string DecoderSpec::InBlock(int64_t block, const std::string& name) const {
+  return absl::StrCat(names.blocks, ".", block, ".", name);
+}
+
+std::vector<ModuleSpec> DecoderSpec::Modules(int64_t block,
+                                             ProjectionGroup group) const {
+  const bool is_mlp =
+      group == ProjectionGroup::kGateUp || group == ProjectionGroup::kDown;
+  if (is_mlp && blocks[static_cast<size_t>(block)].has_experts) return {};
+  const std::vector<std::string>& own = names.modules[static_cast<size_t>(group)];
+  std::vector<ModuleSpec> modules;
+  for (const std::string& name : own) {
+    int64_t width = OutWidth(group) / static_cast<int64_t>(own.size());
+    if (group == ProjectionGroup::kQkv && own.size() == 3) {
+      width = modules.empty() ? q_width() : kv_width();
+    }
+    modules.push_back({.name = InBlock(block, name), .out_width = width});
+  }
+  return modules;
+}
+
+int64_t DecoderSpec::InWidth(ProjectionGroup group) const {
+  if (group == ProjectionGroup::kO) return q_width();
+  return group == ProjectionGroup::kDown ? d_mlp : d_model;
+}
+
+int64_t DecoderSpec::OutWidth(ProjectionGroup group) const {
+  if (group == ProjectionGroup::kQkv) return q_width() + 2 * kv_width();
+  if (group == ProjectionGroup::kGateUp) return gated ? 2 * d_mlp : d_mlp;
   return d_model;
 }
 
-int64_t DecoderSpec::OutWidth(Projection projection) const {
-  switch (projection) {
-    case Projection::kQ:
-      return q_width();
-    case Projection::kK:
-    case Projection::kV:
-      return kv_width();
-    case Projection::kGate:
-    case Projection::kUp:
-      return d_mlp;
-    default:
-      return d_model;
-  }
-}
-
-bool DecoderSpec::HasBias(Projection projection) const {
-  if (projection == Projection::kO) return o_bias;
-  return projection < Projection::kO ? qkv_bias : mlp_bias;
-}
-
-std::vector<std::string> SupportedArchitectures() {
-  std::vector<std::string> names;
-  for (const auto& [name, family] : Families()) names.push_back(name);
-  return names;
+bool DecoderSpec::HasBias(ProjectionGroup group) const {
+  if (group == ProjectionGroup::kQkv) return qkv_bias;
+  return group == ProjectionGroup::kO ? o_bias : mlp_bias;
 }
 
 absl::StatusOr<DecoderSpec> ParseDecoderSpec(const json& config,
@@ -263,29 +213,26 @@ absl::StatusOr<DecoderSpec> ParseDecoderSpec(const json& config,
   }
   DecoderSpec spec;
   ASSIGN_OR_RETURN(spec.architecture, ReadArchitecture(config, where));
-  const auto family = Families().find(spec.architecture);
-  if (family == Families().end()) {
+  const Family* family = FindFamily(spec.architecture);
+  if (family == nullptr) {
     return absl::UnimplementedError(
         absl::StrCat(where, ": architecture \"", spec.architecture,
                      "\" is not supported; supported: ",
                      absl::StrJoin(SupportedArchitectures(), ", ")));
   }
   RETURN_IF_ERROR(RefuseQuantisation(config, where));
-  RETURN_IF_ERROR(ReadShape(config, where, spec));
-  RETURN_IF_ERROR(ReadActivation(config, where));
-  ASSIGN_OR_RETURN(spec.rope, ReadRope(config, where));
-  RETURN_IF_ERROR(ReadWindows(config, where, family->second, spec));
-  RETURN_IF_ERROR(ReadEosTokens(config, where, spec));
+  RETURN_IF_ERROR(ReadShape(config, where, *family, spec));
   ConfigReader read(config, where);
+  RETURN_IF_ERROR(ReadActivation(read, where, *family, spec));
+  if (family->has_rope) {
+    RETURN_IF_ERROR(ReadRopes(config, where, *family, spec));
+  }
+  RETURN_IF_ERROR(ReadWindows(config, where, *family, spec));
+  RETURN_IF_ERROR(ReadEosTokens(config, where, spec));
   spec.stored_dtype = read.StringOr("torch_dtype", read.StringOr("dtype", ""));
-  const bool attention_bias = family->second.reads_attention_bias &&
-                              read.BoolOr("attention_bias", false);
-  spec.qkv_bias = attention_bias || family->second.always_qkv_bias;
-  spec.o_bias = attention_bias;
-  spec.mlp_bias =
-      family->second.reads_mlp_bias && read.BoolOr("mlp_bias", false);
-  spec.qk_norm = family->second.qk_norm;
+  family->read(read, spec);
   RETURN_IF_ERROR(read.status());
+  RETURN_IF_ERROR(CheckExperts(where, spec));
   return spec;
 }
 

@@ -7,7 +7,9 @@
 #ifndef DISSONANCE_COMPUTE_MODEL_DECODER_SPEC_H_
 #define DISSONANCE_COMPUTE_MODEL_DECODER_SPEC_H_
 
+#include <array>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -16,9 +18,11 @@
 
 namespace dissonance {
 
-// Rotary position embedding, half-split pairing (i, i + head_dim / 2).
+// Rotary position embedding of a head's first `width` components, half-split
+// pairing (i, i + width / 2).
 struct RopeSpec {
   enum class Scaling { kNone, kLinear, kLlama3 };
+  int64_t width = 0;  // 0: no rotary
   double theta = 10000.0;
   Scaling scaling = Scaling::kNone;
   double factor = 1.0;
@@ -28,17 +32,67 @@ struct RopeSpec {
   double original_max_positions = 8192.0;
 };
 
-// Where a projection sits in a block. Fused groups are computed by one matrix
-// product in this order: q, k, v; o; gate, up; down.
-enum class Projection { kQ, kK, kV, kO, kGate, kUp, kDown };
-inline constexpr int kProjectionCount = 7;
+// kRms rounds to the model's type before the weight, kRmsWide after it; kLayer
+// also subtracts the mean and adds a bias.
+enum class NormKind { kRms, kRmsWide, kLayer };
+// Of q and k before rotary: none, of each head, or of the whole projection.
+enum class QkNorm { kNone, kHead, kWhole };
+enum class Activation { kSilu, kGelu, kGeluTanh };
 
-// "q_proj" and so on: the last part of the module's name in the checkpoint.
-const char* ProjectionName(Projection projection);
+// Projections that share their input and are computed by one product, side by
+// side: q, k, v; o; gate, up (up alone without a gate); down.
+enum class ProjectionGroup { kQkv, kO, kGateUp, kDown };
+inline constexpr int kGroupCount = 4;
+
+// A matrix of the checkpoint: one projection of a group or the whole group.
+// What adapters adapt.
+struct ModuleSpec {
+  std::string name;  // of the module: "model.layers.3.self_attn.q_proj"
+  int64_t out_width = 0;
+};
+
+// Names of a checkpoint's tensors, without ".weight" and ".bias". Empty: the
+// family has no such tensor.
+struct TensorNames {
+  // Begins the names below, but may be missing in a checkpoint.
+  std::string optional_prefix;
+  std::string embed = "model.embed_tokens";
+  std::string positions;  // learned position embeddings
+  std::string final_norm = "model.norm";
+  std::string unembed = "lm_head";
+  std::string blocks = "model.layers";
+  // Within a block, after "BLOCKS.NUMBER.".
+  std::string attn_norm = "input_layernorm";
+  std::string attn_post_norm;  // of attention's output
+  std::string mlp_norm = "post_attention_layernorm";
+  std::string mlp_post_norm;  // of the MLP's output
+  std::string q_norm = "self_attn.q_norm";
+  std::string k_norm = "self_attn.k_norm";
+  std::array<std::vector<std::string>, kGroupCount> modules = {{
+      {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"},
+      {"self_attn.o_proj"},
+      {"mlp.gate_proj", "mlp.up_proj"},
+      {"mlp.down_proj"},
+  }};
+  std::string router;   // [experts, d_model]
+  std::string experts;  // EXPERTS.NUMBER.NAME
+  std::array<std::string, 3> expert_modules;  // gate, up, down
+};
+
+// Mixture of experts (Shazeer et al. 2017): each row goes through its `chosen`
+// most probable experts, weighted by their probabilities.
+struct ExpertsSpec {
+  int64_t count = 0;  // 0: none
+  int64_t chosen = 0;
+  int64_t d_mlp = 0;       // of one expert
+  bool normalize = true;   // the chosen probabilities sum to 1
+  bool round_weights = false;  // to the model's type
+};
 
 struct BlockSpec {
   // Sliding window: a query at p sees keys p - window + 1 .. p. 0: all keys.
   int64_t window = 0;
+  bool has_experts = false;  // instead of the MLP
 };
 
 struct DecoderSpec {
@@ -50,13 +104,34 @@ struct DecoderSpec {
   int64_t kv_head_count = 0;
   int64_t head_dim = 0;
   int64_t max_positions = 0;
+  double embed_scale = 1.0;  // rounded to the model's type, as is its product
+
+  NormKind norm = NormKind::kRms;
   double norm_eps = 1e-6;
+  double norm_offset = 0.0;        // added to the stored norm weights
+  bool parallel_residual = false;  // attention and MLP read the same residual
+
   RopeSpec rope;
-  bool tied_unembed = false;  // unembedding = token embedding
+  std::optional<RopeSpec> window_rope;  // of blocks with a window
+  QkNorm qk_norm = QkNorm::kNone;
+  double attn_scale = 0.0;    // of q k^T; 0: 1 / sqrt(head_dim)
+  double attn_softcap = 0.0;  // c * tanh(score / c); 0: none
+
+  bool gated = true;  // activation(gate) * up, else activation(up)
+  Activation activation = Activation::kSilu;
+  ExpertsSpec experts;
+
+  bool tied_unembed = false;   // unembedding = token embedding
+  double final_softcap = 0.0;  // of the logits; 0: none
+
   bool qkv_bias = false;
   bool o_bias = false;
   bool mlp_bias = false;
-  bool qk_norm = false;      // RMS norm of each head's q and k before rotary
+
+  // How the checkpoint stores its block matrices.
+  TensorNames names;
+  bool transposed = false;        // [in, out]
+  bool qkv_by_head = false;       // rows: q, k, v of a head after another
   std::string stored_dtype;  // torch_dtype of the checkpoint
   std::vector<int32_t> eos_token_ids;
   std::vector<BlockSpec> blocks;
@@ -64,11 +139,16 @@ struct DecoderSpec {
   int64_t q_width() const { return head_count * head_dim; }
   int64_t kv_width() const { return kv_head_count * head_dim; }
   int64_t block_count() const { return static_cast<int64_t>(blocks.size()); }
+  const RopeSpec& rope_of(int64_t block) const;
 
-  // Input and output width of a projection.
-  int64_t InWidth(Projection projection) const;
-  int64_t OutWidth(Projection projection) const;
-  bool HasBias(Projection projection) const;
+  // Name of something in a block, as the checkpoint and adapters use it.
+  std::string InBlock(int64_t block, const std::string& name) const;
+  // A group's matrices in the order of its fused output; none where experts
+  // take the MLP's place.
+  std::vector<ModuleSpec> Modules(int64_t block, ProjectionGroup group) const;
+  int64_t InWidth(ProjectionGroup group) const;
+  int64_t OutWidth(ProjectionGroup group) const;
+  bool HasBias(ProjectionGroup group) const;
 };
 
 // Reads DIR/config.json, in the key style of the published checkpoints or of
@@ -80,9 +160,6 @@ absl::StatusOr<DecoderSpec> ReadDecoderSpec(const std::string& dir);
 // The same from parsed JSON; `where` begins the messages.
 absl::StatusOr<DecoderSpec> ParseDecoderSpec(const nlohmann::json& config,
                                              const std::string& where);
-
-// Architectures that ParseDecoderSpec knows, sorted.
-std::vector<std::string> SupportedArchitectures();
 
 }  // namespace dissonance
 

@@ -38,10 +38,10 @@ at::Tensor ScaleLlama3(const at::Tensor& frequencies, const RopeSpec& rope) {
 
 // The operations are transformers' own, in its order: another order would
 // change the last bits, which a position of thousands multiplies.
-at::Tensor InverseFrequencies(const RopeSpec& rope, int64_t head_dim) {
+at::Tensor InverseFrequencies(const RopeSpec& rope) {
   const at::Tensor exponents =
-      at::arange(0, head_dim, 2, at::kLong).to(at::kFloat) /
-      static_cast<double>(head_dim);
+      at::arange(0, rope.width, 2, at::kLong).to(at::kFloat) /
+      static_cast<double>(rope.width);
   at::Tensor frequencies = at::pow(rope.theta, exponents).reciprocal();
   switch (rope.scaling) {
     case RopeSpec::Scaling::kNone:
@@ -54,9 +54,8 @@ at::Tensor InverseFrequencies(const RopeSpec& rope, int64_t head_dim) {
   return frequencies;
 }
 
-RotaryTable::RotaryTable(const RopeSpec& rope, int64_t head_dim,
-                         const at::TensorOptions& options)
-    : inverse_frequencies_(InverseFrequencies(rope, head_dim)),
+RotaryTable::RotaryTable(const RopeSpec& rope, const at::TensorOptions& options)
+    : inverse_frequencies_(InverseFrequencies(rope)),
       options_(options) {
   const absl::MutexLock lock(&mutex_);
   Grow(1);

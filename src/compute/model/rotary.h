@@ -13,20 +13,19 @@
 
 namespace dissonance {
 
-// Inverse frequencies [head_dim / 2] with the rope's scaling, in float32 as
+// Inverse frequencies [width / 2] with the rope's scaling, in float32 as
 // transformers computes them.
-at::Tensor InverseFrequencies(const RopeSpec& rope, int64_t head_dim);
+at::Tensor InverseFrequencies(const RopeSpec& rope);
 
 // cos and sin of position * inverse frequency for positions 0, 1, ...; grows
 // by whole blocks, so that a position's value never changes.
 class RotaryTable {
  public:
-  RotaryTable(const RopeSpec& rope, int64_t head_dim,
-              const at::TensorOptions& options);
+  RotaryTable(const RopeSpec& rope, const at::TensorOptions& options);
 
   struct Angles {
-    at::Tensor cos;  // [rows, head_dim / 2]
-    at::Tensor sin;  // [rows, head_dim / 2]
+    at::Tensor cos;  // [rows, width / 2]
+    at::Tensor sin;  // [rows, width / 2]
   };
   // Angles of `positions` [rows] (int64), all below `limit`.
   Angles At(const at::Tensor& positions, int64_t limit) const
@@ -35,10 +34,10 @@ class RotaryTable {
  private:
   void Grow(int64_t limit) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
-  const at::Tensor inverse_frequencies_;  // [head_dim / 2], float32
+  const at::Tensor inverse_frequencies_;  // [width / 2], float32
   const at::TensorOptions options_;
   mutable absl::Mutex mutex_;
-  // [positions, head_dim / 2]
+  // [positions, width / 2]
   mutable at::Tensor cos_ ABSL_GUARDED_BY(mutex_);
   mutable at::Tensor sin_ ABSL_GUARDED_BY(mutex_);
 };

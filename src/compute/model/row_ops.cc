@@ -4,17 +4,21 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
+#include <ATen/ops/gelu.h>
 #include <ATen/ops/linear.h>
 #include <ATen/ops/mean.h>
 #include <ATen/ops/rsqrt.h>
 #include <ATen/ops/silu.h>
+#include <ATen/ops/tanh.h>
 #include <ATen/ops/zeros.h>
+#include <c10/core/InferenceMode.h>
 #include <c10/util/BFloat16.h>
 
 #include <algorithm>
 #include <array>
 #include <cmath>
 
+#include "absl/functional/function_ref.h"
 #include "src/compute/model/product_heights.h"
 
 // A loop over one row, compiled for each kind of vector unit; the loader picks.
@@ -106,13 +110,40 @@ void SwiGluRowsBfloat16(const at::Tensor& gate_up, at::Tensor& out) {
   });
 }
 
+// Torch computes this many elements on one thread.
+constexpr int64_t kPieceColumns = 16384;
+
+// Calls compute(from, into) for pieces of rows. Torch's elementwise functions
+// treat the last elements of each thread's share unlike the rest; in pieces of
+// one row an element's value depends on its column only.
+void ForEachPiece(
+    const at::Tensor& x, const at::Tensor& out,
+    absl::FunctionRef<void(const at::Tensor&, at::Tensor&)> compute) {
+  if (!x.is_cpu()) {
+    at::Tensor into = out;
+    compute(x, into);
+    return;
+  }
+  const int64_t width = x.size(1);
+  at::parallel_for(0, x.size(0), 1, [&](int64_t begin, int64_t end) {
+    const c10::InferenceMode inference;  // does not reach threads by itself
+    for (int64_t row = begin; row < end; ++row) {
+      for (int64_t column = 0; column < width; column += kPieceColumns) {
+        const int64_t count = std::min(kPieceColumns, width - column);
+        at::Tensor into = out.select(0, row).narrow(0, column, count);
+        compute(x.select(0, row).narrow(0, column, count), into);
+      }
+    }
+  });
+}
+
 constexpr int64_t kLanes = 16;
 
-// One row of RmsNorm. Rounds to T before the product with the weight, as
-// transformers does; sums in lanes, which the compiler keeps in registers.
-template <typename T, typename Wide>
+// One row of RmsNorm; sums in lanes, which the compiler keeps in registers.
+template <typename T, typename Weight, typename Wide>
 __attribute__((always_inline)) inline void RmsNormRow(const T* x,
-                                                      const T* weight, T* out,
+                                                      const Weight* weight,
+                                                      T* out,
                                                       int64_t width,
                                                       double eps) {
   std::array<Wide, kLanes> lanes = {};
@@ -131,7 +162,8 @@ __attribute__((always_inline)) inline void RmsNormRow(const T* x,
   const Wide mean_square = sum / static_cast<Wide>(width);
   const Wide scale = 1 / std::sqrt(mean_square + static_cast<Wide>(eps));
   for (int64_t i = 0; i < width; ++i) {
-    const T normed = static_cast<T>(static_cast<Wide>(x[i]) * scale);
+    // Rounded to the weight's type, which is T or Wide.
+    const auto normed = static_cast<Weight>(static_cast<Wide>(x[i]) * scale);
     out[i] = static_cast<T>(static_cast<Wide>(weight[i]) *
                             static_cast<Wide>(normed));
   }
@@ -139,29 +171,35 @@ __attribute__((always_inline)) inline void RmsNormRow(const T* x,
 
 DISSONANCE_ROW_KERNEL void RmsNormRowOf(const float* x, const float* weight,
                                         float* out, int64_t width, double eps) {
-  RmsNormRow<float, float>(x, weight, out, width, eps);
+  RmsNormRow<float, float, float>(x, weight, out, width, eps);
 }
 
 DISSONANCE_ROW_KERNEL void RmsNormRowOf(const double* x, const double* weight,
                                         double* out, int64_t width,
                                         double eps) {
-  RmsNormRow<double, double>(x, weight, out, width, eps);
+  RmsNormRow<double, double, double>(x, weight, out, width, eps);
 }
 
 DISSONANCE_ROW_KERNEL void RmsNormRowOf(const c10::BFloat16* x,
                                         const c10::BFloat16* weight,
                                         c10::BFloat16* out, int64_t width,
                                         double eps) {
-  RmsNormRow<c10::BFloat16, float>(x, weight, out, width, eps);
+  RmsNormRow<c10::BFloat16, c10::BFloat16, float>(x, weight, out, width, eps);
 }
 
-template <typename T>
+DISSONANCE_ROW_KERNEL void RmsNormRowOf(const c10::BFloat16* x,
+                                        const float* weight, c10::BFloat16* out,
+                                        int64_t width, double eps) {
+  RmsNormRow<c10::BFloat16, float, float>(x, weight, out, width, eps);
+}
+
+template <typename T, typename Weight>
 at::Tensor RmsNormRows(const at::Tensor& x, const at::Tensor& weight,
                        double eps) {
   const int64_t width = x.size(-1);
   at::Tensor out = at::empty_like(x);
   const T* in = x.const_data_ptr<T>();
-  const T* scale = weight.const_data_ptr<T>();
+  const auto* scale = weight.const_data_ptr<Weight>();
   T* result = out.mutable_data_ptr<T>();
   at::parallel_for(0, x.numel() / width, 8, [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {
@@ -180,19 +218,18 @@ DISSONANCE_ROW_KERNEL void RotateHead(float* low, float* high, const float* cos,
   }
 }
 
-// x [rows, heads, head_dim] with its heads one after another in a row.
 void RotateRows(at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin) {
   const int64_t heads = x.size(1);
-  const int64_t head_dim = x.size(2);
-  const int64_t half = head_dim / 2;
+  const int64_t half = cos.size(1);
   const int64_t stride = x.stride(0);
+  const int64_t head_stride = x.stride(1);
   auto* data = x.mutable_data_ptr<float>();
   const auto* cosines = cos.const_data_ptr<float>();
   const auto* sines = sin.const_data_ptr<float>();
   at::parallel_for(0, x.size(0), 8, [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {
       for (int64_t head = 0; head < heads; ++head) {
-        float* low = data + row * stride + head * head_dim;
+        float* low = data + row * stride + head * head_stride;
         RotateHead(low, low + half, cosines + row * half, sines + row * half,
                    half);
       }
@@ -204,7 +241,7 @@ bool CanRotateRows(const at::Tensor& x, const at::Tensor& cos,
                    const at::Tensor& sin) {
   return x.is_cpu() && x.scalar_type() == at::kFloat &&
          cos.scalar_type() == at::kFloat && x.stride(2) == 1 &&
-         x.stride(1) == x.size(2) && cos.is_contiguous() && sin.is_contiguous();
+         cos.is_contiguous() && sin.is_contiguous();
 }
 
 }  // namespace
@@ -232,23 +269,29 @@ at::Tensor RmsNorm(const at::Tensor& x, const at::Tensor& weight, double eps) {
     const at::Tensor rows = x.contiguous();
     switch (x.scalar_type()) {
       case at::kFloat:
-        return RmsNormRows<float>(rows, weight, eps);
+        return RmsNormRows<float, float>(rows, weight, eps);
       case at::kDouble:
-        return RmsNormRows<double>(rows, weight, eps);
+        return RmsNormRows<double, double>(rows, weight, eps);
       default:
-        return RmsNormRows<c10::BFloat16>(rows, weight, eps);
+        return weight.scalar_type() == at::kFloat
+                   ? RmsNormRows<c10::BFloat16, float>(rows, weight, eps)
+                   : RmsNormRows<c10::BFloat16, c10::BFloat16>(rows, weight,
+                                                               eps);
     }
   }
   const at::Tensor wide = x.to(at::kFloat);
   const at::Tensor mean_square = at::mean(wide * wide, {-1}, true);
-  return weight * (wide * at::rsqrt(mean_square + eps)).to(x.scalar_type());
+  const at::Tensor normed =
+      (wide * at::rsqrt(mean_square + eps)).to(weight.scalar_type());
+  return (weight * normed).to(x.scalar_type());
 }
 
-at::Tensor SwiGlu(const at::Tensor& gate_up) {
+at::Tensor GatedActivation(const at::Tensor& gate_up, Activation activation) {
   const int64_t width = gate_up.size(1) / 2;
-  if (!gate_up.is_cpu()) {
-    return at::silu(gate_up.narrow(1, 0, width)) *
-           gate_up.narrow(1, width, width);
+  if (!gate_up.is_cpu() || activation != Activation::kSilu) {
+    at::Tensor out = Activate(gate_up.narrow(1, 0, width), activation);
+    out.mul_(gate_up.narrow(1, width, width));
+    return out;
   }
   at::Tensor out = at::empty({gate_up.size(0), width}, gate_up.options());
   switch (gate_up.scalar_type()) {
@@ -264,12 +307,38 @@ at::Tensor SwiGlu(const at::Tensor& gate_up) {
   return out;
 }
 
+at::Tensor Activate(const at::Tensor& x, Activation activation) {
+  at::Tensor out = at::empty(x.sizes(), x.options());
+  ForEachPiece(x, out, [activation](const at::Tensor& from, at::Tensor& into) {
+    switch (activation) {
+      case Activation::kSilu:
+        at::silu_out(into, from);
+        break;
+      case Activation::kGelu:
+        at::gelu_out(into, from, "none");
+        break;
+      case Activation::kGeluTanh:
+        at::gelu_out(into, from, "tanh");
+        break;
+    }
+  });
+  return out;
+}
+
+void SoftcapRows(at::Tensor& x, double cap) {
+  x.div_(cap);
+  ForEachPiece(x, x, [](const at::Tensor& from, at::Tensor& into) {
+    at::tanh_out(into, from);
+  });
+  x.mul_(cap);
+}
+
 void ApplyRotary(at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin) {
   if (CanRotateRows(x, cos, sin)) {
     RotateRows(x, cos, sin);
     return;
   }
-  const int64_t half = x.size(2) / 2;
+  const int64_t half = cos.size(1);
   at::Tensor low = x.narrow(2, 0, half);
   at::Tensor high = x.narrow(2, half, half);
   const at::Tensor c = cos.unsqueeze(1);

@@ -15,6 +15,8 @@
 #include <cstdint>
 #include <optional>
 
+#include "src/compute/model/decoder_spec.h"
+
 namespace dissonance {
 
 // Rows of prompts go through products of kPrefillTile rows, rows of generation
@@ -35,18 +37,25 @@ struct RowKinds {
 at::Tensor RowLinear(const at::Tensor& x, const at::Tensor& weight,
                      const std::optional<at::Tensor>& bias, RowKinds kinds);
 
-// x [rows, width] scaled to unit root mean square, in float32 (float64 for
-// float64), rounded to x's dtype, times weight [width] (Zhang & Sennrich
-// 2019; the rounding order of transformers' Llama).
+// x [..., width] scaled to unit root mean square, in float32 (float64 for
+// float64), times weight [width] (Zhang & Sennrich 2019). Rounded to x's dtype
+// before the product, as transformers' Llama does, or after it, as its Gemma
+// does, if the weight is of a wider type.
 at::Tensor RmsNorm(const at::Tensor& x, const at::Tensor& weight, double eps);
 
-// silu(gate) * up for gate_up [rows, 2 * width] holding gate then up.
+// act(gate) * up for gate_up [rows, 2 * width] holding gate then up.
 // Returns [rows, width].
-at::Tensor SwiGlu(const at::Tensor& gate_up);
+at::Tensor GatedActivation(const at::Tensor& gate_up, Activation activation);
 
-// Rotates x [rows, heads, head_dim] in place by cos and sin [rows, head_dim /
-// 2]; component i pairs with i + head_dim / 2 (Su et al. 2021, the half-split
-// layout of transformers).
+// act(x) for x [rows, width].
+at::Tensor Activate(const at::Tensor& x, Activation activation);
+
+// cap * tanh(x / cap) of x [rows, width], in place.
+void SoftcapRows(at::Tensor& x, double cap);
+
+// Rotates the first components of x [rows, heads, head_dim] in place by cos and
+// sin [rows, width / 2]; component i pairs with i + width / 2 (Su et al. 2021,
+// the half-split layout of transformers).
 void ApplyRotary(at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin);
 
 }  // namespace dissonance

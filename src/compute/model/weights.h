@@ -22,29 +22,46 @@ struct LinearWeights {
   std::optional<at::Tensor> bias;  // [out]
 };
 
+// Undefined weight: no norm in this place.
+struct NormWeights {
+  at::Tensor weight;  // [width], with the spec's norm_offset added
+  at::Tensor bias;    // [width], kLayer only
+};
+
+struct ExpertWeights {
+  LinearWeights gate_up;  // out: 2 * the expert's d_mlp
+  LinearWeights down;
+};
+
 struct BlockWeights {
-  at::Tensor attn_norm;   // [d_model]
-  LinearWeights qkv;      // out: q_width + 2 * kv_width
-  at::Tensor q_norm;      // [head_dim], undefined without qk_norm
-  at::Tensor k_norm;      // [head_dim], undefined without qk_norm
-  LinearWeights o;        // [d_model, q_width]
-  at::Tensor mlp_norm;    // [d_model]
-  LinearWeights gate_up;  // out: 2 * d_mlp
-  LinearWeights down;     // [d_model, d_mlp]
+  NormWeights attn_norm;       // [d_model], also below
+  NormWeights attn_post_norm;
+  LinearWeights qkv;           // out: q_width + 2 * kv_width
+  NormWeights q_norm;          // [head_dim] or [q_width]
+  NormWeights k_norm;          // [head_dim] or [kv_width]
+  LinearWeights o;             // [d_model, q_width]
+  NormWeights mlp_norm;
+  NormWeights mlp_post_norm;
+  LinearWeights gate_up;       // out: 2 * d_mlp, or d_mlp without a gate
+  LinearWeights down;          // [d_model, d_mlp]
+  LinearWeights router;        // [experts, d_model]; only with experts
+  std::vector<ExpertWeights> experts;
 };
 
 struct DecoderWeights {
-  at::Tensor embed;  // [vocab, d_model]
+  at::Tensor embed;      // [vocab, d_model]
+  at::Tensor positions;  // [positions, d_model]; undefined with rotary
   std::vector<BlockWeights> blocks;
-  at::Tensor final_norm;  // [d_model]
-  at::Tensor unembed;     // [vocab, d_model]; shares embed's memory if tied
+  NormWeights final_norm;
+  at::Tensor unembed;  // [vocab, d_model]; shares embed's memory if tied
   int64_t parameter_count = 0;
   int64_t bytes = 0;
 };
 
-// Name of a projection's module in the checkpoint, also the name that adapters
-// use: "model.layers.3.self_attn.q_proj".
-std::string ModuleName(int64_t block, Projection projection);
+// A stored matrix of a group, or its bias, with its rows (of the output) in
+// the order of the group's fused output. For adapters too.
+at::Tensor InGroupOrder(const DecoderSpec& spec, ProjectionGroup group,
+                        const at::Tensor& stored);
 
 // Reads the weights that the spec asks for and converts them to `options`'
 // dtype and device. INVALID_ARGUMENT names a tensor that is missing, has

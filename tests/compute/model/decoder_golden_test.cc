@@ -108,6 +108,13 @@ TEST_P(DecoderGoldenTest, MatchesTransformersInFloat64) {
   EXPECT_LE(worst.sites, 2e-6);
 }
 
+void ExpectSameRope(const RopeSpec& a, const RopeSpec& b) {
+  EXPECT_EQ(a.width, b.width);
+  EXPECT_EQ(a.theta, b.theta);
+  EXPECT_EQ(a.scaling, b.scaling);
+  EXPECT_EQ(a.factor, b.factor);
+}
+
 TEST_P(DecoderGoldenTest, ReadsBothStylesOfConfigAlike) {
   const GoldenCase golden = ReadGolden("models/" + GetParam());
   const std::string dir = golden.directory + "/model";
@@ -120,13 +127,25 @@ TEST_P(DecoderGoldenTest, ReadsBothStylesOfConfigAlike) {
   const auto new_style = read("config_v5.json");
   ASSERT_TRUE(old_style.ok()) << old_style.status();
   ASSERT_TRUE(new_style.ok()) << new_style.status();
-  EXPECT_EQ(old_style->rope.theta, new_style->rope.theta);
-  EXPECT_EQ(old_style->rope.scaling, new_style->rope.scaling);
-  EXPECT_EQ(old_style->rope.factor, new_style->rope.factor);
+  ExpectSameRope(old_style->rope, new_style->rope);
+  ASSERT_EQ(old_style->window_rope.has_value(),
+            new_style->window_rope.has_value());
+  if (old_style->window_rope.has_value()) {
+    ExpectSameRope(*old_style->window_rope, *new_style->window_rope);
+  }
   EXPECT_EQ(old_style->head_dim, new_style->head_dim);
   EXPECT_EQ(old_style->kv_head_count, new_style->kv_head_count);
   EXPECT_EQ(old_style->norm_eps, new_style->norm_eps);
-  EXPECT_EQ(old_style->stored_dtype, new_style->stored_dtype);
+  EXPECT_EQ(old_style->attn_scale, new_style->attn_scale);
+  EXPECT_EQ(old_style->attn_softcap, new_style->attn_softcap);
+  EXPECT_EQ(old_style->final_softcap, new_style->final_softcap);
+  EXPECT_EQ(old_style->activation, new_style->activation);
+  EXPECT_EQ(old_style->tied_unembed, new_style->tied_unembed);
+  EXPECT_EQ(old_style->experts.chosen, new_style->experts.chosen);
+  // Published GPT-2 does not say.
+  if (!old_style->stored_dtype.empty()) {
+    EXPECT_EQ(old_style->stored_dtype, new_style->stored_dtype);
+  }
   ASSERT_EQ(old_style->blocks.size(), new_style->blocks.size());
   for (size_t b = 0; b < old_style->blocks.size(); ++b) {
     EXPECT_EQ(old_style->blocks[b].window, new_style->blocks[b].window);

@@ -73,11 +73,11 @@ TEST_P(RowOpsTest, NormAndGateDependOnTheirRowOnly) {
   const at::Tensor x = RandomTensor({67, 2 * in()}, dtype(), 8);
   const at::Tensor weight = RandomTensor({2 * in()}, dtype(), 9);
   const at::Tensor normed = RmsNorm(x, weight, 1e-5);
-  const at::Tensor gated = SwiGlu(x);
+  const at::Tensor gated = GatedActivation(x, Activation::kSilu);
   for (const int64_t row : {0, 13, 66}) {
     const at::Tensor own = x.narrow(0, row, 1).clone();
     EXPECT_TRUE(RmsNorm(own, weight, 1e-5).equal(normed.narrow(0, row, 1)));
-    EXPECT_TRUE(SwiGlu(own).equal(gated.narrow(0, row, 1)));
+    EXPECT_TRUE(GatedActivation(own, Activation::kSilu).equal(gated.narrow(0, row, 1)));
   }
 }
 
@@ -88,7 +88,7 @@ TEST_P(RowOpsTest, GateIsSiluTimesUp) {
   const double tolerance = dtype() == at::kDouble     ? 1e-14
                            : dtype() == at::kBFloat16 ? 1e-2
                                                       : 2e-6;
-  EXPECT_TRUE(SwiGlu(x).allclose(expected, tolerance, tolerance));
+  EXPECT_TRUE(GatedActivation(x, Activation::kSilu).allclose(expected, tolerance, tolerance));
 }
 
 INSTANTIATE_TEST_SUITE_P(
@@ -106,7 +106,7 @@ TEST(SwiGluTest, CarriesNanAndInfinityOn) {
   at::Tensor x = RandomTensor({1, 64}, at::kFloat, 11);
   x[0][3] = std::numeric_limits<float>::quiet_NaN();
   x[0][40] = std::numeric_limits<float>::infinity();
-  const at::Tensor y = SwiGlu(x);
+  const at::Tensor y = GatedActivation(x, Activation::kSilu);
   EXPECT_TRUE(std::isnan(y[0][3].item<float>()));
   EXPECT_TRUE(std::isinf(y[0][8].item<float>()));
 }
