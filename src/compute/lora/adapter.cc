@@ -93,12 +93,10 @@ class AdapterReader {
     for (const ModuleSpec& module : spec.Modules(block, kind)) {
       if (config_.Targets(module.name, block)) {
         const int64_t rank = config_.RankOf(module.name);
-        ASSIGN_OR_RETURN(
-            at::Tensor down,
-            Tensor(module.name, "lora_A", {rank, spec.InWidth(kind)}));
-        ASSIGN_OR_RETURN(
-            at::Tensor up,
-            Tensor(module.name, "lora_B", {module.out_width, rank}));
+        ASSIGN_OR_RETURN(at::Tensor down, Tensor(module.name, "lora_A",
+                                                 {rank, spec.InWidth(kind)}));
+        ASSIGN_OR_RETURN(at::Tensor up, Tensor(module.name, "lora_B",
+                                               {module.out_width, rank}));
         up = InGroupOrder(spec, kind, up) * config_.ScalingOf(module.name);
         adapter.bytes_ += static_cast<int64_t>(down.nbytes() + up.nbytes());
         adapter.rank_ = std::max(adapter.rank_, rank);

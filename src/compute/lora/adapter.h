@@ -47,7 +47,8 @@ class LoraAdapter {
       const std::string& directory, const Model& model);
 
   const LoraGroup& group(int64_t block, ProjectionGroup group) const {
-    return groups_[static_cast<size_t>(block * kGroupCount + static_cast<int>(group))];
+    return groups_[static_cast<size_t>(block * kGroupCount +
+                                       static_cast<int>(group))];
   }
   // "sha256:..." over the config and weight files.
   const std::string& digest() const { return digest_; }

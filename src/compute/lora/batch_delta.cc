@@ -83,8 +83,7 @@ void BatchDelta::AddWithDropout(const AdapterRun& run, const LoraGroup& group,
                                 const at::Tensor& y) const {
   const RowKinds kinds = KindsOf(run);
   for (const LoraModule& module : group.modules) {
-    const at::Tensor dropped =
-        x * DropoutFactors(run, module.number, x);
+    const at::Tensor dropped = x * DropoutFactors(run, module.number, x);
     const at::Tensor down =
         group.down.narrow(0, module.rank_begin, module.up.size(1));
     const at::Tensor shrunk = RowLinear(dropped, down, std::nullopt, kinds);

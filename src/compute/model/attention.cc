@@ -100,7 +100,8 @@ at::Tensor CausalMask(int64_t rows, int64_t keys, const at::Device& device) {
 
 // `mask` undefined: causal.
 void Attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-            const at::Tensor& mask, AttentionScores scores, at::Tensor z) {
+            const at::Tensor& mask, AttentionScores scores,
+            const at::Tensor& z) {
   const int64_t rows = q.size(0);
   at::Tensor out;
   if (scores.softcap > 0) {
@@ -139,7 +140,8 @@ SegmentMask MakeSegmentMask(const Segment& segment, int64_t window,
 
 void AttendSegment(const Segment& segment, const SegmentMask& mask,
                    AttentionScores scores, int64_t block, const at::Tensor& q,
-                   const at::Tensor& k, const at::Tensor& v, at::Tensor z) {
+                   const at::Tensor& k, const at::Tensor& v,
+                   const at::Tensor& z) {
   const int64_t past = segment.past_count();
   const int64_t linear = segment.linear_count;
   at::Tensor keys = k.narrow(0, 0, linear);

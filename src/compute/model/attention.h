@@ -37,8 +37,9 @@ SegmentMask MakeSegmentMask(const Segment& segment, int64_t window,
 // rotary; block chooses the cache's layer. Writes z [rows, heads, head_dim].
 // Keeps the linear rows' k and v in the segment's cache, if it has one.
 void AttendSegment(const Segment& segment, const SegmentMask& mask,
-                   AttentionScores scores, int64_t block, const at::Tensor& q, const at::Tensor& k,
-                   const at::Tensor& v, at::Tensor z);
+                   AttentionScores scores, int64_t block, const at::Tensor& q,
+                   const at::Tensor& k, const at::Tensor& v,
+                   const at::Tensor& z);
 
 }  // namespace dissonance
 

@@ -67,7 +67,8 @@ class ConfigReader {
   std::vector<int64_t> IndicesOr(const char* key, int64_t limit) {
     if (!Has(key)) return {};
     const nlohmann::json& value = object_.at(key);
-    const std::string expected = absl::StrCat("a list of indices below ", limit);
+    const std::string expected =
+        absl::StrCat("a list of indices below ", limit);
     if (!value.is_array()) return Fail(key, expected, std::vector<int64_t>{});
     std::vector<int64_t> indices;
     for (const nlohmann::json& index : value) {
@@ -83,7 +84,7 @@ class ConfigReader {
   void RefuseUnless(const char* key, bool supported) {
     if (BoolOr(key, supported) == supported || !status_.ok()) return;
     status_ = absl::UnimplementedError(
-        absl::StrCat(where_, ": \"", key, "\" = ", !supported,
+        absl::StrCat(where_, ": \"", key, "\" = ", supported ? "false" : "true",
                      " is not supported"));
   }
 

@@ -95,10 +95,11 @@ Decoder::Decoder(const DecoderSpec& spec, const DecoderWeights& weights)
       rotary_(MakeTable(spec.rope, weights.embed.options())),
       window_rotary_(MakeTable(spec.window_rope.value_or(RopeSpec{}),
                                weights.embed.options())),
-      scores_({.scale = spec.attn_scale > 0
-                            ? spec.attn_scale
-                            : 1.0 / std::sqrt(static_cast<double>(spec.head_dim)),
-               .softcap = spec.attn_softcap}) {}
+      scores_(
+          {.scale = spec.attn_scale > 0
+                        ? spec.attn_scale
+                        : 1.0 / std::sqrt(static_cast<double>(spec.head_dim)),
+           .softcap = spec.attn_softcap}) {}
 
 at::Tensor Decoder::Norm(const at::Tensor& x,
                          const NormWeights& weights) const {
@@ -148,9 +149,9 @@ at::Tensor Decoder::Attention(const BlockWeights& weights, int64_t block,
     k = Norm(k, weights.k_norm);
   }
   const int64_t window = spec_.blocks[static_cast<size_t>(block)].window;
-  const RotaryTable::Angles& angles =
-      window > 0 && window_rotary_ != nullptr ? pass.window_angles
-                                              : pass.angles;
+  const RotaryTable::Angles& angles = window > 0 && window_rotary_ != nullptr
+                                          ? pass.window_angles
+                                          : pass.angles;
   if (angles.cos.defined()) {
     ApplyRotary(q, angles.cos, angles.sin);
     ApplyRotary(k, angles.cos, angles.sin);
@@ -231,16 +232,16 @@ at::Tensor Decoder::Forward(const TokenBatch& batch,
       z = z.index_select(0, wanted_rows);
       residual = residual.index_select(0, wanted_rows);
     }
-    at::Tensor attn_out =
-        Norm(pass.Project(block.o, ProjectionGroup::kO, b, z),
-             block.attn_post_norm);
+    at::Tensor attn_out = Norm(pass.Project(block.o, ProjectionGroup::kO, b, z),
+                               block.attn_post_norm);
     Visit(hooks, Site::kAttnOut, b, attn_out);
     if (!spec_.parallel_residual) {
       residual.add_(attn_out);
       Visit(hooks, Site::kResidMid, b, residual);
     }
-    at::Tensor mlp_out = Norm(Mlp(block, b, Norm(residual, block.mlp_norm), pass),
-                              block.mlp_post_norm);
+    at::Tensor mlp_out =
+        Norm(Mlp(block, b, Norm(residual, block.mlp_norm), pass),
+             block.mlp_post_norm);
     Visit(hooks, Site::kMlpOut, b, mlp_out);
     // transformers' order of the parallel sum.
     if (spec_.parallel_residual) mlp_out.add_(attn_out);
@@ -255,8 +256,7 @@ at::Tensor Decoder::Forward(const TokenBatch& batch,
 
 at::Tensor Decoder::Unembed(const at::Tensor& hidden, RowKinds kinds) const {
   const at::NoGradGuard no_grad;
-  at::Tensor logits =
-      RowLinear(hidden, weights_.unembed, std::nullopt, kinds);
+  at::Tensor logits = RowLinear(hidden, weights_.unembed, std::nullopt, kinds);
   if (spec_.final_softcap > 0) SoftcapRows(logits, spec_.final_softcap);
   return logits;
 }

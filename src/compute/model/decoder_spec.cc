@@ -58,10 +58,10 @@ absl::Status ReadActivation(ConfigReader& read, const std::string& where,
   RETURN_IF_ERROR(read.status());
   const auto it = known->find(name);
   if (it == known->end()) {
-    return absl::UnimplementedError(absl::StrCat(
-        where, ": ", family.keys.activation, " \"", name,
-        "\" is not supported; supported: silu, gelu, gelu_new, "
-        "gelu_pytorch_tanh"));
+    return absl::UnimplementedError(
+        absl::StrCat(where, ": ", family.keys.activation, " \"", name,
+                     "\" is not supported; supported: silu, gelu, gelu_new, "
+                     "gelu_pytorch_tanh"));
   }
   spec.activation = it->second;
   return absl::OkStatus();
@@ -121,9 +121,10 @@ absl::Status ReadShape(const json& config, const std::string& where,
   const ConfigKeys& keys = family.keys;
   spec.vocab_size = read.Positive("vocab_size");
   spec.d_model = read.Positive(keys.d_model);
-  spec.d_mlp = family.mlp_factor > 0
-                   ? read.PositiveOr(keys.d_mlp, family.mlp_factor * spec.d_model)
-                   : read.Positive(keys.d_mlp);
+  spec.d_mlp =
+      family.mlp_factor > 0
+          ? read.PositiveOr(keys.d_mlp, family.mlp_factor * spec.d_model)
+          : read.Positive(keys.d_mlp);
   spec.head_count = read.Positive(keys.head_count);
   spec.kv_head_count = read.PositiveOr("num_key_value_heads", spec.head_count);
   spec.max_positions =
@@ -156,10 +157,10 @@ absl::Status CheckExperts(const std::string& where, const DecoderSpec& spec) {
   if (experts.chosen <= experts.count && experts.count <= kExpertLimit) {
     return absl::OkStatus();
   }
-  return absl::InvalidArgumentError(absl::StrCat(
-      where, ": num_experts_per_tok ", experts.chosen,
-      " must be at most the number of experts ", experts.count,
-      ", and that at most ", kExpertLimit));
+  return absl::InvalidArgumentError(
+      absl::StrCat(where, ": num_experts_per_tok ", experts.chosen,
+                   " must be at most the number of experts ", experts.count,
+                   ", and that at most ", kExpertLimit));
 }
 
 }  // namespace
@@ -178,7 +179,8 @@ std::vector<ModuleSpec> DecoderSpec::Modules(int64_t block,
   const bool is_mlp =
       group == ProjectionGroup::kGateUp || group == ProjectionGroup::kDown;
   if (is_mlp && blocks[static_cast<size_t>(block)].has_experts) return {};
-  const std::vector<std::string>& own = names.modules[static_cast<size_t>(group)];
+  const std::vector<std::string>& own =
+      names.modules[static_cast<size_t>(group)];
   std::vector<ModuleSpec> modules;
   for (const std::string& name : own) {
     int64_t width = OutWidth(group) / static_cast<int64_t>(own.size());

@@ -7,7 +7,6 @@
 #ifndef DISSONANCE_COMPUTE_MODEL_DECODER_SPEC_H_
 #define DISSONANCE_COMPUTE_MODEL_DECODER_SPEC_H_
 
-#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -15,6 +14,7 @@
 
 #include "absl/status/statusor.h"
 #include "nlohmann/json.hpp"
+#include "src/compute/model/tensor_names.h"
 
 namespace dissonance {
 
@@ -39,53 +39,13 @@ enum class NormKind { kRms, kRmsWide, kLayer };
 enum class QkNorm { kNone, kHead, kWhole };
 enum class Activation { kSilu, kGelu, kGeluTanh };
 
-// Projections that share their input and are computed by one product, side by
-// side: q, k, v; o; gate, up (up alone without a gate); down.
-enum class ProjectionGroup { kQkv, kO, kGateUp, kDown };
-inline constexpr int kGroupCount = 4;
-
-// A matrix of the checkpoint: one projection of a group or the whole group.
-// What adapters adapt.
-struct ModuleSpec {
-  std::string name;  // of the module: "model.layers.3.self_attn.q_proj"
-  int64_t out_width = 0;
-};
-
-// Names of a checkpoint's tensors, without ".weight" and ".bias". Empty: the
-// family has no such tensor.
-struct TensorNames {
-  // Begins the names below, but may be missing in a checkpoint.
-  std::string optional_prefix;
-  std::string embed = "model.embed_tokens";
-  std::string positions;  // learned position embeddings
-  std::string final_norm = "model.norm";
-  std::string unembed = "lm_head";
-  std::string blocks = "model.layers";
-  // Within a block, after "BLOCKS.NUMBER.".
-  std::string attn_norm = "input_layernorm";
-  std::string attn_post_norm;  // of attention's output
-  std::string mlp_norm = "post_attention_layernorm";
-  std::string mlp_post_norm;  // of the MLP's output
-  std::string q_norm = "self_attn.q_norm";
-  std::string k_norm = "self_attn.k_norm";
-  std::array<std::vector<std::string>, kGroupCount> modules = {{
-      {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"},
-      {"self_attn.o_proj"},
-      {"mlp.gate_proj", "mlp.up_proj"},
-      {"mlp.down_proj"},
-  }};
-  std::string router;   // [experts, d_model]
-  std::string experts;  // EXPERTS.NUMBER.NAME
-  std::array<std::string, 3> expert_modules;  // gate, up, down
-};
-
 // Mixture of experts (Shazeer et al. 2017): each row goes through its `chosen`
 // most probable experts, weighted by their probabilities.
 struct ExpertsSpec {
   int64_t count = 0;  // 0: none
   int64_t chosen = 0;
-  int64_t d_mlp = 0;       // of one expert
-  bool normalize = true;   // the chosen probabilities sum to 1
+  int64_t d_mlp = 0;           // of one expert
+  bool normalize = true;       // the chosen probabilities sum to 1
   bool round_weights = false;  // to the model's type
 };
 
@@ -130,8 +90,8 @@ struct DecoderSpec {
 
   // How the checkpoint stores its block matrices.
   TensorNames names;
-  bool transposed = false;        // [in, out]
-  bool qkv_by_head = false;       // rows: q, k, v of a head after another
+  bool transposed = false;   // [in, out]
+  bool qkv_by_head = false;  // rows: q, k, v of a head after another
   std::string stored_dtype;  // torch_dtype of the checkpoint
   std::vector<int32_t> eos_token_ids;
   std::vector<BlockSpec> blocks;

@@ -49,7 +49,8 @@ void ReadQwen3Moe(ConfigReader& read, DecoderSpec& spec) {
   for (int64_t b = 0; b < spec.block_count(); ++b) {
     spec.blocks[static_cast<size_t>(b)].has_experts = (b + 1) % step == 0;
   }
-  for (const int64_t b : read.IndicesOr("mlp_only_layers", spec.block_count())) {
+  for (const int64_t b :
+       read.IndicesOr("mlp_only_layers", spec.block_count())) {
     spec.blocks[static_cast<size_t>(b)].has_experts = false;
   }
 }
@@ -91,9 +92,9 @@ void ReadGemma3(ConfigReader& read, DecoderSpec& spec) {
   spec.attn_softcap = read.NumberOrNull("attn_logit_softcapping", 0.0);
   spec.final_softcap = read.NumberOrNull("final_logit_softcapping", 0.0);
   if (spec.window_rope.has_value()) return;
-  spec.window_rope = RopeSpec{
-      .width = spec.head_dim,
-      .theta = read.NumberOr("rope_local_base_freq", 10000.0)};
+  spec.window_rope =
+      RopeSpec{.width = spec.head_dim,
+               .theta = read.NumberOr("rope_local_base_freq", 10000.0)};
 }
 
 bool AllButEveryNthSlide(ConfigReader& read, int64_t block) {

@@ -72,9 +72,10 @@ absl::Status ReadRopes(const json& config, const std::string& where,
   ConfigReader top(config, where);
   RopeSpec& rope = spec.rope;
   rope.theta = top.NumberOr(family.keys.rope_theta, family.rope_theta);
-  const double part = family.reads_rope_part
-                          ? top.NumberOr(family.keys.rope_part, family.rope_part)
-                          : 1.0;
+  const double part =
+      family.reads_rope_part
+          ? top.NumberOr(family.keys.rope_part, family.rope_part)
+          : 1.0;
   rope.width = static_cast<int64_t>(static_cast<double>(spec.head_dim) * part);
   RETURN_IF_ERROR(top.status());
   const char* key =

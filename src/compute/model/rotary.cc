@@ -55,8 +55,7 @@ at::Tensor InverseFrequencies(const RopeSpec& rope) {
 }
 
 RotaryTable::RotaryTable(const RopeSpec& rope, const at::TensorOptions& options)
-    : inverse_frequencies_(InverseFrequencies(rope)),
-      options_(options) {
+    : inverse_frequencies_(InverseFrequencies(rope)), options_(options) {
   const absl::MutexLock lock(&mutex_);
   Grow(1);
 }

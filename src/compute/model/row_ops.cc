@@ -143,8 +143,7 @@ constexpr int64_t kLanes = 16;
 template <typename T, typename Weight, typename Wide>
 __attribute__((always_inline)) inline void RmsNormRow(const T* x,
                                                       const Weight* weight,
-                                                      T* out,
-                                                      int64_t width,
+                                                      T* out, int64_t width,
                                                       double eps) {
   std::array<Wide, kLanes> lanes = {};
   const int64_t whole = width / kLanes * kLanes;

@@ -36,8 +36,8 @@ bool IsConstant(absl::string_view name) {
 class Reader {
  public:
   Reader(const DecoderSpec& spec, const Checkpoint& checkpoint,
-         at::TensorOptions options)
-      : spec_(spec), checkpoint_(checkpoint), options_(std::move(options)) {}
+         const at::TensorOptions& options)
+      : spec_(spec), checkpoint_(checkpoint), options_(options) {}
 
   absl::StatusOr<DecoderWeights> Read() {
     const TensorNames& names = spec_.names;
@@ -86,12 +86,10 @@ class Reader {
                      norm(names.mlp_post_norm, spec_.d_model));
     if (spec_.qk_norm != QkNorm::kNone) {
       const bool whole = spec_.qk_norm == QkNorm::kWhole;
-      ASSIGN_OR_RETURN(
-          out.q_norm,
-          norm(names.q_norm, whole ? spec_.q_width() : spec_.head_dim));
-      ASSIGN_OR_RETURN(
-          out.k_norm,
-          norm(names.k_norm, whole ? spec_.kv_width() : spec_.head_dim));
+      ASSIGN_OR_RETURN(out.q_norm, norm(names.q_norm, whole ? spec_.q_width()
+                                                            : spec_.head_dim));
+      ASSIGN_OR_RETURN(out.k_norm, norm(names.k_norm, whole ? spec_.kv_width()
+                                                            : spec_.head_dim));
     }
     ASSIGN_OR_RETURN(out.qkv, Group(block, kQkv));
     ASSIGN_OR_RETURN(out.o, Group(block, kO));
@@ -134,8 +132,8 @@ class Reader {
     const bool is_wide = spec_.norm == NormKind::kRmsWide &&
                          options_.dtype().toScalarType() == at::kBFloat16;
     NormWeights norm;
-    norm.weight = at::empty(
-        {width}, is_wide ? options_.dtype(at::kFloat) : options_);
+    norm.weight =
+        at::empty({width}, is_wide ? options_.dtype(at::kFloat) : options_);
     RETURN_IF_ERROR(ReadInto(norm.weight, name + ".weight"));
     if (spec_.norm_offset != 0.0) norm.weight.add_(spec_.norm_offset);
     if (spec_.norm == NormKind::kLayer) {
@@ -183,7 +181,7 @@ class Reader {
     return checkpoint_.Contains(without) ? without : name;
   }
 
-  absl::Status ReadInto(at::Tensor out, const std::string& full_name) {
+  absl::Status ReadInto(const at::Tensor& out, const std::string& full_name) {
     const std::string name = Stored(full_name);
     if (!checkpoint_.Contains(name)) {
       return absl::InvalidArgumentError(

@@ -34,17 +34,17 @@ struct ExpertWeights {
 };
 
 struct BlockWeights {
-  NormWeights attn_norm;       // [d_model], also below
+  NormWeights attn_norm;  // [d_model], also below
   NormWeights attn_post_norm;
-  LinearWeights qkv;           // out: q_width + 2 * kv_width
-  NormWeights q_norm;          // [head_dim] or [q_width]
-  NormWeights k_norm;          // [head_dim] or [kv_width]
-  LinearWeights o;             // [d_model, q_width]
+  LinearWeights qkv;   // out: q_width + 2 * kv_width
+  NormWeights q_norm;  // [head_dim] or [q_width]
+  NormWeights k_norm;  // [head_dim] or [kv_width]
+  LinearWeights o;     // [d_model, q_width]
   NormWeights mlp_norm;
   NormWeights mlp_post_norm;
-  LinearWeights gate_up;       // out: 2 * d_mlp, or d_mlp without a gate
-  LinearWeights down;          // [d_model, d_mlp]
-  LinearWeights router;        // [experts, d_model]; only with experts
+  LinearWeights gate_up;  // out: 2 * d_mlp, or d_mlp without a gate
+  LinearWeights down;     // [d_model, d_mlp]
+  LinearWeights router;   // [experts, d_model]; only with experts
   std::vector<ExpertWeights> experts;
 };
 

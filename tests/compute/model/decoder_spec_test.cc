@@ -63,12 +63,88 @@ TEST(DecoderSpecTest, QwenWindowBeginsAtMaxWindowLayers) {
   EXPECT_EQ(ParseDecoderSpec(config, "c")->blocks[2].window, 0);
 }
 
+TEST(DecoderSpecTest, GemmaDefaultsAreItsOwn) {
+  json config = Llama();
+  config["architectures"] = {"Gemma2ForCausalLM"};
+  const auto gemma2 = ParseDecoderSpec(config, "c");
+  ASSERT_TRUE(gemma2.ok()) << gemma2.status();
+  EXPECT_EQ(gemma2->head_dim, 256);
+  EXPECT_EQ(gemma2->attn_scale, 1.0 / 16);
+  EXPECT_EQ(gemma2->attn_softcap, 50.0);
+  EXPECT_EQ(gemma2->final_softcap, 30.0);
+  EXPECT_EQ(gemma2->activation, Activation::kGeluTanh);
+  EXPECT_TRUE(gemma2->tied_unembed);
+  EXPECT_EQ(gemma2->blocks[0].window, 4096);
+  EXPECT_EQ(gemma2->blocks[1].window, 0);
+  config["attn_logit_softcapping"] = nullptr;
+  EXPECT_EQ(ParseDecoderSpec(config, "c")->attn_softcap, 0.0);
+
+  config["architectures"] = {"Gemma3ForCausalLM"};
+  config["num_hidden_layers"] = 6;
+  config["rope_scaling"] = {{"rope_type", "linear"}, {"factor", 8.0}};
+  const auto gemma3 = ParseDecoderSpec(config, "c");
+  ASSERT_TRUE(gemma3.ok()) << gemma3.status();
+  EXPECT_EQ(gemma3->blocks[4].window, 4096);
+  EXPECT_EQ(gemma3->blocks[5].window, 0);
+  // The scaling is of the blocks that see everything.
+  EXPECT_EQ(gemma3->rope_of(5).theta, 1e6);
+  EXPECT_EQ(gemma3->rope_of(5).factor, 8.0);
+  EXPECT_EQ(gemma3->rope_of(4).theta, 1e4);
+  EXPECT_EQ(gemma3->rope_of(4).factor, 1.0);
+}
+
+TEST(DecoderSpecTest, ExpertsTakeTheMlpsPlaceWhereTheConfigSays) {
+  json config = Llama();
+  config["architectures"] = {"Qwen3MoeForCausalLM"};
+  config["decoder_sparse_step"] = 2;
+  config["mlp_only_layers"] = {3};
+  const auto spec = ParseDecoderSpec(config, "c");
+  ASSERT_TRUE(spec.ok()) << spec.status();
+  EXPECT_EQ(spec->experts.chosen, 8);
+  EXPECT_FALSE(spec->experts.normalize);
+  EXPECT_TRUE(spec->blocks[1].has_experts);
+  EXPECT_FALSE(spec->blocks[2].has_experts);
+  EXPECT_FALSE(spec->blocks[3].has_experts);
+  EXPECT_TRUE(spec->Modules(1, ProjectionGroup::kDown).empty());
+  EXPECT_EQ(spec->Modules(2, ProjectionGroup::kDown).front().name,
+            "model.layers.2.mlp.down_proj");
+  config["num_experts_per_tok"] = 129;
+  EXPECT_THAT(ErrorOf(config),
+              AllOf(HasSubstr("num_experts_per_tok 129"), HasSubstr("128")));
+  config["mlp_only_layers"] = {4};
+  EXPECT_THAT(ErrorOf(config), HasSubstr("mlp_only_layers"));
+}
+
+TEST(DecoderSpecTest, RefusesSwitchesThatWouldChangeTheNumbers) {
+  json config = {{"architectures", {"GPT2LMHeadModel"}},
+                 {"vocab_size", 100},
+                 {"n_embd", 64},
+                 {"n_layer", 2},
+                 {"n_head", 4}};
+  const auto gpt2 = ParseDecoderSpec(config, "c");
+  ASSERT_TRUE(gpt2.ok()) << gpt2.status();
+  EXPECT_EQ(gpt2->d_mlp, 256);
+  EXPECT_EQ(gpt2->rope.width, 0);
+  config["scale_attn_by_inverse_layer_idx"] = true;
+  const auto refused = ParseDecoderSpec(config, "c");
+  EXPECT_EQ(refused.status().code(), absl::StatusCode::kUnimplemented);
+  EXPECT_THAT(std::string(refused.status().message()),
+              HasSubstr("\"scale_attn_by_inverse_layer_idx\" = true"));
+  config = Llama();
+  config["architectures"] = {"GPTNeoXForCausalLM"};
+  EXPECT_EQ(ParseDecoderSpec(config, "c")->rope.width, 4);
+  config["rotary_pct"] = 0.05;
+  EXPECT_THAT(ErrorOf(config), HasSubstr("rotated part"));
+}
+
 TEST(DecoderSpecTest, NamesWhatItDoesNotSupport) {
   json config = Llama();
   config["architectures"] = {"FalconForCausalLM"};
-  EXPECT_THAT(ErrorOf(config),
-              AllOf(HasSubstr("FalconForCausalLM"),
-                    HasSubstr("LlamaForCausalLM, MistralForCausalLM")));
+  EXPECT_THAT(
+      ErrorOf(config),
+      AllOf(HasSubstr("FalconForCausalLM"),
+            HasSubstr(
+                "LlamaForCausalLM, MistralForCausalLM, MixtralForCausalLM")));
   config = Llama();
   config["rope_scaling"] = {{"rope_type", "yarn"}, {"factor", 4.0}};
   EXPECT_THAT(ErrorOf(config), HasSubstr("\"yarn\""));

@@ -1,6 +1,7 @@
 #include "src/compute/model/model.h"
 
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/ones.h>
 #include <ATen/ops/zeros.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -98,6 +99,31 @@ TEST_F(ModelTest, RefusesWeightsThatAreNotFinite) {
   EXPECT_THAT(WriteAndLoad().status().message(),
               AllOf(HasSubstr("model.layers.3.input_layernorm.weight"),
                     HasSubstr("NaN")));
+}
+
+// As the first GPT-2 checkpoints are: names without "transformer.", and the
+// causal mask stored beside the weights.
+TEST(ModelLoadTest, Gpt2LoadsWithoutItsPrefix) {
+  const std::string source = ReadGolden("models/gpt2").directory + "/model";
+  const std::string directory = testing::TempDir() + "/gpt2_without_prefix";
+  std::filesystem::remove_all(directory);
+  std::filesystem::create_directories(directory);
+  std::filesystem::copy(source + "/config.json", directory);
+  auto checkpoint = Checkpoint::Open(source);
+  ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();
+  std::vector<NamedTensor> list = {{"h.0.attn.bias", at::ones({1, 1, 8, 8})}};
+  for (const std::string& name : (*checkpoint)->names()) {
+    ASSERT_TRUE(name.starts_with("transformer.")) << name;
+    list.emplace_back(name.substr(12), *(*checkpoint)->Load(name));
+  }
+  ASSERT_TRUE(WriteSafetensors(directory + "/model.safetensors", list).ok());
+  const auto model = Model::Load(directory, {});
+  const auto original = Model::Load(source, {});
+  std::filesystem::remove_all(directory);
+  ASSERT_TRUE(model.ok()) << model.status();
+  ASSERT_TRUE(original.ok()) << original.status();
+  EXPECT_TRUE(
+      LogitsOf(**model, {1, 2, 3}).equal(LogitsOf(**original, {1, 2, 3})));
 }
 
 TEST(ModelLoadTest, AFolderWithoutConfigIsNotFound) {

@@ -3,6 +3,7 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/linear.h>
+#include <ATen/ops/rsqrt.h>
 #include <ATen/ops/silu.h>
 #include <gtest/gtest.h>
 
@@ -77,8 +78,39 @@ TEST_P(RowOpsTest, NormAndGateDependOnTheirRowOnly) {
   for (const int64_t row : {0, 13, 66}) {
     const at::Tensor own = x.narrow(0, row, 1).clone();
     EXPECT_TRUE(RmsNorm(own, weight, 1e-5).equal(normed.narrow(0, row, 1)));
-    EXPECT_TRUE(GatedActivation(own, Activation::kSilu).equal(gated.narrow(0, row, 1)));
+    EXPECT_TRUE(
+        GatedActivation(own, Activation::kSilu).equal(gated.narrow(0, row, 1)));
   }
+}
+
+TEST_P(RowOpsTest, ActivationsDependOnTheirRowOnly) {
+  // Odd, and wide enough for several pieces.
+  const at::Tensor x = RandomTensor({9, 34001}, dtype(), 12);
+  for (const Activation activation :
+       {Activation::kSilu, Activation::kGelu, Activation::kGeluTanh}) {
+    const at::Tensor all = Activate(x, activation);
+    at::Tensor capped = x.clone();
+    SoftcapRows(capped, 2.0);
+    for (const int64_t row : {0, 4, 8}) {
+      at::Tensor own = x.narrow(0, row, 1).clone();
+      EXPECT_TRUE(Activate(own, activation).equal(all.narrow(0, row, 1)));
+      SoftcapRows(own, 2.0);
+      EXPECT_TRUE(own.equal(capped.narrow(0, row, 1)));
+    }
+  }
+}
+
+TEST_P(RowOpsTest, AWiderWeightMultipliesBeforeTheRounding) {
+  const at::Tensor x = RandomTensor({3, in()}, dtype(), 13);
+  const at::ScalarType wide = dtype() == at::kDouble ? at::kDouble : at::kFloat;
+  const at::Tensor weight = RandomTensor({in()}, wide, 14);
+  const at::Tensor xw = x.to(at::kDouble);
+  const at::Tensor expected =
+      (xw * at::rsqrt((xw * xw).mean(-1, true) + 1e-5) * weight).to(dtype());
+  const at::Tensor own = RmsNorm(x, weight, 1e-5);
+  EXPECT_EQ(own.scalar_type(), dtype());
+  const double tolerance = dtype() == at::kBFloat16 ? 4e-3 : 2e-6;
+  EXPECT_TRUE(own.allclose(expected, tolerance, tolerance));
 }
 
 TEST_P(RowOpsTest, GateIsSiluTimesUp) {
@@ -88,7 +120,8 @@ TEST_P(RowOpsTest, GateIsSiluTimesUp) {
   const double tolerance = dtype() == at::kDouble     ? 1e-14
                            : dtype() == at::kBFloat16 ? 1e-2
                                                       : 2e-6;
-  EXPECT_TRUE(GatedActivation(x, Activation::kSilu).allclose(expected, tolerance, tolerance));
+  EXPECT_TRUE(GatedActivation(x, Activation::kSilu)
+                  .allclose(expected, tolerance, tolerance));
 }
 
 INSTANTIATE_TEST_SUITE_P(
