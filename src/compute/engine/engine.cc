@@ -235,6 +235,8 @@ absl::Status Engine::Run(const Entries& entries) {
                      .cache = entry->cache.get(),
                      .adapter = entry->variant.adapter,
                      .dropout = dropout.has_value() ? &*dropout : nullptr,
+                     .prompt_count = entry->sequence->prompt_count(),
+                     .interventions = entry->variant.interventions.get(),
                      .results = {}});
   }
   RETURN_IF_ERROR(CatchTorch("engine step", [&] {

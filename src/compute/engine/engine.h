@@ -30,6 +30,7 @@
 #include "src/compute/engine/generate.h"
 #include "src/compute/engine/score.h"
 #include "src/compute/engine/sequence.h"
+#include "src/compute/interp/intervention.h"
 #include "src/compute/lora/adapter.h"
 #include "src/compute/lora/batch_delta.h"
 #include "src/compute/model/kv_cache.h"
@@ -54,8 +55,10 @@ struct EngineOptions {
 // Which network computes a request.
 struct EngineVariant {
   std::shared_ptr<const Model> model;
-  std::shared_ptr<const LoraAdapter> adapter;  // null: base
-  std::optional<DropoutKey> dropout;           // set: Monte-Carlo dropout
+  std::shared_ptr<const LoraAdapter> adapter = nullptr;  // null: base
+  std::optional<DropoutKey> dropout = std::nullopt;      // Monte-Carlo dropout
+  // From PrepareInterventions for this model; null: none.
+  std::shared_ptr<const Interventions> interventions = nullptr;
 };
 
 struct EngineStats {

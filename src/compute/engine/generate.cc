@@ -11,6 +11,10 @@ class GenerateSequence : public Sequence {
   GenerateSequence(GenerateTask task, int64_t chunk, GenerateDone done)
       : task_(std::move(task)), chunk_(chunk), done_(std::move(done)) {}
 
+  int64_t prompt_count() const override {
+    return static_cast<int64_t>(task_.prompt.size());
+  }
+
   int64_t cache_tokens() const override {
     return static_cast<int64_t>(task_.prompt.size()) + task_.max_new_tokens;
   }
@@ -58,10 +62,6 @@ class GenerateSequence : public Sequence {
   }
 
  private:
-  int64_t prompt_count() const {
-    return static_cast<int64_t>(task_.prompt.size());
-  }
-
   const GenerateTask task_;
   const int64_t chunk_;
   const GenerateDone done_;

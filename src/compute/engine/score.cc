@@ -89,6 +89,10 @@ class ScoreSequence : public Sequence {
     }
   }
 
+  int64_t prompt_count() const override {
+    return static_cast<int64_t>(task_.prompt.size());
+  }
+
   int64_t cache_tokens() const override {
     const bool one_step = linear_count() <= chunk_ && trees_.size() <= 1;
     return one_step ? 0 : linear_count();
@@ -162,7 +166,7 @@ class ScoreSequence : public Sequence {
   // The single continuation's tokens are predicted from the prompt's last
   // token on.
   void AskLinear(int64_t count, StepWork& work) {
-    const auto first = static_cast<int64_t>(task_.prompt.size()) - 1;
+    const int64_t first = prompt_count() - 1;
     for (int64_t row = 0; row < count; ++row) {
       const int64_t token = computed_ + row - first;
       if (token >= 0) Ask(row, {{0, static_cast<size_t>(token)}}, work);

@@ -40,6 +40,9 @@ class Sequence {
  public:
   virtual ~Sequence() = default;
 
+  // Tokens of the prompt; those after them are "generated".
+  virtual int64_t prompt_count() const = 0;
+
   // Tokens that have to be kept for later steps, 0 if one step is enough.
   virtual int64_t cache_tokens() const = 0;
 

@@ -9,12 +9,14 @@
 #include <cmath>
 #include <functional>
 #include <numeric>
+#include <optional>
 #include <string>
 #include <tuple>
 
 #include "absl/algorithm/container.h"
 #include "absl/strings/str_cat.h"
 #include "src/base/status_macros.h"
+#include "src/compute/interp/hook_plan.h"
 #include "src/compute/tensor/torch_status.h"
 
 namespace dissonance {
@@ -66,6 +68,21 @@ class Packer {
   const TokenBatch& batch() const { return batch_; }
   std::vector<AdapterRun> TakeRuns() { return std::move(runs_); }
   const std::vector<Wanted>& wanted() const { return wanted_; }
+  // REQUIRES: the packer lives on.
+  std::vector<HookedRows> hooked() const {
+    std::vector<HookedRows> hooked;
+    for (size_t i = 0; i < items_.size(); ++i) {
+      const Segment& segment = batch_.segments[i];
+      hooked.push_back(
+          {.row_begin = segment.row_begin,
+           .positions = absl::MakeConstSpan(batch_.positions)
+                            .subspan(static_cast<size_t>(segment.row_begin),
+                                     static_cast<size_t>(segment.row_count())),
+           .prompt_count = items_[i]->prompt_count,
+           .interventions = items_[i]->interventions});
+    }
+    return hooked;
+  }
   // Wanted rows of prompts; the rest are of generation steps.
   int64_t prefill_wanted() const { return prefill_wanted_; }
 
@@ -90,6 +107,7 @@ class Packer {
       prefill_wanted_ = static_cast<int64_t>(wanted_.size());
     }
     batch_.segments.push_back(std::move(segment));
+    items_.push_back(&item);
   }
 
   void AddRun(const StepItem& item, const Segment& segment) {
@@ -113,6 +131,7 @@ class Packer {
   }
 
   TokenBatch batch_;
+  std::vector<const StepItem*> items_;  // of the segments
   std::vector<AdapterRun> runs_;
   std::vector<Wanted> wanted_;
   int64_t prefill_wanted_ = 0;
@@ -164,6 +183,7 @@ bool IsFinite(const RowResult& result) {
 // Remembers the first site whose activations are not all finite.
 class NonFiniteFinder final : public SiteVisitor {
  public:
+  bool Watches(int64_t) const override { return true; }
   void Visit(Site site, int64_t block, at::Tensor& x) override {
     if (!found_.empty() || at::isfinite(x).all().item<bool>()) return;
     found_ = block < 0 ? std::string(SiteName(site))
@@ -174,6 +194,24 @@ class NonFiniteFinder final : public SiteVisitor {
 
  private:
   std::string found_;
+};
+
+// Interventions first, then whoever looks on.
+class ChainedVisitor final : public SiteVisitor {
+ public:
+  ChainedVisitor(SiteVisitor& first, SiteVisitor& second)
+      : first_(first), second_(second) {}
+  bool Watches(int64_t block) const override {
+    return first_.Watches(block) || second_.Watches(block);
+  }
+  void Visit(Site site, int64_t block, at::Tensor& x) override {
+    first_.Visit(site, block, x);
+    second_.Visit(site, block, x);
+  }
+
+ private:
+  SiteVisitor& first_;
+  SiteVisitor& second_;
 };
 
 }  // namespace
@@ -187,8 +225,14 @@ void RunStep(const Model& model, bool reproducible,
   std::vector<int64_t> rows;
   rows.reserve(wanted.size());
   for (const Wanted& want : wanted) rows.push_back(want.packed_row);
+  HookPlan plan(packer.hooked(), rows);
+  SiteVisitor* hooks = plan.empty() ? visitor : &plan;
+  std::optional<ChainedVisitor> chained;
+  if (!plan.empty() && visitor != nullptr) {
+    hooks = &chained.emplace(plan, *visitor);
+  }
   const at::Tensor hidden = model.decoder().Forward(
-      packer.batch(), rows, {.delta = &delta, .visitor = visitor});
+      packer.batch(), rows, {.delta = &delta, .visitor = hooks});
   for (int64_t begin = 0; begin < hidden.size(0); begin += kUnembedRows) {
     const int64_t count = std::min(kUnembedRows, hidden.size(0) - begin);
     const int64_t prefill =

@@ -11,6 +11,7 @@
 
 #include "absl/status/status.h"
 #include "src/compute/engine/sequence.h"
+#include "src/compute/interp/intervention.h"
 #include "src/compute/lora/batch_delta.h"
 #include "src/compute/model/model.h"
 #include "src/compute/model/token_batch.h"
@@ -23,13 +24,16 @@ struct StepItem {
   KvCache* cache = nullptr;
   std::shared_ptr<const LoraAdapter> adapter;
   const DropoutKey* dropout = nullptr;
+  int64_t prompt_count = 0;                      // of the sequence
+  const Interventions* interventions = nullptr;  // null: none
   // Filled by RunStep: one per wanted row.
   std::vector<RowResult> results;
 };
 
 // Runs the items through the model in one pass and fills their results. All
 // items belong to `model`. Until CommitStep it can be run again: the caches
-// do not count the new tokens. Throws c10::Error as torch does.
+// do not count the new tokens. `visitor` sees each site after the items'
+// interventions. Throws c10::Error as torch does.
 void RunStep(const Model& model, bool reproducible,
              std::vector<StepItem>& items, SiteVisitor* visitor = nullptr);
 

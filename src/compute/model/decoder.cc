@@ -21,31 +21,7 @@ at::Tensor IndexTensor(const std::vector<int64_t>& values,
   return at::tensor(values, at::kLong).to(device);
 }
 
-void Visit(const ForwardHooks& hooks, Site site, int64_t block, at::Tensor& x) {
-  if (hooks.visitor != nullptr) hooks.visitor->Visit(site, block, x);
-}
-
 }  // namespace
-
-absl::string_view SiteName(Site site) {
-  switch (site) {
-    case Site::kResidPre:
-      return "resid_pre";
-    case Site::kAttnOut:
-      return "attn_out";
-    case Site::kResidMid:
-      return "resid_mid";
-    case Site::kMlpOut:
-      return "mlp_out";
-    case Site::kResidPost:
-      return "resid_post";
-    case Site::kZ:
-      return "z";
-    case Site::kFinalNorm:
-      return "final_norm";
-  }
-  return "unknown";
-}
 
 struct Decoder::Pass {
   const TokenBatch& batch;
@@ -57,15 +33,23 @@ struct Decoder::Pass {
   std::map<int64_t, std::vector<SegmentMask>> masks;
   const ProjectionDelta* delta = nullptr;
   std::unique_ptr<ProjectionDelta> narrowed_delta;  // after Narrow
+  bool narrowed = false;
+
+  void Visit(Site site, int64_t block, at::Tensor& x) const {
+    if (hooks.visitor != nullptr && !narrowed) {
+      hooks.visitor->Visit(site, block, x);
+    }
+  }
 
   // From here on only these rows are computed. False: they can't be alone.
-  bool Narrow(const std::vector<int64_t>& rows) {
-    if (hooks.visitor != nullptr) return false;
+  bool Narrow(int64_t block, const std::vector<int64_t>& rows) {
+    if (hooks.visitor != nullptr && hooks.visitor->Watches(block)) return false;
     if (delta != nullptr) {
       narrowed_delta = delta->OnlyRows(rows);
       if (narrowed_delta == nullptr) return false;
       delta = narrowed_delta.get();
     }
+    narrowed = true;
     kinds.prefill = std::lower_bound(rows.begin(), rows.end(), kinds.prefill) -
                     rows.begin();
     return true;
@@ -142,8 +126,8 @@ at::Tensor Decoder::Attention(const BlockWeights& weights, int64_t block,
       columns(0, spec_.head_count, whole ? &weights.q_norm : nullptr);
   at::Tensor k = columns(spec_.head_count, spec_.kv_head_count,
                          whole ? &weights.k_norm : nullptr);
-  const at::Tensor v = columns(spec_.head_count + spec_.kv_head_count,
-                               spec_.kv_head_count, nullptr);
+  at::Tensor v = columns(spec_.head_count + spec_.kv_head_count,
+                         spec_.kv_head_count, nullptr);
   if (spec_.qk_norm == QkNorm::kHead) {
     q = Norm(q, weights.q_norm);
     k = Norm(k, weights.k_norm);
@@ -168,7 +152,7 @@ at::Tensor Decoder::Attention(const BlockWeights& weights, int64_t block,
     AttendSegment(segment, masks[s], scores_, block, own(q), own(k), own(v),
                   own(z));
   }
-  Visit(pass.hooks, Site::kZ, block, z);
+  pass.Visit(Site::kZ, block, z);
   return z.view({rows, spec_.q_width()});
 }
 
@@ -179,9 +163,10 @@ at::Tensor Decoder::Mlp(const BlockWeights& weights, int64_t block,
   }
   const at::Tensor up =
       pass.Project(weights.gate_up, ProjectionGroup::kGateUp, block, normed);
-  return pass.Project(weights.down, ProjectionGroup::kDown, block,
-                      spec_.gated ? GatedActivation(up, spec_.activation)
-                                  : Activate(up, spec_.activation));
+  at::Tensor hidden = spec_.gated ? GatedActivation(up, spec_.activation)
+                                  : Activate(up, spec_.activation);
+  pass.Visit(Site::kMlpHidden, block, hidden);
+  return pass.Project(weights.down, ProjectionGroup::kDown, block, hidden);
 }
 
 Decoder::Pass Decoder::MakePass(const TokenBatch& batch,
@@ -195,7 +180,8 @@ Decoder::Pass Decoder::MakePass(const TokenBatch& batch,
       .window_angles = {},
       .masks = {},
       .delta = hooks.delta,
-      .narrowed_delta = nullptr};
+      .narrowed_delta = nullptr,
+      .narrowed = false};
   const int64_t limit =
       *std::max_element(batch.positions.begin(), batch.positions.end()) + 1;
   if (rotary_ != nullptr) pass.angles = rotary_->At(positions, limit);
@@ -221,36 +207,36 @@ at::Tensor Decoder::Forward(const TokenBatch& batch,
   const at::Tensor positions = IndexTensor(batch.positions, device);
   Pass pass = MakePass(batch, positions, hooks);
   const at::Tensor wanted_rows = IndexTensor(wanted, device);
-  bool narrow = false;  // whether only the wanted rows are left
   at::Tensor residual = Embed(batch, positions);  // [rows, d_model]
   for (int64_t b = 0; b < spec_.block_count(); ++b) {
     const BlockWeights& block = weights_.blocks[static_cast<size_t>(b)];
-    Visit(hooks, Site::kResidPre, b, residual);
+    pass.Visit(Site::kResidPre, b, residual);
     at::Tensor z = Attention(block, b, Norm(residual, block.attn_norm), pass);
-    if (b + 1 == spec_.block_count() && pass.Narrow(wanted)) {
-      narrow = true;
+    if (b + 1 == spec_.block_count() && pass.Narrow(b, wanted)) {
       z = z.index_select(0, wanted_rows);
       residual = residual.index_select(0, wanted_rows);
     }
     at::Tensor attn_out = Norm(pass.Project(block.o, ProjectionGroup::kO, b, z),
                                block.attn_post_norm);
-    Visit(hooks, Site::kAttnOut, b, attn_out);
+    pass.Visit(Site::kAttnOut, b, attn_out);
     if (!spec_.parallel_residual) {
       residual.add_(attn_out);
-      Visit(hooks, Site::kResidMid, b, residual);
+      pass.Visit(Site::kResidMid, b, residual);
     }
     at::Tensor mlp_out =
         Norm(Mlp(block, b, Norm(residual, block.mlp_norm), pass),
              block.mlp_post_norm);
-    Visit(hooks, Site::kMlpOut, b, mlp_out);
+    pass.Visit(Site::kMlpOut, b, mlp_out);
     // transformers' order of the parallel sum.
     if (spec_.parallel_residual) mlp_out.add_(attn_out);
     residual.add_(mlp_out);
-    Visit(hooks, Site::kResidPost, b, residual);
+    pass.Visit(Site::kResidPost, b, residual);
   }
-  if (!narrow) residual = residual.index_select(0, wanted_rows);
-  at::Tensor final_norm = Norm(residual, weights_.final_norm);
-  Visit(hooks, Site::kFinalNorm, -1, final_norm);
+  if (!pass.narrowed) residual = residual.index_select(0, wanted_rows);
+  at::Tensor final_norm = FinalNorm(residual);
+  if (hooks.visitor != nullptr) {
+    hooks.visitor->Visit(Site::kFinalNorm, -1, final_norm);
+  }
   return final_norm;
 }
 

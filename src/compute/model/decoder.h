@@ -13,11 +13,11 @@
 #include <memory>
 #include <vector>
 
-#include "absl/strings/string_view.h"
 #include "src/compute/model/attention.h"
 #include "src/compute/model/decoder_spec.h"
 #include "src/compute/model/rotary.h"
 #include "src/compute/model/row_ops.h"
+#include "src/compute/model/site.h"
 #include "src/compute/model/token_batch.h"
 #include "src/compute/model/weights.h"
 
@@ -37,33 +37,6 @@ class ProjectionDelta {
       const std::vector<int64_t>& rows) const = 0;
 };
 
-// Places where a forward pass can be seen and changed. attn_out and mlp_out
-// are what is added to the residual stream, after a norm of their own where the
-// family has one; z is each head's output before the o projection; resid_pre of
-// block 0 is the embedding. Blocks with a parallel residual have no resid_mid.
-enum class Site {
-  kResidPre,
-  kAttnOut,
-  kResidMid,
-  kMlpOut,
-  kResidPost,
-  kZ,
-  kFinalNorm,
-};
-
-// "resid_pre" and so on.
-absl::string_view SiteName(Site site);
-
-// Visits the sites of a pass in the order of computation.
-class SiteVisitor {
- public:
-  virtual ~SiteVisitor() = default;
-  // x [rows, d_model], for kZ [rows, heads, head_dim]; may be written in place,
-  // and holds these values only until Visit returns. block is -1 for
-  // kFinalNorm, which holds only the rows asked for.
-  virtual void Visit(Site site, int64_t block, at::Tensor& x) = 0;
-};
-
 struct ForwardHooks {
   const ProjectionDelta* delta = nullptr;  // null: base model in every row
   SiteVisitor* visitor = nullptr;          // null costs nothing
@@ -78,12 +51,18 @@ class Decoder {
   // them: Advance does, once nothing can fail any more, so that a pass can be
   // run again. Returns the final norm of the rows listed in `wanted` [count],
   // ascending: [count, d_model]. The last block computes no more than these
-  // rows need, unless a visitor watches. Memory:
+  // rows need, unless a visitor watches it. Memory:
   // O(rows * (d_model + d_mlp)). Throws c10::Error as torch does; REQUIRES
   // token ids in the vocabulary.
   at::Tensor Forward(const TokenBatch& batch,
                      const std::vector<int64_t>& wanted,
                      const ForwardHooks& hooks = {}) const;
+
+  // The final norm of residual rows [rows, d_model], as the logit lens reads
+  // them at any block.
+  at::Tensor FinalNorm(const at::Tensor& residual) const {
+    return Norm(residual, weights_.final_norm);
+  }
 
   // Logits [rows, vocab] of final-norm rows [rows, d_model], in the model's
   // dtype. Callers pass at most a few tiles of rows: a row of a large

@@ -208,6 +208,43 @@ at::Tensor RmsNormRows(const at::Tensor& x, const at::Tensor& weight,
   return out;
 }
 
+template <typename T>
+__attribute__((always_inline)) inline T DotRow(const T* x, const T* y,
+                                               int64_t width) {
+  std::array<T, kLanes> lanes = {};
+  const int64_t whole = width / kLanes * kLanes;
+  for (int64_t i = 0; i < whole; i += kLanes) {
+    for (int64_t lane = 0; lane < kLanes; ++lane) {
+      lanes[static_cast<size_t>(lane)] += x[i + lane] * y[i + lane];
+    }
+  }
+  T sum = 0;
+  for (int64_t i = whole; i < width; ++i) sum += x[i] * y[i];
+  for (const T lane : lanes) sum += lane;
+  return sum;
+}
+
+DISSONANCE_ROW_KERNEL float DotRowOf(const float* x, const float* y,
+                                     int64_t width) {
+  return DotRow(x, y, width);
+}
+
+DISSONANCE_ROW_KERNEL double DotRowOf(const double* x, const double* y,
+                                      int64_t width) {
+  return DotRow(x, y, width);
+}
+
+template <typename T>
+void RowDotsInto(const at::Tensor& x, const at::Tensor& y, at::Tensor& out) {
+  const int64_t width = x.size(-1);
+  const T* left = x.const_data_ptr<T>();
+  const T* right = y.const_data_ptr<T>();
+  T* dots = out.mutable_data_ptr<T>();
+  for (int64_t row = 0; row < out.numel(); ++row) {
+    dots[row] = DotRowOf(left + row * width, right + row * width, width);
+  }
+}
+
 DISSONANCE_ROW_KERNEL void RotateHead(float* low, float* high, const float* cos,
                                       const float* sin, int64_t half) {
   for (int64_t i = 0; i < half; ++i) {
@@ -330,6 +367,23 @@ void SoftcapRows(at::Tensor& x, double cap) {
     at::tanh_out(into, from);
   });
   x.mul_(cap);
+}
+
+at::Tensor RowDots(const at::Tensor& x, const at::Tensor& y) {
+  const bool is_double = x.scalar_type() == at::kDouble;
+  const at::ScalarType wide = is_double ? at::kDouble : at::kFloat;
+  const at::Tensor left = x.to(wide).contiguous();
+  const at::Tensor right = y.to(wide).contiguous();
+  if (!x.is_cpu()) return (left * right).sum(-1, /*keepdim=*/true);
+  std::vector<int64_t> shape = x.sizes().vec();
+  shape.back() = 1;
+  at::Tensor out = at::empty(shape, left.options());
+  if (is_double) {
+    RowDotsInto<double>(left, right, out);
+  } else {
+    RowDotsInto<float>(left, right, out);
+  }
+  return out;
 }
 
 void ApplyRotary(at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin) {

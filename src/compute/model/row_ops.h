@@ -53,6 +53,10 @@ at::Tensor Activate(const at::Tensor& x, Activation activation);
 // cap * tanh(x / cap) of x [rows, width], in place.
 void SoftcapRows(at::Tensor& x, double cap);
 
+// Dot products of the rows of x and y [..., width], in float32 (float64 for
+// float64). Returns [..., 1].
+at::Tensor RowDots(const at::Tensor& x, const at::Tensor& y);
+
 // Rotates the first components of x [rows, heads, head_dim] in place by cos and
 // sin [rows, width / 2]; component i pairs with i + width / 2 (Su et al. 2021,
 // the half-split layout of transformers).

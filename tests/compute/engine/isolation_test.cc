@@ -1,6 +1,6 @@
 // In reproducible mode a request's numbers are the same bits whatever else
-// runs: random mixes of adapters, lengths, dropout, kinds of work and arrival
-// orders against each request alone.
+// runs: random mixes of families, adapters, interventions, lengths, dropout,
+// kinds of work and arrival orders against each request alone.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "tests/testing/compute_goldens.h"
+#include "tests/testing/random_tensor.h"
 
 namespace dissonance {
 namespace {
@@ -52,11 +53,44 @@ class IsolationTest : public testing::TestWithParam<at::ScalarType> {
     return tokens;
   }
 
+  // One to three changes at places that the model has.
+  std::shared_ptr<const Interventions> RandomInterventions(const Model& model) {
+    const DecoderSpec& spec = model.spec();
+    Interventions list;
+    const size_t wanted = 1 + Below(3);
+    while (list.size() < wanted) {
+      Intervention own;
+      own.site =
+          static_cast<Site>(Below(static_cast<size_t>(Site::kFinalNorm)));
+      own.block =
+          static_cast<int64_t>(Below(static_cast<size_t>(spec.block_count())));
+      if (!CheckSite(spec, own.site, own.block).ok()) continue;
+      const int64_t heads = SiteHeads(spec, own.site);
+      if (heads > 0 && Below(2) == 0) {
+        own.head = static_cast<int64_t>(Below(static_cast<size_t>(heads)));
+      }
+      own.op = static_cast<Intervention::Op>(Below(4));
+      own.positions = Positions::Of(static_cast<Positions::Kind>(Below(4)));
+      if (Below(4) == 0) own.positions = Positions::Indices({0, 3, 17});
+      own.coefficient = 0.5 + static_cast<double>(Below(3));
+      own.vector =
+          RandomTensor({SiteWidth(spec, own.site)}, at::kFloat, random_());
+      list.push_back(own);
+    }
+    auto ready = PrepareInterventions(model, std::move(list));
+    EXPECT_TRUE(ready.ok()) << ready.status();
+    return *ready;
+  }
+
   MixedRequest RandomRequest() {
     MixedRequest request;
     request.variant = variants_[Below(variants_.size())];
     if (request.variant.adapter != nullptr && Below(4) == 0) {
       request.variant.dropout = DropoutKey{.value = random_()};
+    }
+    if (Below(3) == 0) {
+      request.variant.interventions =
+          RandomInterventions(*request.variant.model);
     }
     const std::vector<int32_t> prompt = Tokens(1 + Below(90));
     request.generates = Below(3) == 0;

@@ -1,0 +1,156 @@
+#include "src/compute/interp/intervention.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/isfinite.h>
+
+#include <algorithm>
+#include <cmath>
+#include <string>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "src/base/status_macros.h"
+
+namespace dissonance {
+namespace {
+
+using Op = Intervention::Op;
+
+absl::Status CheckHead(const DecoderSpec& spec, const Intervention& own) {
+  if (!own.head.has_value()) return absl::OkStatus();
+  const int64_t heads = SiteHeads(spec, own.site);
+  if (heads == 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(SiteName(own.site),
+                     " has no heads; the sites that do are q, k, v and z"));
+  }
+  if (*own.head < 0 || *own.head >= heads) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("head ", *own.head, " does not exist; ",
+                     SiteName(own.site), " has heads 0 to ", heads - 1));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckVector(const DecoderSpec& spec, const Intervention& own) {
+  const int64_t width = SiteWidth(spec, own.site);
+  const bool is_matrix =
+      own.vector.defined() && own.op == Op::kSet &&
+      own.positions.kind == Positions::Kind::kIndices &&
+      own.vector.dim() == 2 &&
+      own.vector.size(0) == static_cast<int64_t>(own.positions.indices.size());
+  if (!own.vector.defined() || own.vector.size(-1) != width ||
+      (own.vector.dim() != 1 && !is_matrix)) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "the vector has shape [",
+        own.vector.defined() ? absl::StrJoin(own.vector.sizes(), ", ") : "",
+        "], ", SiteName(own.site), " of this model asks for [", width, "]"));
+  }
+  if (!at::isfinite(own.vector).all().item<bool>()) {
+    return absl::InvalidArgumentError("the vector holds NaN or infinity");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckPositions(const Positions& positions) {
+  const bool is_bad_range =
+      positions.kind == Positions::Kind::kRange &&
+      (positions.begin < 0 || positions.end <= positions.begin);
+  const bool is_negative =
+      std::any_of(positions.indices.begin(), positions.indices.end(),
+                  [](int64_t index) { return index < 0; });
+  if (!is_bad_range && !is_negative) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      "positions count from 0, and a range must not be empty");
+}
+
+// The vector as the hooks use it; computed in float64 before.
+absl::StatusOr<at::Tensor> MakeReady(const Model& model,
+                                     const Intervention& own) {
+  at::Tensor wide = own.vector.to(at::kCPU, at::kDouble);
+  if (own.op == Op::kAdd) wide = wide * own.coefficient;
+  at::TensorOptions options = model.weights().embed.options();
+  if (own.op == Op::kProjectOut) {
+    const double length = std::sqrt((wide * wide).sum().item<double>());
+    if (!(length > 0)) {
+      return absl::InvalidArgumentError("the direction has no length");
+    }
+    wide = wide / length;
+    // bfloat16 would change the length by more than what is left behind.
+    if (model.dtype() != at::kDouble) options = options.dtype(at::kFloat);
+  }
+  return wide.to(options).contiguous();
+}
+
+absl::Status Prepare(const Model& model, Intervention& own) {
+  RETURN_IF_ERROR(CheckSite(model.spec(), own.site, own.block));
+  RETURN_IF_ERROR(CheckHead(model.spec(), own));
+  RETURN_IF_ERROR(CheckPositions(own.positions));
+  if (!std::isfinite(own.coefficient)) {
+    return absl::InvalidArgumentError("the coefficient is not finite");
+  }
+  if (own.site == Site::kFinalNorm) own.block = -1;
+  if (own.op == Op::kScale) return absl::OkStatus();
+  RETURN_IF_ERROR(CheckVector(model.spec(), own));
+  ASSIGN_OR_RETURN(own.vector, MakeReady(model, own));
+  return absl::OkStatus();
+}
+
+bool ChangesNothing(const Intervention& own) {
+  return (own.op == Op::kAdd && own.coefficient == 0.0) ||
+         (own.op == Op::kScale && own.coefficient == 1.0);
+}
+
+}  // namespace
+
+Positions Positions::Of(Kind kind) {
+  Positions positions;
+  positions.kind = kind;
+  return positions;
+}
+
+Positions Positions::Range(int64_t begin, int64_t end) {
+  Positions positions = Of(Kind::kRange);
+  positions.begin = begin;
+  positions.end = end;
+  return positions;
+}
+
+Positions Positions::Indices(std::vector<int64_t> indices) {
+  Positions positions = Of(Kind::kIndices);
+  positions.indices = std::move(indices);
+  return positions;
+}
+
+bool Positions::Contains(int64_t position, int64_t prompt_count) const {
+  switch (kind) {
+    case Kind::kAll:
+      return true;
+    case Kind::kPrompt:
+      return position < prompt_count;
+    case Kind::kLastPrompt:
+      return position == prompt_count - 1;
+    case Kind::kGenerated:
+      return position >= prompt_count;
+    case Kind::kRange:
+      return position >= begin && position < end;
+    case Kind::kIndices:
+      return std::find(indices.begin(), indices.end(), position) !=
+             indices.end();
+  }
+  return false;
+}
+
+absl::StatusOr<std::shared_ptr<const Interventions>> PrepareInterventions(
+    const Model& model, Interventions interventions) {
+  for (size_t i = 0; i < interventions.size(); ++i) {
+    RETURN_IF_ERROR(Annotate(Prepare(model, interventions[i]),
+                             absl::StrCat("interventions[", i, "]")));
+  }
+  std::erase_if(interventions, ChangesNothing);
+  return std::make_shared<const Interventions>(std::move(interventions));
+}
+
+}  // namespace dissonance

@@ -1,0 +1,73 @@
+// Changes to a forward pass as data: which numbers, where, in which positions,
+// and what happens to them. Values, thread safe.
+//
+//   ASSIGN_OR_RETURN(auto steer, PrepareInterventions(model, {
+//       {.site = Site::kResidPost, .block = 3, .op = Intervention::Op::kAdd,
+//        .vector = direction, .coefficient = 4.0}}));
+#ifndef DISSONANCE_COMPUTE_INTERP_INTERVENTION_H_
+#define DISSONANCE_COMPUTE_INTERP_INTERVENTION_H_
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "src/compute/model/model.h"
+#include "src/compute/model/site.h"
+
+namespace dissonance {
+
+// Positions of a sequence, counted from 0. Those of the prompt are below
+// `prompt_count`; the rest, generated tokens and tokens of continuations, are
+// "generated" once they are fed back.
+struct Positions {
+  enum class Kind { kAll, kPrompt, kLastPrompt, kGenerated, kRange, kIndices };
+  Kind kind = Kind::kAll;
+  int64_t begin = 0;                  // kRange
+  int64_t end = 0;                    // kRange, not included
+  std::vector<int64_t> indices = {};  // kIndices
+
+  static Positions Of(Kind kind);  // any but kRange and kIndices
+  static Positions Range(int64_t begin, int64_t end);
+  static Positions Indices(std::vector<int64_t> indices);
+
+  bool Contains(int64_t position, int64_t prompt_count) const;
+};
+
+// Several of them on one row take effect in their order in the list.
+struct Intervention {
+  enum class Op {
+    kAdd,         // x + coefficient * vector
+    kSet,         // vector: replace, zero and mean ablation
+    kScale,       // coefficient * x
+    kProjectOut,  // x - (x . u) u with u the vector at unit length
+  };
+  Site site = Site::kResidPost;
+  int64_t block = 0;                 // -1 for kFinalNorm
+  std::optional<int64_t> head = {};  // of a site with heads; unset: every head
+  Positions positions = {};
+  Op op = Op::kAdd;
+  // [width] of the site, of every head alike. kSet may have a row for each of
+  // kIndices' positions: [indices, width]. Unused by kScale.
+  at::Tensor vector = {};
+  double coefficient = 1.0;
+};
+
+// Interventions with their vectors ready on the model's device: multiplied by
+// the coefficient (kAdd), at unit length (kProjectOut), in the type in which
+// they are used. Immutable, thread safe.
+using Interventions = std::vector<Intervention>;
+
+// Checks each against the model and makes it ready. INVALID_ARGUMENT naming
+// which one and what: a site that is not there (CheckSite), a head out of
+// range, a vector of another width, numbers that are not finite, a direction
+// without length. Interventions that change nothing are left out.
+absl::StatusOr<std::shared_ptr<const Interventions>> PrepareInterventions(
+    const Model& model, Interventions interventions);
+
+}  // namespace dissonance
+
+#endif  // DISSONANCE_COMPUTE_INTERP_INTERVENTION_H_
