@@ -54,7 +54,7 @@ at::Tensor Coefficients(const std::vector<double>& of_rows,
 }
 
 // `operand` [1 or rows, width or 1] for rows [rows, (heads,) width].
-void Change(Op op, at::Tensor operand, at::Tensor rows) {
+void Change(Op op, at::Tensor operand, const at::Tensor& rows) {
   if (rows.dim() == 3) operand = operand.unsqueeze(1);
   switch (op) {
     case Op::kAdd:
