@@ -37,7 +37,9 @@ bool SlidesIfAsked(ConfigReader& read, int64_t) {
 
 void ReadQwen3Moe(ConfigReader& read, DecoderSpec& spec) {
   ReadQwen3(read, spec);
-  spec.experts.count = read.PositiveOr("num_experts", 128);
+  // transformers 5 writes Mixtral's name for it.
+  spec.experts.count = read.PositiveOr(
+      read.Has("num_local_experts") ? "num_local_experts" : "num_experts", 128);
   spec.experts.chosen = read.PositiveOr("num_experts_per_tok", 8);
   spec.experts.d_mlp = read.PositiveOr("moe_intermediate_size", 768);
   spec.experts.normalize = read.BoolOr("norm_topk_prob", false);

@@ -142,6 +142,7 @@ TEST_P(DecoderGoldenTest, ReadsBothStylesOfConfigAlike) {
   EXPECT_EQ(old_style->final_softcap, new_style->final_softcap);
   EXPECT_EQ(old_style->activation, new_style->activation);
   EXPECT_EQ(old_style->tied_unembed, new_style->tied_unembed);
+  EXPECT_EQ(old_style->experts.count, new_style->experts.count);
   EXPECT_EQ(old_style->experts.chosen, new_style->experts.chosen);
   // Published GPT-2 does not say.
   if (!old_style->stored_dtype.empty()) {
