@@ -16,7 +16,7 @@ class GenerateSequence : public Sequence {
   }
 
   int64_t cache_tokens() const override {
-    return static_cast<int64_t>(task_.prompt.size()) + task_.max_new_tokens;
+    return prompt_count() + task_.max_new_tokens;
   }
 
   int64_t next_row_count() const override {

@@ -21,6 +21,12 @@ at::Tensor IndexTensor(const std::vector<int64_t>& values,
   return at::tensor(values, at::kLong).to(device);
 }
 
+std::unique_ptr<RotaryTable> MakeTable(const RopeSpec& rope,
+                                       const at::TensorOptions& options) {
+  if (rope.width == 0) return nullptr;
+  return std::make_unique<RotaryTable>(rope, options);
+}
+
 }  // namespace
 
 struct Decoder::Pass {
@@ -62,16 +68,6 @@ struct Decoder::Pass {
     return y;
   }
 };
-
-namespace {
-
-std::unique_ptr<RotaryTable> MakeTable(const RopeSpec& rope,
-                                       const at::TensorOptions& options) {
-  if (rope.width == 0) return nullptr;
-  return std::make_unique<RotaryTable>(rope, options);
-}
-
-}  // namespace
 
 Decoder::Decoder(const DecoderSpec& spec, const DecoderWeights& weights)
     : spec_(spec),
@@ -133,9 +129,8 @@ at::Tensor Decoder::Attention(const BlockWeights& weights, int64_t block,
     k = Norm(k, weights.k_norm);
   }
   const int64_t window = spec_.blocks[static_cast<size_t>(block)].window;
-  const RotaryTable::Angles& angles = window > 0 && window_rotary_ != nullptr
-                                          ? pass.window_angles
-                                          : pass.angles;
+  const RotaryTable::Angles& angles =
+      spec_.uses_window_rope(block) ? pass.window_angles : pass.angles;
   if (angles.cos.defined()) {
     ApplyRotary(q, angles.cos, angles.sin);
     ApplyRotary(k, angles.cos, angles.sin);

@@ -165,9 +165,9 @@ absl::Status CheckExperts(const std::string& where, const DecoderSpec& spec) {
 
 }  // namespace
 
-const RopeSpec& DecoderSpec::rope_of(int64_t block) const {
-  const bool slides = blocks[static_cast<size_t>(block)].window > 0;
-  return slides && window_rope.has_value() ? *window_rope : rope;
+bool DecoderSpec::uses_window_rope(int64_t block) const {
+  return window_rope.has_value() &&
+         blocks[static_cast<size_t>(block)].window > 0;
 }
 
 std::string DecoderSpec::InBlock(int64_t block, const std::string& name) const {

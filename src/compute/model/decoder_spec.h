@@ -99,7 +99,8 @@ struct DecoderSpec {
   int64_t q_width() const { return head_count * head_dim; }
   int64_t kv_width() const { return kv_head_count * head_dim; }
   int64_t block_count() const { return static_cast<int64_t>(blocks.size()); }
-  const RopeSpec& rope_of(int64_t block) const;
+  // Whether a block rotates by window_rope instead of rope.
+  bool uses_window_rope(int64_t block) const;
 
   // Name of something in a block, as the checkpoint and adapters use it.
   std::string InBlock(int64_t block, const std::string& name) const;

@@ -10,7 +10,8 @@ namespace {
 
 using nlohmann::json;
 
-absl::Status ReadLlama3(ConfigReader& read, RopeSpec& rope) {
+absl::Status ReadLlama3(ConfigReader& read, const std::string& place,
+                        RopeSpec& rope) {
   rope.scaling = RopeSpec::Scaling::kLlama3;
   rope.factor = read.Number("factor");
   rope.low_freq_factor = read.Number("low_freq_factor");
@@ -18,8 +19,8 @@ absl::Status ReadLlama3(ConfigReader& read, RopeSpec& rope) {
   rope.original_max_positions = read.Number("original_max_position_embeddings");
   RETURN_IF_ERROR(read.status());
   if (rope.high_freq_factor <= rope.low_freq_factor) {
-    return absl::InvalidArgumentError(
-        "rope: high_freq_factor must be above low_freq_factor");
+    return absl::InvalidArgumentError(absl::StrCat(
+        place, ": high_freq_factor must be above low_freq_factor"));
   }
   return absl::OkStatus();
 }
@@ -48,7 +49,7 @@ absl::Status ReadParameters(const json& parameters, const std::string& place,
     rope.scaling = RopeSpec::Scaling::kLinear;
     rope.factor = read.Number("factor");
   } else if (type == "llama3") {
-    RETURN_IF_ERROR(ReadLlama3(read, rope));
+    RETURN_IF_ERROR(ReadLlama3(read, place, rope));
   } else if (type != "default") {
     return absl::UnimplementedError(
         absl::StrCat(place, ": rope type \"", type,

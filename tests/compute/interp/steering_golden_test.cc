@@ -78,6 +78,17 @@ class SteeringGoldenTest : public testing::TestWithParam<at::ScalarType> {
     return *ready;
   }
 
+  // What a case of the golden's steering does.
+  std::shared_ptr<const Interventions> Steering(const json& each) const {
+    const int64_t block = each["layer"];
+    return Ready({{.site = Site::kResidPost,
+                   .block = block,
+                   .positions = Positions::Of(KindOf(each["mode"])),
+                   .op = Intervention::Op::kAdd,
+                   .vector = golden_.Tensor(absl::StrCat("vector.L", block)),
+                   .coefficient = each["strength"]}});
+  }
+
   // Logits [tokens, vocab] of one sequence with interventions.
   at::Tensor Logits(const std::vector<int32_t>& tokens, int64_t prompt_count,
                     const Interventions& list,
@@ -104,14 +115,7 @@ class SteeringGoldenTest : public testing::TestWithParam<at::ScalarType> {
 TEST_P(SteeringGoldenTest, SteersAtAllPromptAndGeneratedPositions) {
   for (const json& each : golden_.config["steering"]["cases"]) {
     const std::string name = each["name"];
-    const int64_t block = each["layer"];
-    const auto steer =
-        Ready({{.site = Site::kResidPost,
-                .block = block,
-                .positions = Positions::Of(KindOf(each["mode"])),
-                .op = Intervention::Op::kAdd,
-                .vector = golden_.Tensor(absl::StrCat("vector.L", block)),
-                .coefficient = each["strength"]}});
+    const auto steer = Steering(each);
     std::vector<int32_t> tokens = Prompt(each["prompt"]);
     const auto prompt_count = static_cast<int64_t>(tokens.size());
     const auto generated = each["gen_ids"].get<std::vector<int32_t>>();
@@ -139,14 +143,7 @@ TEST_P(SteeringGoldenTest, GeneratesTheSameTokensInOneBatch) {
   results.resize(cases.size());
   for (size_t i = 0; i < cases.size(); ++i) {
     const json& each = cases[i];
-    const int64_t block = each["layer"];
-    const auto steer =
-        Ready({{.site = Site::kResidPost,
-                .block = block,
-                .positions = Positions::Of(KindOf(each["mode"])),
-                .op = Intervention::Op::kAdd,
-                .vector = golden_.Tensor(absl::StrCat("vector.L", block)),
-                .coefficient = each["strength"]}});
+    const auto steer = Steering(each);
     std::vector<int32_t> expected = each["gen_ids"];
     expected.resize(each["gen_valid_steps"].get<size_t>());
     results[i].first = expected;

@@ -87,10 +87,12 @@ TEST(DecoderSpecTest, GemmaDefaultsAreItsOwn) {
   EXPECT_EQ(gemma3->blocks[4].window, 4096);
   EXPECT_EQ(gemma3->blocks[5].window, 0);
   // The scaling is of the blocks that see everything.
-  EXPECT_EQ(gemma3->rope_of(5).theta, 1e6);
-  EXPECT_EQ(gemma3->rope_of(5).factor, 8.0);
-  EXPECT_EQ(gemma3->rope_of(4).theta, 1e4);
-  EXPECT_EQ(gemma3->rope_of(4).factor, 1.0);
+  EXPECT_FALSE(gemma3->uses_window_rope(5));
+  EXPECT_EQ(gemma3->rope.theta, 1e6);
+  EXPECT_EQ(gemma3->rope.factor, 8.0);
+  ASSERT_TRUE(gemma3->uses_window_rope(4));
+  EXPECT_EQ(gemma3->window_rope->theta, 1e4);
+  EXPECT_EQ(gemma3->window_rope->factor, 1.0);
 }
 
 TEST(DecoderSpecTest, ExpertsTakeTheMlpsPlaceWhereTheConfigSays) {
