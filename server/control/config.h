@@ -27,9 +27,10 @@ struct WorkerConfig {
   std::string device = "cpu";
   int64_t threads = 0;
   int64_t step_tokens = 1024;
-  int64_t prefill_chunk = 1024;
+  int64_t decode_step_tokens = 128;
   bool reproducible = true;
   int64_t kv_cache_bytes = int64_t{4} << 30;
+  int64_t prefix_cache_bytes = int64_t{1} << 30;
   int64_t queue_limit = 100'000;
   double heartbeat_seconds = 5.0;
   double hang_seconds = 600.0;

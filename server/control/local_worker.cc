@@ -54,9 +54,10 @@ WorkerSupervisor::Options SupervisorOptions(const Config& config,
   add("--threads", worker.threads);
   add("--max-message-bytes", limits.message_bytes);
   add("--step-tokens", worker.step_tokens);
-  add("--prefill-chunk", worker.prefill_chunk);
+  add("--decode-step-tokens", worker.decode_step_tokens);
   add("--reproducible", worker.reproducible ? "true" : "false");
   add("--kv-cache-bytes", worker.kv_cache_bytes);
+  add("--prefix-cache-bytes", worker.prefix_cache_bytes);
   add("--queue-limit", worker.queue_limit);
   add("--text-bytes", limits.text_bytes);
   add("--items", limits.items);

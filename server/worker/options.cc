@@ -8,12 +8,15 @@ namespace {
 void DefineEngine(CLI::App& app, EngineOptions& engine) {
   app.add_option("--step-tokens", engine.step_tokens, "Most rows of a step")
       ->check(CLI::PositiveNumber);
-  app.add_option("--prefill-chunk", engine.prefill_chunk,
-                 "Tokens of a prompt computed at a time")
+  app.add_option("--decode-step-tokens", engine.decode_step_tokens,
+                 "Most prompt rows of a step in which a user waits for a token")
       ->check(CLI::PositiveNumber);
   app.add_option("--kv-cache-bytes", engine.kv_cache_bytes,
                  "Key/value caches in all")
       ->check(CLI::PositiveNumber);
+  app.add_option("--prefix-cache-bytes", engine.prefix_cache_bytes,
+                 "Keys and values kept of earlier prompts; 0: none")
+      ->check(CLI::NonNegativeNumber);
   app.add_option("--queue-limit", engine.queue_limit, "Sequences waiting")
       ->check(CLI::PositiveNumber);
   app.add_option("--reproducible", engine.reproducible,

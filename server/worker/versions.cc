@@ -16,7 +16,7 @@ std::map<std::string, std::string> NumericsOf(const EngineOptions& options) {
   std::map<std::string, std::string> out = ComponentVersions();
   out["threads"] = absl::StrCat(at::get_num_threads());
   out["instructions"] = at::get_cpu_capability();
-  out["prefill_chunk"] = absl::StrCat(options.prefill_chunk);
+  out["attention_tile"] = absl::StrCat(options.attention_tile);
   return out;
 }
 

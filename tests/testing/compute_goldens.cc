@@ -1,6 +1,7 @@
 #include "tests/testing/compute_goldens.h"
 
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/cat.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -9,6 +10,7 @@
 #include <limits>
 #include <numeric>
 
+#include "absl/algorithm/container.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 
@@ -20,6 +22,32 @@ const std::string& GoldenRoot() {
       new std::string(std::string(DISSONANCE_SOURCE_DIR) + "/tests/goldens");
   return *root;
 }
+
+class Collector final : public GenerateListener {
+ public:
+  explicit Collector(GenerateResult& result) : result_(result) {}
+  void OnPromptToken(GeneratedToken token) override {
+    result_.prompt.push_back(std::move(token));
+  }
+  bool OnToken(GeneratedToken token) override {
+    result_.tokens.push_back(token.token);
+    result_.logprobs.push_back(token.logprob);
+    result_.top.push_back(std::move(token.top));
+    return true;
+  }
+  void OnCaptured(CapturedRows rows) override {
+    absl::c_move(rows.positions,
+                 std::back_inserter(result_.captured_positions));
+    result_.captured.push_back(std::move(rows.values));
+  }
+  void OnEnd(absl::StatusOr<FinishReason> reason) override {
+    EXPECT_TRUE(absl::IsUnknown(result_.end.status())) << "ended twice";
+    result_.end = std::move(reason);
+  }
+
+ private:
+  GenerateResult& result_;
+};
 
 }  // namespace
 
@@ -91,23 +119,36 @@ ScoreResult ScoreNow(Engine& engine, const EngineVariant& variant,
         if (result.ok()) out = *std::move(result);
       });
   EXPECT_TRUE(submitted.ok()) << submitted.status();
-  while (engine.Step()) {
-  }
+  RunAll(engine);
   return out;
+}
+
+at::Tensor GenerateResult::Captured(size_t place) const {
+  std::vector<at::Tensor> rows;
+  for (const std::vector<at::Tensor>& step : captured) {
+    rows.push_back(step[place]);
+  }
+  return at::cat(rows);
+}
+
+std::shared_ptr<GenerateListener> CollectInto(GenerateResult& result) {
+  return std::make_shared<Collector>(result);
 }
 
 GenerateResult GenerateNow(Engine& engine, const EngineVariant& variant,
                            const GenerateTask& task) {
   GenerateResult out;
-  const auto submitted = engine.SubmitGenerate(
-      variant, task, [&out](absl::StatusOr<GenerateResult> result) {
-        EXPECT_TRUE(result.ok()) << result.status();
-        if (result.ok()) out = *std::move(result);
-      });
+  const auto submitted =
+      engine.SubmitGenerate(variant, task, CollectInto(out));
   EXPECT_TRUE(submitted.ok()) << submitted.status();
+  RunAll(engine);
+  EXPECT_TRUE(out.end.ok()) << out.end.status();
+  return out;
+}
+
+void RunAll(Engine& engine) {
   while (engine.Step()) {
   }
-  return out;
 }
 
 }  // namespace dissonance

@@ -45,11 +45,30 @@ double MaxAbsDifference(const at::Tensor& a, const at::Tensor& b);
 at::Tensor LogitsOf(const Model& model, const std::vector<int32_t>& tokens,
                     const ForwardHooks& hooks = {});
 
+// All that a generation gave.
+struct GenerateResult {
+  std::vector<int32_t> tokens;
+  std::vector<double> logprobs;        // of the tokens
+  std::vector<GeneratedToken> prompt;  // from the second on, if asked for
+  std::vector<std::vector<std::pair<int32_t, double>>> top;  // of the tokens
+  std::vector<int64_t> captured_positions;
+  std::vector<std::vector<at::Tensor>> captured;  // by step, then place
+  absl::StatusOr<FinishReason> end = absl::UnknownError("it has not ended");
+
+  // What was captured at a place, [positions, ...].
+  at::Tensor Captured(size_t place) const;
+};
+
+// A listener that collects into a result, which must live on.
+std::shared_ptr<GenerateListener> CollectInto(GenerateResult& result);
+
 // Runs an engine by hand until nothing is left, and returns the result.
 ScoreResult ScoreNow(Engine& engine, const EngineVariant& variant,
                      const ScoreTask& task);
 GenerateResult GenerateNow(Engine& engine, const EngineVariant& variant,
                            const GenerateTask& task);
+// Runs an engine by hand until it has nothing to do.
+void RunAll(Engine& engine);
 
 }  // namespace dissonance
 

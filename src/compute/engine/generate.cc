@@ -1,87 +1,156 @@
 #include "src/compute/engine/generate.h"
 
 #include <algorithm>
-#include <utility>
+
+#include "absl/algorithm/container.h"
+#include "src/base/status_macros.h"
 
 namespace dissonance {
 namespace {
 
 class GenerateSequence : public Sequence {
  public:
-  GenerateSequence(GenerateTask task, int64_t chunk, GenerateDone done)
-      : task_(std::move(task)), chunk_(chunk), done_(std::move(done)) {}
+  GenerateSequence(GenerateTask task,
+                   std::shared_ptr<GenerateListener> listener)
+      : task_(std::move(task)),
+        listener_(std::move(listener)),
+        tokens_(task_.prompt) {}
 
   int64_t prompt_count() const override {
     return static_cast<int64_t>(task_.prompt.size());
   }
-
+  const CaptureSpec* capture() const override { return task_.capture.get(); }
   int64_t cache_tokens() const override {
     return prompt_count() + task_.max_new_tokens;
   }
 
-  int64_t next_row_count() const override {
-    return computed_ < prompt_count()
-               ? std::min(chunk_, prompt_count() - computed_)
-               : 1;
+  absl::Span<const int32_t> SharedPrefix() const override {
+    // The last row is always computed: it predicts the first token.
+    int64_t count = task_.prompt_logprobs ? 0 : prompt_count() - 1;
+    if (task_.capture != nullptr) {
+      count = std::min(count,
+                       task_.capture->positions.FirstInPrompt(prompt_count()));
+    }
+    return absl::MakeConstSpan(task_.prompt)
+        .subspan(0, static_cast<size_t>(count));
+  }
+  void SkipPrefix(int64_t count) override { computed_ = count; }
+
+  bool ready() const override { return listener_->ready(); }
+  bool is_decoding() const override { return computed_ >= prompt_count(); }
+  bool fits_one_step(int64_t limit) const override {
+    return task_.max_new_tokens <= 1 && computed_ == 0 &&
+           prompt_count() <= limit;
+  }
+  int64_t next_row_count(int64_t limit) const override {
+    return is_decoding() ? 1 : std::min(limit, prompt_count() - computed_);
   }
 
-  StepWork Next() override {
+  StepWork Next(int64_t limit) override {
     StepWork work;
-    if (computed_ >= prompt_count()) {
-      work.is_prefill = false;
-      work.tokens = {result_.tokens.back()};
-      work.wanted = {{0, {}}};
-      return work;
+    step_rows_ = next_row_count(limit);
+    work.is_prefill = !is_decoding();
+    work.tokens.assign(tokens_.begin() + computed_,
+                       tokens_.begin() + computed_ + step_rows_);
+    for (int64_t row = 0; row < step_rows_; ++row) {
+      const int64_t position = computed_ + row;
+      const bool is_last = position + 1 == token_count();
+      if (is_last) {
+        work.wanted.push_back(
+            {.row = row,
+             .target_tokens = {},
+             .whole = !task_.sampling.is_plain_greedy() || task_.top_logprobs > 0});
+      } else if (task_.prompt_logprobs) {
+        work.wanted.push_back(
+            {.row = row,
+             .target_tokens = {tokens_[static_cast<size_t>(position) + 1]},
+             .whole = task_.top_logprobs > 0});
+      }
     }
-    const int64_t count = next_row_count();
-    work.tokens.assign(task_.prompt.begin() + computed_,
-                       task_.prompt.begin() + computed_ + count);
-    if (computed_ + count == prompt_count()) work.wanted = {{count - 1, {}}};
     return work;
   }
 
-  bool Accept(absl::Span<const RowResult> results) override {
-    computed_ += next_row_count();
-    if (results.empty()) return true;
-    const RowResult& row = results.front();
-    result_.tokens.push_back(row.best_token);
-    result_.logprobs.push_back(row.best_logprob);
-    const bool stops =
-        std::find(task_.stop_tokens.begin(), task_.stop_tokens.end(),
-                  row.best_token) != task_.stop_tokens.end();
-    return !stops &&
-           static_cast<int64_t>(result_.tokens.size()) < task_.max_new_tokens;
+  bool Accept(StepResult result) override {
+    const int64_t begin = computed_;
+    computed_ += step_rows_;
+    if (!result.captured.positions.empty()) {
+      listener_->OnCaptured(std::move(result.captured));
+    }
+    const bool is_whole = computed_ == token_count();
+    const size_t given = result.rows.size() - (is_whole ? 1 : 0);
+    for (size_t i = 0; i < given; ++i) {
+      const size_t next = static_cast<size_t>(begin) + i + 1;
+      listener_->OnPromptToken(
+          Describe(tokens_[next], result.rows[i].target_logprobs.front(),
+                   result.rows[i]));
+    }
+    if (!is_whole) return true;
+    return task_.max_new_tokens > 0 && TakeToken(result.rows.back());
   }
 
   void Finish(const absl::Status& status) override {
     if (status.ok()) {
-      done_(std::move(result_));
+      listener_->OnEnd(reason_);
     } else {
-      done_(status);
+      listener_->OnEnd(status);
     }
   }
 
  private:
+  int64_t token_count() const { return static_cast<int64_t>(tokens_.size()); }
+
+  GeneratedToken Describe(int32_t token, double logprob,
+                          const RowResult& row) const {
+    GeneratedToken out{.token = token, .logprob = logprob, .top = {}};
+    if (task_.top_logprobs > 0) {
+      out.top = TopTokens(row.logprobs, task_.top_logprobs);
+    }
+    return out;
+  }
+
+  // Whether generation goes on.
+  bool TakeToken(const RowResult& row) {
+    int32_t token = row.best_token;
+    double logprob = row.best_logprob;
+    const int64_t made = token_count() - prompt_count();
+    if (!task_.sampling.is_plain_greedy()) {
+      token = SampleToken(task_.sampling, row.logits, tokens_, made);
+      logprob = row.logprobs[token].item<double>();
+    }
+    tokens_.push_back(token);
+    if (!listener_->OnToken(Describe(token, logprob, row))) {
+      reason_ = FinishReason::kListener;
+      return false;
+    }
+    if (absl::c_linear_search(task_.stop_tokens, token)) {
+      reason_ = FinishReason::kStopToken;
+      return false;
+    }
+    return made + 1 < task_.max_new_tokens;
+  }
+
   const GenerateTask task_;
-  const int64_t chunk_;
-  const GenerateDone done_;
-  int64_t computed_ = 0;
-  GenerateResult result_;
+  const std::shared_ptr<GenerateListener> listener_;
+  std::vector<int32_t> tokens_;  // prompt and generated
+  int64_t computed_ = 0;         // of them
+  int64_t step_rows_ = 0;        // of the last Next()
+  FinishReason reason_ = FinishReason::kLength;
 };
 
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Sequence>> MakeGenerateSequence(
-    GenerateTask task, int64_t chunk, GenerateDone done) {
+    GenerateTask task, std::shared_ptr<GenerateListener> listener) {
   if (task.prompt.empty()) {
     return absl::InvalidArgumentError(
         "the prompt has no tokens; give at least a begin-of-text token");
   }
-  if (task.max_new_tokens < 1) {
-    return absl::InvalidArgumentError("max_new_tokens must be at least 1");
+  if (task.max_new_tokens < 0) {
+    return absl::InvalidArgumentError("max_new_tokens must not be negative");
   }
-  return std::make_unique<GenerateSequence>(std::move(task), chunk,
-                                            std::move(done));
+  RETURN_IF_ERROR(CheckSampling(task.sampling));
+  return std::make_unique<GenerateSequence>(std::move(task),
+                                            std::move(listener));
 }
 
 }  // namespace dissonance

@@ -71,9 +71,8 @@ struct Destination {
 
 class ScoreSequence : public Sequence {
  public:
-  ScoreSequence(ScoreTask task, int64_t chunk, ScoreDone done)
+  ScoreSequence(ScoreTask task, ScoreDone done)
       : task_(std::move(task)),
-        chunk_(chunk),
         done_(std::move(done)),
         linear_(task_.prompt) {
     if (task_.continuations.size() == 1) {
@@ -93,39 +92,48 @@ class ScoreSequence : public Sequence {
     return static_cast<int64_t>(task_.prompt.size());
   }
 
-  int64_t cache_tokens() const override {
-    const bool one_step = linear_count() <= chunk_ && trees_.size() <= 1;
-    return one_step ? 0 : linear_count();
+  int64_t cache_tokens() const override { return linear_count(); }
+
+  absl::Span<const int32_t> SharedPrefix() const override {
+    // The prompt's last row is always computed: it predicts first tokens.
+    return absl::MakeConstSpan(task_.prompt)
+        .subspan(0, task_.prompt.size() - 1);
+  }
+  void SkipPrefix(int64_t count) override { computed_ = count; }
+
+  bool fits_one_step(int64_t limit) const override {
+    return computed_ == 0 && linear_count() <= limit && trees_.size() <= 1;
   }
 
-  int64_t next_row_count() const override {
-    const int64_t linear = next_linear_count();
-    return linear + (hangs_tree() ? trees_[tree_].rows() : 0);
+  int64_t next_row_count(int64_t limit) const override {
+    const int64_t linear = next_linear_count(limit);
+    return linear + (hangs_tree(linear) ? trees_[tree_].rows() : 0);
   }
 
-  StepWork Next() override {
+  StepWork Next(int64_t limit) override {
     StepWork work;
     asked_.clear();
-    const int64_t count = next_linear_count();
+    step_linear_ = next_linear_count(limit);
     work.tokens.assign(linear_.begin() + computed_,
-                       linear_.begin() + computed_ + count);
+                       linear_.begin() + computed_ + step_linear_);
     if (trees_.empty()) {
-      AskLinear(count, work);
-    } else if (hangs_tree()) {
-      AskTree(count, work);
+      AskLinear(step_linear_, work);
+    } else if (hangs_tree(step_linear_)) {
+      AskTree(step_linear_, work);
     }
+    step_rows_ = static_cast<int64_t>(work.tokens.size());
     return work;
   }
 
-  bool Accept(absl::Span<const RowResult> results) override {
-    for (size_t row = 0; row < results.size(); ++row) {
+  bool Accept(StepResult result) override {
+    for (size_t row = 0; row < result.rows.size(); ++row) {
       for (size_t i = 0; i < asked_[row].size(); ++i) {
-        Record(asked_[row][i], results[row], i);
+        Record(asked_[row][i], result.rows[row], i);
       }
     }
-    result_.computed_tokens += next_row_count();
-    if (hangs_tree()) ++tree_;
-    computed_ += next_linear_count();
+    result_.computed_tokens += step_rows_;
+    if (hangs_tree(step_linear_)) ++tree_;
+    computed_ += step_linear_;
     return computed_ < linear_count() || tree_ < trees_.size();
   }
 
@@ -145,13 +153,13 @@ class ScoreSequence : public Sequence {
  private:
   int64_t linear_count() const { return static_cast<int64_t>(linear_.size()); }
 
-  int64_t next_linear_count() const {
-    return std::min(chunk_, linear_count() - computed_);
+  int64_t next_linear_count(int64_t limit) const {
+    return std::min(limit, linear_count() - computed_);
   }
-  // Whether the next step has tree rows: all linear tokens are held then.
-  bool hangs_tree() const {
-    return tree_ < trees_.size() &&
-           computed_ + next_linear_count() == linear_count();
+  // Whether a step of so many linear rows has tree rows too: all linear
+  // tokens are held or computed then.
+  bool hangs_tree(int64_t linear) const {
+    return tree_ < trees_.size() && computed_ + linear == linear_count();
   }
 
   void Ask(int64_t row, std::vector<Destination> places, StepWork& work) {
@@ -209,11 +217,12 @@ class ScoreSequence : public Sequence {
   }
 
   const ScoreTask task_;
-  const int64_t chunk_;
   const ScoreDone done_;
   std::vector<int32_t> linear_;
   std::vector<ContinuationTree> trees_;
   int64_t computed_ = 0;                         // linear tokens
+  int64_t step_linear_ = 0;                      // of the last Next()
+  int64_t step_rows_ = 0;                        // of the last Next()
   size_t tree_ = 0;                              // the next one
   std::vector<std::vector<Destination>> asked_;  // of Next()'s wanted rows
   ScoreResult result_;
@@ -222,7 +231,6 @@ class ScoreSequence : public Sequence {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Sequence>> MakeScoreSequence(ScoreTask task,
-                                                            int64_t chunk,
                                                             ScoreDone done) {
   if (task.prompt.empty()) {
     return absl::InvalidArgumentError(
@@ -245,8 +253,7 @@ absl::StatusOr<std::unique_ptr<Sequence>> MakeScoreSequence(ScoreTask task,
                        kTreeRowLimit, ": score a longer one alone"));
     }
   }
-  return std::make_unique<ScoreSequence>(std::move(task), chunk,
-                                         std::move(done));
+  return std::make_unique<ScoreSequence>(std::move(task), std::move(done));
 }
 
 }  // namespace dissonance

@@ -39,10 +39,8 @@ inline constexpr int64_t kTreeRowLimit = 512;
 using ScoreDone = std::function<void(absl::StatusOr<ScoreResult>)>;
 
 // INVALID_ARGUMENT for an empty prompt or continuation, or for several
-// continuations of which one is longer than kTreeRowLimit tokens. Prompts
-// longer than `chunk` tokens are computed in chunks of exactly that size.
+// continuations of which one is longer than kTreeRowLimit tokens.
 absl::StatusOr<std::unique_ptr<Sequence>> MakeScoreSequence(ScoreTask task,
-                                                            int64_t chunk,
                                                             ScoreDone done);
 
 }  // namespace dissonance

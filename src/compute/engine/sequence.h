@@ -1,14 +1,17 @@
 // A sequence's side of the engine: what it wants computed next, and what it
 // makes of the answer. The engine knows nothing else of scoring or generating.
-// Used by the engine's thread only.
+// Used by the engine's thread only, but for ready().
 #ifndef DISSONANCE_COMPUTE_ENGINE_SEQUENCE_H_
 #define DISSONANCE_COMPUTE_ENGINE_SEQUENCE_H_
+
+#include <ATen/core/Tensor.h>
 
 #include <cstdint>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/types/span.h"
+#include "src/compute/interp/capture.h"
 
 namespace dissonance {
 
@@ -16,13 +19,14 @@ namespace dissonance {
 struct WantedRow {
   int64_t row = 0;                     // within the work's rows
   std::vector<int32_t> target_tokens;  // whose log-probabilities
+  bool whole = false;                  // the distribution itself
 };
 
 // The rows of one sequence in one step: see Segment for linear and tree rows.
 struct StepWork {
   std::vector<int32_t> tokens;  // linear rows, then tree rows
   std::vector<int32_t> tree_parents;
-  std::vector<WantedRow> wanted;
+  std::vector<WantedRow> wanted;  // by ascending row
   bool is_prefill = true;
 
   int64_t linear_count() const {
@@ -34,8 +38,19 @@ struct RowResult {
   std::vector<double> target_logprobs;  // nats, one per target token
   int32_t best_token = 0;               // the most likely; first of equals
   double best_logprob = 0.0;
+  // [vocab] of a row wanted whole, on the CPU, in float32 or float64.
+  at::Tensor logits = {};
+  at::Tensor logprobs = {};
 };
 
+// What a step gives back to a sequence.
+struct StepResult {
+  absl::Span<const RowResult> rows = {};  // of Next()'s wanted rows
+  CapturedRows captured = {};             // of capture()
+};
+
+// The sequence's prompt is computed in pieces: the engine says how many rows
+// may go into a step, always a multiple of the attention tile.
 class Sequence {
  public:
   virtual ~Sequence() = default;
@@ -43,19 +58,32 @@ class Sequence {
   // Tokens of the prompt; those after them are "generated".
   virtual int64_t prompt_count() const = 0;
 
-  // Tokens that have to be kept for later steps, 0 if one step is enough.
+  // Activations to keep; null: none.
+  virtual const CaptureSpec* capture() const { return nullptr; }
+
+  // Tokens to make room for if any have to be held from one step to another.
   virtual int64_t cache_tokens() const = 0;
 
-  // Rows of the next step. Depends on the sequence alone, never on the batch:
-  // this is what makes chunking reproducible.
-  virtual int64_t next_row_count() const = 0;
+  // The first tokens of the prompt, whose rows nobody looks at: they may be
+  // taken from an earlier sequence. Empty: nothing may.
+  virtual absl::Span<const int32_t> SharedPrefix() const { return {}; }
+  // Begins behind that many of them. Call before the first step.
+  virtual void SkipPrefix(int64_t /*count*/) {}
 
+  // Whether results can be taken now. Any thread.
+  virtual bool ready() const { return true; }
+  // Whether the next step is one of generation: a single row.
+  virtual bool is_decoding() const { return false; }
+  // Whether the next step is the only one, so that nothing has to be held.
+  virtual bool fits_one_step(int64_t limit) const = 0;
+  // Rows of the next step with at most `limit` rows of the prompt.
+  virtual int64_t next_row_count(int64_t limit) const = 0;
   // The next step. The same again until Accept is called.
-  virtual StepWork Next() = 0;
+  virtual StepWork Next(int64_t limit) = 0;
 
-  // Takes the results of Next()'s wanted rows. Returns whether more steps are
+  // Takes the results of the last Next(). Returns whether more steps are
   // needed.
-  virtual bool Accept(absl::Span<const RowResult> results) = 0;
+  virtual bool Accept(StepResult result) = 0;
 
   // Called once, last: OK after Accept returned false, else why it ended.
   virtual void Finish(const absl::Status& status) = 0;

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
+#include <map>
 #include <numeric>
 #include <optional>
 #include <string>
@@ -51,17 +52,26 @@ void AppendPositions(const Segment& segment, std::vector<int64_t>& positions) {
   }
 }
 
-// A wanted row's place in the packed batch.
+// A row that the final norm sees.
 struct Wanted {
   StepItem* item;
-  size_t index;  // within item->work.wanted
+  std::optional<size_t> index;  // within item->work.wanted; none: kept only
   int64_t packed_row;
 };
 
+// Rows that are kept behind the blocks, where only wanted rows arrive.
+bool KeepsBehindBlocks(const StepItem& item) {
+  return item.capture != nullptr &&
+         absl::c_any_of(item.capture->places, [](const SitePlace& place) {
+           return IsBehindBlocks(place.site);
+         });
+}
+
 class Packer {
  public:
-  Packer(bool reproducible, std::vector<StepItem>& items) {
-    batch_.reproducible = reproducible;
+  Packer(StepNumerics numerics, std::vector<StepItem>& items) {
+    batch_.reproducible = numerics.reproducible;
+    batch_.attention_tile = numerics.attention_tile;
     for (const size_t i : PackingOrder(items)) Add(items[i]);
   }
 
@@ -79,9 +89,16 @@ class Packer {
                             .subspan(static_cast<size_t>(segment.row_begin),
                                      static_cast<size_t>(segment.row_count())),
            .prompt_count = items_[i]->prompt_count,
-           .interventions = items_[i]->interventions});
+           .interventions = items_[i]->interventions,
+           .capture = items_[i]->capture});
     }
     return hooked;
+  }
+  // Gives each item what was kept of it.
+  void Deliver(std::vector<CapturedRows> captured) const {
+    for (size_t i = 0; i < items_.size(); ++i) {
+      items_[i]->captured = std::move(captured[i]);
+    }
   }
   // Wanted rows of prompts; the rest are of generation steps.
   int64_t prefill_wanted() const { return prefill_wanted_; }
@@ -98,16 +115,31 @@ class Packer {
                             work.tokens.end());
     AppendPositions(segment, batch_.positions);
     AddRun(item, segment);
-    for (size_t i = 0; i < work.wanted.size(); ++i) {
-      wanted_.push_back({&item, i, begin + work.wanted[i].row});
-    }
-    item.results.resize(work.wanted.size());
+    AddWanted(item, begin);
+    item.results.assign(work.wanted.size(), {});
     if (work.is_prefill) {
       batch_.prefill_rows = batch_.row_count();
       prefill_wanted_ = static_cast<int64_t>(wanted_.size());
     }
     batch_.segments.push_back(std::move(segment));
     items_.push_back(&item);
+  }
+
+  void AddWanted(StepItem& item, int64_t begin) {
+    std::map<int64_t, std::optional<size_t>> rows;
+    if (KeepsBehindBlocks(item)) {
+      for (int64_t row = begin; row < batch_.row_count(); ++row) {
+        const int64_t position = batch_.positions[static_cast<size_t>(row)];
+        if (item.capture->positions.Contains(position, item.prompt_count)) {
+          rows[row];
+        }
+      }
+    }
+    const std::vector<WantedRow>& wanted = item.work.wanted;
+    for (size_t i = 0; i < wanted.size(); ++i) rows[begin + wanted[i].row] = i;
+    for (const auto& [row, index] : rows) {
+      wanted_.push_back({&item, index, row});
+    }
   }
 
   void AddRun(const StepItem& item, const Segment& segment) {
@@ -127,50 +159,60 @@ class Packer {
                      .is_prefill = item.work.is_prefill,
                      .adapter = item.adapter,
                      .dropout = item.dropout,
-                     .first_position = segment.past_count()});
+                     .first_position = segment.past_count(),
+                     .linear_count = segment.linear_count,
+                     .tile = batch_.attention_tile});
   }
 
   TokenBatch batch_;
-  std::vector<const StepItem*> items_;  // of the segments
+  std::vector<StepItem*> items_;  // of the segments
   std::vector<AdapterRun> runs_;
   std::vector<Wanted> wanted_;
   int64_t prefill_wanted_ = 0;
 };
 
-// Results of wanted rows [begin, begin + hidden rows), from their final norms.
-void ReadRows(const Decoder& decoder, const at::Tensor& hidden, RowKinds kinds,
-              absl::Span<const Wanted> wanted) {
-  const at::Tensor logits = decoder.Unembed(hidden, kinds);
-  const bool is_double = logits.scalar_type() == at::kDouble;
-  const at::Tensor logprobs = at::log_softmax(
-      is_double ? logits : logits.to(at::kFloat), -1);  // [rows, vocab]
-  const auto [best, best_token] = logprobs.max(-1);
-
+// Log-probabilities of the rows' target tokens, one after another.
+at::Tensor TargetLogprobs(const at::Tensor& logprobs,
+                          absl::Span<const Wanted> wanted) {
   std::vector<int64_t> places;
   const int64_t vocab = logprobs.size(1);
   for (size_t row = 0; row < wanted.size(); ++row) {
+    if (!wanted[row].index.has_value()) continue;
     const StepWork& work = wanted[row].item->work;
-    for (const int32_t token : work.wanted[wanted[row].index].target_tokens) {
+    for (const int32_t token : work.wanted[*wanted[row].index].target_tokens) {
       places.push_back(static_cast<int64_t>(row) * vocab + token);
     }
   }
-  const at::Tensor picked =
-      logprobs.flatten()
-          .index_select(0, at::tensor(places, at::kLong).to(logprobs.device()))
-          .to(at::kCPU, at::kDouble);
+  return logprobs.flatten()
+      .index_select(0, at::tensor(places, at::kLong).to(logprobs.device()))
+      .to(at::kCPU, at::kDouble);
+}
+
+// Results of wanted rows from their logits [rows, vocab].
+void ReadRows(const at::Tensor& logits, absl::Span<const Wanted> wanted) {
+  const bool is_double = logits.scalar_type() == at::kDouble;
+  const at::Tensor wide = is_double ? logits : logits.to(at::kFloat);
+  const at::Tensor logprobs = at::log_softmax(wide, -1);  // [rows, vocab]
+  const auto [best, best_token] = logprobs.max(-1);
+  const at::Tensor picked = TargetLogprobs(logprobs, wanted);
   const at::Tensor best_cpu = best.to(at::kCPU, at::kDouble);
   const at::Tensor token_cpu = best_token.to(at::kCPU);
   const double* next = picked.const_data_ptr<double>();
   for (size_t row = 0; row < wanted.size(); ++row) {
+    if (!wanted[row].index.has_value()) continue;
     StepItem& item = *wanted[row].item;
-    RowResult& result = item.results[wanted[row].index];
-    const size_t targets =
-        item.work.wanted[wanted[row].index].target_tokens.size();
-    result.target_logprobs.assign(next, next + targets);
-    next += targets;
+    RowResult& result = item.results[*wanted[row].index];
+    const WantedRow& asked = item.work.wanted[*wanted[row].index];
+    result.target_logprobs.assign(next, next + asked.target_tokens.size());
+    next += asked.target_tokens.size();
     result.best_token =
         static_cast<int32_t>(token_cpu.const_data_ptr<int64_t>()[row]);
     result.best_logprob = best_cpu.const_data_ptr<double>()[row];
+    if (asked.whole) {
+      const auto at = static_cast<int64_t>(row);
+      result.logits = wide[at].to(at::kCPU);
+      result.logprobs = logprobs[at].to(at::kCPU);
+    }
   }
 }
 
@@ -180,10 +222,16 @@ bool IsFinite(const RowResult& result) {
                         [](double x) { return std::isfinite(x); });
 }
 
+bool IsFinite(const CapturedRows& captured) {
+  return absl::c_all_of(captured.values, [](const at::Tensor& rows) {
+    return at::isfinite(rows).all().item<bool>();
+  });
+}
+
 // Remembers the first site whose activations are not all finite.
 class NonFiniteFinder final : public SiteVisitor {
  public:
-  bool Watches(int64_t) const override { return true; }
+  bool NeedsAllRows(int64_t) const override { return true; }
   void Visit(Site site, int64_t block, at::Tensor& x) override {
     if (!found_.empty() || at::isfinite(x).all().item<bool>()) return;
     found_ = block < 0 ? std::string(SiteName(site))
@@ -196,17 +244,28 @@ class NonFiniteFinder final : public SiteVisitor {
   std::string found_;
 };
 
-// Interventions first, then whoever looks on.
+// Interventions and captures first, then whoever looks on at plain sites.
 class ChainedVisitor final : public SiteVisitor {
  public:
   ChainedVisitor(SiteVisitor& first, SiteVisitor& second)
       : first_(first), second_(second) {}
-  bool Watches(int64_t block) const override {
-    return first_.Watches(block) || second_.Watches(block);
+  bool NeedsAllRows(int64_t block) const override {
+    return first_.NeedsAllRows(block) || second_.NeedsAllRows(block);
+  }
+  void Narrowed() override {
+    first_.Narrowed();
+    second_.Narrowed();
   }
   void Visit(Site site, int64_t block, at::Tensor& x) override {
     first_.Visit(site, block, x);
     second_.Visit(site, block, x);
+  }
+  bool WantsPattern(int64_t block) const override {
+    return first_.WantsPattern(block);
+  }
+  void VisitPattern(int64_t block, int64_t row_begin,
+                    const at::Tensor& pattern) override {
+    first_.VisitPattern(block, row_begin, pattern);
   }
 
  private:
@@ -216,11 +275,11 @@ class ChainedVisitor final : public SiteVisitor {
 
 }  // namespace
 
-void RunStep(const Model& model, bool reproducible,
+void RunStep(const Model& model, StepNumerics numerics,
              std::vector<StepItem>& items, SiteVisitor* visitor) {
   const c10::InferenceMode inference;
-  Packer packer(reproducible, items);
-  const BatchDelta delta(packer.TakeRuns(), reproducible);
+  Packer packer(numerics, items);
+  const BatchDelta delta(packer.TakeRuns(), numerics.reproducible);
   const std::vector<Wanted>& wanted = packer.wanted();
   std::vector<int64_t> rows;
   rows.reserve(wanted.size());
@@ -237,23 +296,32 @@ void RunStep(const Model& model, bool reproducible,
     const int64_t count = std::min(kUnembedRows, hidden.size(0) - begin);
     const int64_t prefill =
         std::max<int64_t>(0, packer.prefill_wanted() - begin);
-    ReadRows(model.decoder(), hidden.narrow(0, begin, count),
-             {.prefill = prefill, .tiled = reproducible},
+    const at::Tensor logits = model.decoder().Unembed(
+        hidden.narrow(0, begin, count),
+        {.prefill = prefill, .tiled = numerics.reproducible});
+    plan.VisitLogits(begin, logits);
+    ReadRows(logits,
              absl::MakeConstSpan(wanted).subspan(static_cast<size_t>(begin),
                                                  static_cast<size_t>(count)));
   }
+  packer.Deliver(plan.TakeCaptured());
 }
 
-absl::Status CheckFinite(const Model& model, bool reproducible,
+absl::Status CheckFinite(const Model& model, StepNumerics numerics,
                          const StepItem& item) {
-  if (absl::c_all_of(item.results, IsFinite)) return absl::OkStatus();
+  bool finite = absl::c_all_of(
+      item.results, [](const RowResult& row) { return IsFinite(row); });
+  RETURN_IF_ERROR(CatchTorch("captured rows", [&] {
+    finite = finite && IsFinite(item.captured);
+  }));
+  if (finite) return absl::OkStatus();
   NonFiniteFinder finder;
   std::vector<StepItem> alone = {item};
   RETURN_IF_ERROR(CatchTorch("search for numbers that are not finite", [&] {
-    RunStep(model, reproducible, alone, &finder);
+    RunStep(model, numerics, alone, &finder);
   }));
   return absl::InternalError(absl::StrCat(
-      "log-probabilities are not finite: the first numbers that are not are ",
+      "numbers are not finite: the first that are not are ",
       finder.found().empty() ? "the logits" : finder.found(),
       "; look for NaN or infinity in the weights or the adapter, or for a "
       "number that exceeds the dtype's range"));

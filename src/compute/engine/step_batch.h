@@ -26,20 +26,28 @@ struct StepItem {
   const DropoutKey* dropout = nullptr;
   int64_t prompt_count = 0;                      // of the sequence
   const Interventions* interventions = nullptr;  // null: none
-  // Filled by RunStep: one per wanted row.
-  std::vector<RowResult> results;
+  const CaptureSpec* capture = nullptr;          // null: none
+  // Filled by RunStep.
+  std::vector<RowResult> results = {};  // one per wanted row
+  CapturedRows captured = {};
+};
+
+// How all steps of an engine compute.
+struct StepNumerics {
+  bool reproducible = true;
+  int64_t attention_tile = kAttentionTile;
 };
 
 // Runs the items through the model in one pass and fills their results. All
 // items belong to `model`. Until CommitStep it can be run again: the caches
 // do not count the new tokens. `visitor` sees each site after the items'
 // interventions. Throws c10::Error as torch does.
-void RunStep(const Model& model, bool reproducible,
+void RunStep(const Model& model, StepNumerics numerics,
              std::vector<StepItem>& items, SiteVisitor* visitor = nullptr);
 
-// OK if the item's results are finite, else INTERNAL with the first block and
+// OK if the item's numbers are finite, else INTERNAL with the first block and
 // site whose activations are not, found by running the item once more.
-absl::Status CheckFinite(const Model& model, bool reproducible,
+absl::Status CheckFinite(const Model& model, StepNumerics numerics,
                          const StepItem& item);
 
 // Counts the item's new tokens as held by its cache.

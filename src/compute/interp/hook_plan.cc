@@ -1,10 +1,12 @@
 #include "src/compute/interp/hook_plan.h"
 
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/cat.h>
 #include <ATen/ops/stack.h>
 #include <ATen/ops/tensor.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "src/compute/model/row_ops.h"
 
@@ -72,46 +74,59 @@ void Change(Op op, at::Tensor operand, const at::Tensor& rows) {
   }
 }
 
+// `rows` of x along its first dimension, as a tensor of their own.
+at::Tensor CopyRows(const at::Tensor& x, const std::vector<int64_t>& rows) {
+  if (AreConsecutive(rows)) {
+    return x.narrow(0, rows.front(), static_cast<int64_t>(rows.size())).clone();
+  }
+  return x.index_select(0, at::tensor(rows, at::kLong).to(x.device()));
+}
+
+void Apply(Op op, std::optional<int64_t> head, const std::vector<int64_t>& at,
+           const at::Tensor& operand, at::Tensor& x) {
+  at::Tensor own = head.has_value() ? x.select(1, *head) : x;
+  if (AreConsecutive(at)) {
+    Change(op, operand,
+           own.narrow(0, at.front(), static_cast<int64_t>(at.size())));
+    return;
+  }
+  const at::Tensor index = at::tensor(at, at::kLong).to(x.device());
+  const at::Tensor rows = own.index_select(0, index);
+  Change(op, operand, rows);
+  own.index_copy_(0, index, rows);
+}
+
 }  // namespace
 
 HookPlan::HookPlan(const std::vector<HookedRows>& sequences,
-                   const std::vector<int64_t>& wanted) {
+                   std::vector<int64_t> wanted)
+    : wanted_(std::move(wanted)), captured_(sequences.size()) {
   std::map<EditKey, Edit> edits;
-  for (const HookedRows& sequence : sequences) {
-    if (sequence.interventions != nullptr) {
-      AddSequence(sequence, wanted, edits);
-    }
+  for (size_t i = 0; i < sequences.size(); ++i) {
+    if (sequences[i].interventions != nullptr) AddEdits(sequences[i], edits);
+    if (sequences[i].capture != nullptr) AddKeeps(sequences[i], i);
   }
   // By place, then by turn.
   for (auto& [key, edit] : edits) {
-    const Place& place = std::get<0>(key);
-    places_[place].push_back(std::move(edit));
-    blocks_.insert(place.second);
+    edits_[std::get<0>(key)].push_back(std::move(edit));
   }
 }
 
-void HookPlan::AddSequence(const HookedRows& sequence,
-                           const std::vector<int64_t>& wanted,
-                           std::map<EditKey, Edit>& edits) {
+void HookPlan::AddEdits(const HookedRows& sequence,
+                        std::map<EditKey, Edit>& edits) {
   // Changes so far at each place: an intervention's turn there.
-  std::map<Place, int64_t> turns;
+  std::map<SitePlace, int64_t> turns;
   for (const Intervention& own : *sequence.interventions) {
-    const Place place = {own.site, own.block};
+    const SitePlace place = {own.site, own.block};
     const int64_t turn = turns[place]++;
     const int64_t head = own.head.value_or(-1);
     for (size_t i = 0; i < sequence.positions.size(); ++i) {
       const int64_t position = sequence.positions[i];
       if (!own.positions.Contains(position, sequence.prompt_count)) continue;
-      int64_t row = sequence.row_begin + static_cast<int64_t>(i);
-      if (own.site == Site::kFinalNorm) {
-        const auto at = std::lower_bound(wanted.begin(), wanted.end(), row);
-        if (at == wanted.end() || *at != row) continue;
-        row = at - wanted.begin();
-      }
       Edit& edit = edits[{place, turn, own.op, head}];
       edit.op = own.op;
       edit.head = own.head;
-      edit.rows.push_back(row);
+      edit.rows.push_back(sequence.row_begin + static_cast<int64_t>(i));
       edit.coefficients.push_back(own.coefficient);
       if (own.op != Op::kScale) {
         edit.vectors.push_back(VectorAt(own, position));
@@ -120,29 +135,117 @@ void HookPlan::AddSequence(const HookedRows& sequence,
   }
 }
 
-void HookPlan::Visit(Site site, int64_t block, at::Tensor& x) {
-  const auto place = places_.find({site, block});
-  if (place == places_.end()) return;
-  for (const Edit& edit : place->second) Apply(edit, x);
+void HookPlan::AddKeeps(const HookedRows& sequence, size_t number) {
+  const CaptureSpec& capture = *sequence.capture;
+  CapturedRows& captured = captured_[number];
+  std::vector<int64_t> rows;
+  for (size_t i = 0; i < sequence.positions.size(); ++i) {
+    const int64_t position = sequence.positions[i];
+    if (!capture.positions.Contains(position, sequence.prompt_count)) continue;
+    captured.positions.push_back(position);
+    rows.push_back(sequence.row_begin + static_cast<int64_t>(i));
+  }
+  if (rows.empty()) return;
+  captured.values.resize(capture.places.size());
+  const bool is_whole = Located(rows).size() < rows.size();
+  for (size_t i = 0; i < capture.places.size(); ++i) {
+    keeps_[capture.places[i]].push_back(
+        {.sequence = number, .place = i, .rows = rows});
+    if (is_whole) whole_blocks_.insert(capture.places[i].block);
+  }
 }
 
-void HookPlan::Apply(const Edit& edit, at::Tensor& x) {
-  at::Tensor own = edit.head.has_value() ? x.select(1, *edit.head) : x;
-  const auto count = static_cast<int64_t>(edit.rows.size());
-  const bool is_range = AreConsecutive(edit.rows);
-  at::Tensor index;
-  at::Tensor rows;
-  if (is_range) {
-    rows = own.narrow(0, edit.rows.front(), count);
-  } else {
-    index = at::tensor(edit.rows, at::kLong).to(x.device());
-    rows = own.index_select(0, index);
+std::vector<int64_t> HookPlan::Located(const std::vector<int64_t>& rows) const {
+  std::vector<int64_t> located;
+  for (const int64_t row : rows) {
+    const auto at = std::lower_bound(wanted_.begin(), wanted_.end(), row);
+    if (at == wanted_.end() || *at != row) continue;
+    located.push_back(at - wanted_.begin());
   }
-  Change(edit.op,
-         edit.op == Op::kScale ? Coefficients(edit.coefficients, x)
-                               : Vectors(edit.vectors),
-         rows);
-  if (!is_range) own.index_copy_(0, index, rows);
+  return located;
+}
+
+HookPlan::Edit HookPlan::Located(const Edit& edit) const {
+  Edit located;
+  located.op = edit.op;
+  located.head = edit.head;
+  for (size_t i = 0; i < edit.rows.size(); ++i) {
+    const std::vector<int64_t> row = Located({edit.rows[i]});
+    if (row.empty()) continue;
+    located.rows.push_back(row.front());
+    located.coefficients.push_back(edit.coefficients[i]);
+    if (!edit.vectors.empty()) located.vectors.push_back(edit.vectors[i]);
+  }
+  return located;
+}
+
+void HookPlan::Visit(Site site, int64_t block, at::Tensor& x) {
+  const bool shows_wanted = ShowsWanted(site);
+  if (const auto at = edits_.find({site, block}); at != edits_.end()) {
+    for (const Edit& whole : at->second) {
+      const Edit edit = shows_wanted ? Located(whole) : whole;
+      if (edit.rows.empty()) continue;
+      Apply(edit.op, edit.head, edit.rows,
+            edit.op == Op::kScale ? Coefficients(edit.coefficients, x)
+                                  : Vectors(edit.vectors),
+            x);
+    }
+  }
+  if (const auto at = keeps_.find({site, block}); at != keeps_.end()) {
+    KeepRows(at->second, shows_wanted, x);
+  }
+}
+
+void HookPlan::KeepRows(const std::vector<Keep>& keeps, bool shows_wanted,
+                        const at::Tensor& x) {
+  std::vector<int64_t> rows;
+  for (const Keep& keep : keeps) {
+    const std::vector<int64_t> own =
+        shows_wanted ? Located(keep.rows) : keep.rows;
+    rows.insert(rows.end(), own.begin(), own.end());
+  }
+  const at::Tensor kept = CopyRows(x, rows);
+  int64_t begin = 0;
+  for (const Keep& keep : keeps) {
+    const auto count = static_cast<int64_t>(keep.rows.size());
+    captured_[keep.sequence].values[keep.place] = kept.narrow(0, begin, count);
+    begin += count;
+  }
+}
+
+bool HookPlan::WantsPattern(int64_t block) const {
+  return keeps_.contains({Site::kPattern, block});
+}
+
+void HookPlan::VisitPattern(int64_t block, int64_t row_begin,
+                            const at::Tensor& pattern) {
+  for (const Keep& keep : keeps_.at({Site::kPattern, block})) {
+    const int64_t first = keep.rows.front() - row_begin;
+    if (first < 0 || first >= pattern.size(0)) continue;  // another sequence's
+    std::vector<int64_t> rows = keep.rows;
+    for (int64_t& row : rows) row -= row_begin;
+    captured_[keep.sequence].values[keep.place] = CopyRows(pattern, rows);
+  }
+}
+
+void HookPlan::VisitLogits(int64_t begin, const at::Tensor& logits) {
+  const auto keeps = keeps_.find({Site::kLogits, -1});
+  if (keeps == keeps_.end()) return;
+  const int64_t end = begin + logits.size(0);
+  for (const Keep& keep : keeps->second) {
+    std::vector<int64_t> rows;
+    for (const int64_t row : Located(keep.rows)) {
+      if (row >= begin && row < end) rows.push_back(row - begin);
+    }
+    if (rows.empty()) continue;
+    at::Tensor& kept = captured_[keep.sequence].values[keep.place];
+    const at::Tensor own = CopyRows(logits, rows);
+    kept = kept.defined() ? at::cat({kept, own}) : own;
+  }
+}
+
+std::vector<CapturedRows> HookPlan::TakeCaptured() {
+  return std::move(captured_);
 }
 
 }  // namespace dissonance

@@ -1,7 +1,8 @@
-// One step's interventions, compiled: for each place in the network the rows
-// that change there and how, merged over all sequences of the batch into few
-// index operations. A row's result depends on its own sequence only. Built for
-// one step, used by one thread.
+// One step's interventions and captures, compiled: for each place in the
+// network the rows that change there and how, and the rows that are kept,
+// merged over all sequences of the batch into few index operations. A row's
+// result depends on its own sequence only. A place's interventions come before
+// its captures. Built for one step, used by one thread.
 #ifndef DISSONANCE_COMPUTE_INTERP_HOOK_PLAN_H_
 #define DISSONANCE_COMPUTE_INTERP_HOOK_PLAN_H_
 
@@ -12,10 +13,10 @@
 #include <optional>
 #include <set>
 #include <tuple>
-#include <utility>
 #include <vector>
 
 #include "absl/types/span.h"
+#include "src/compute/interp/capture.h"
 #include "src/compute/interp/intervention.h"
 #include "src/compute/model/site.h"
 
@@ -26,41 +27,70 @@ struct HookedRows {
   int64_t row_begin = 0;
   absl::Span<const int64_t> positions = {};  // of its rows
   int64_t prompt_count = 0;
-  const Interventions* interventions = nullptr;
+  const Interventions* interventions = nullptr;  // null: none
+  const CaptureSpec* capture = nullptr;          // null: none
 };
 
 class HookPlan final : public SiteVisitor {
  public:
   // `wanted`: the rows that the final norm sees, ascending. Costs
-  // O(interventions * rows), nothing for sequences without any.
+  // O((interventions + captures) * rows), nothing for sequences without any.
   HookPlan(const std::vector<HookedRows>& sequences,
-           const std::vector<int64_t>& wanted);
+           std::vector<int64_t> wanted);
 
-  bool empty() const { return places_.empty(); }
-  bool Watches(int64_t block) const override { return blocks_.contains(block); }
+  bool empty() const { return edits_.empty() && keeps_.empty(); }
+  bool NeedsAllRows(int64_t block) const override {
+    return whole_blocks_.contains(block);
+  }
+  void Narrowed() override { is_narrowed_ = true; }
   void Visit(Site site, int64_t block, at::Tensor& x) override;
+  bool WantsPattern(int64_t block) const override;
+  void VisitPattern(int64_t block, int64_t row_begin,
+                    const at::Tensor& pattern) override;
+  // Logits [rows, vocab] of the wanted rows from number `begin` on; several
+  // calls in this order cover them all.
+  void VisitLogits(int64_t begin, const at::Tensor& logits);
+
+  // What was kept, in the order of the sequences. Call once, last.
+  std::vector<CapturedRows> TakeCaptured();
 
  private:
   // Interventions of one kind, on at most one per row, as one operation.
   struct Edit {
     Intervention::Op op = Intervention::Op::kAdd;
     std::optional<int64_t> head;
-    std::vector<int64_t> rows;
+    std::vector<int64_t> rows;  // of the batch
     // Of each row.
     std::vector<double> coefficients;
     std::vector<at::Tensor> vectors;  // none for kScale
   };
-  using Place = std::pair<Site, int64_t>;
+  // Rows of one sequence that are kept at a place.
+  struct Keep {
+    size_t sequence = 0;
+    size_t place = 0;  // in the sequence's capture
+    std::vector<int64_t> rows;  // of the batch
+  };
   // The n-th change of a row comes after all (n-1)-th ones.
-  using EditKey = std::tuple<Place, int64_t, Intervention::Op, int64_t>;
+  using EditKey = std::tuple<SitePlace, int64_t, Intervention::Op, int64_t>;
 
-  void AddSequence(const HookedRows& sequence,
-                   const std::vector<int64_t>& wanted,
-                   std::map<EditKey, Edit>& edits);
-  static void Apply(const Edit& edit, at::Tensor& x);
+  void AddEdits(const HookedRows& sequence, std::map<EditKey, Edit>& edits);
+  void AddKeeps(const HookedRows& sequence, size_t number);
+  // Where the batch's rows are in what a place shows now; those that are not
+  // there are left out.
+  bool ShowsWanted(Site site) const {
+    return is_narrowed_ || IsBehindBlocks(site);
+  }
+  Edit Located(const Edit& edit) const;
+  std::vector<int64_t> Located(const std::vector<int64_t>& rows) const;
+  void KeepRows(const std::vector<Keep>& keeps, bool shows_wanted,
+                const at::Tensor& x);
 
-  std::map<Place, std::vector<Edit>> places_;
-  std::set<int64_t> blocks_;
+  const std::vector<int64_t> wanted_;
+  std::set<int64_t> whole_blocks_;  // rows are kept that are not wanted
+  bool is_narrowed_ = false;
+  std::map<SitePlace, std::vector<Edit>> edits_;
+  std::map<SitePlace, std::vector<Keep>> keeps_;
+  std::vector<CapturedRows> captured_;  // of each sequence
 };
 
 }  // namespace dissonance

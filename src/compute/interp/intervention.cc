@@ -54,18 +54,6 @@ absl::Status CheckVector(const DecoderSpec& spec, const Intervention& own) {
   return absl::OkStatus();
 }
 
-absl::Status CheckPositions(const Positions& positions) {
-  const bool is_bad_range =
-      positions.kind == Positions::Kind::kRange &&
-      (positions.begin < 0 || positions.end <= positions.begin);
-  const bool is_negative =
-      std::any_of(positions.indices.begin(), positions.indices.end(),
-                  [](int64_t index) { return index < 0; });
-  if (!is_bad_range && !is_negative) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      "positions count from 0, and a range must not be empty");
-}
-
 // The vector as the hooks use it; computed in float64 before.
 absl::StatusOr<at::Tensor> MakeReady(const Model& model,
                                      const Intervention& own) {
@@ -85,6 +73,10 @@ absl::StatusOr<at::Tensor> MakeReady(const Model& model,
 }
 
 absl::Status Prepare(const Model& model, Intervention& own) {
+  if (own.site == Site::kPattern || own.site == Site::kLogits) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        SiteName(own.site), " can be captured, not changed"));
+  }
   RETURN_IF_ERROR(CheckSite(model.spec(), own.site, own.block));
   RETURN_IF_ERROR(CheckHead(model.spec(), own));
   RETURN_IF_ERROR(CheckPositions(own.positions));
@@ -143,6 +135,25 @@ bool Positions::Contains(int64_t position, int64_t prompt_count) const {
   return false;
 }
 
+int64_t Positions::FirstInPrompt(int64_t prompt_count) const {
+  for (int64_t position = 0; position < prompt_count; ++position) {
+    if (Contains(position, prompt_count)) return position;
+  }
+  return prompt_count;
+}
+
+absl::Status CheckPositions(const Positions& positions) {
+  const bool is_bad_range =
+      positions.kind == Positions::Kind::kRange &&
+      (positions.begin < 0 || positions.end <= positions.begin);
+  const bool is_negative =
+      std::any_of(positions.indices.begin(), positions.indices.end(),
+                  [](int64_t index) { return index < 0; });
+  if (!is_bad_range && !is_negative) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      "positions count from 0, and a range must not be empty");
+}
+
 absl::StatusOr<std::shared_ptr<const Interventions>> PrepareInterventions(
     const Model& model, Interventions interventions) {
   for (size_t i = 0; i < interventions.size(); ++i) {
@@ -151,6 +162,14 @@ absl::StatusOr<std::shared_ptr<const Interventions>> PrepareInterventions(
   }
   std::erase_if(interventions, ChangesNothing);
   return std::make_shared<const Interventions>(std::move(interventions));
+}
+
+int64_t FirstChanged(const Interventions& interventions, int64_t prompt_count) {
+  int64_t first = prompt_count;
+  for (const Intervention& own : interventions) {
+    first = std::min(first, own.positions.FirstInPrompt(prompt_count));
+  }
+  return first;
 }
 
 }  // namespace dissonance

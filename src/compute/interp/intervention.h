@@ -14,6 +14,7 @@
 #include <optional>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "src/compute/model/model.h"
 #include "src/compute/model/site.h"
@@ -35,7 +36,12 @@ struct Positions {
   static Positions Indices(std::vector<int64_t> indices);
 
   bool Contains(int64_t position, int64_t prompt_count) const;
+  // The first position of the prompt that is among them, or `prompt_count`.
+  int64_t FirstInPrompt(int64_t prompt_count) const;
 };
+
+// INVALID_ARGUMENT for a negative position or an empty range.
+absl::Status CheckPositions(const Positions& positions);
 
 // Several of them on one row take effect in their order in the list.
 struct Intervention {
@@ -67,6 +73,10 @@ using Interventions = std::vector<Intervention>;
 // without length. Interventions that change nothing are left out.
 absl::StatusOr<std::shared_ptr<const Interventions>> PrepareInterventions(
     const Model& model, Interventions interventions);
+
+// The first of the prompt's positions that a list changes; `prompt_count` if
+// there is none.
+int64_t FirstChanged(const Interventions& interventions, int64_t prompt_count);
 
 }  // namespace dissonance
 

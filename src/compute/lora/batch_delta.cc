@@ -6,28 +6,35 @@
 
 #include <algorithm>
 
+#include "src/base/mix.h"
+
 namespace dissonance {
 namespace {
 
-// SplitMix64 (Steele, Lea & Flood 2014): spreads a counter over 64 bits.
-uint64_t Mix(uint64_t value) {
-  value += 0x9E3779B97F4A7C15ULL;
-  value = (value ^ (value >> 30)) * 0xBF58476D1CE4E5B9ULL;
-  value = (value ^ (value >> 27)) * 0x94D049BB133111EBULL;
-  return value ^ (value >> 31);
+// How many of the rows from `row` on are drawn for at once: those of a tile,
+// or all tree rows.
+int64_t DrawnTogether(const AdapterRun& run, int64_t row) {
+  if (row >= run.linear_count) return run.row_count - row;
+  const int64_t position = run.first_position + row;
+  return std::min(run.tile - position % run.tile, run.linear_count - row);
 }
 
 // Inverted-dropout factors [rows, width]: 0 with probability `rate`, else
 // 1 / (1 - rate). `module` numbers the adapted matrices of a network.
 at::Tensor DropoutFactors(const AdapterRun& run, int64_t module,
                           const at::Tensor& x) {
-  uint64_t seed = Mix(run.dropout->value);
-  seed = Mix(seed ^ static_cast<uint64_t>(module));
-  seed = Mix(seed ^ static_cast<uint64_t>(run.first_position));
+  const uint64_t key =
+      Mix(Mix(run.dropout->value) ^ static_cast<uint64_t>(module));
   const double keep = 1.0 - run.adapter->dropout();
-  at::Tensor kept =
-      at::empty(x.sizes(), at::TensorOptions().dtype(x.dtype()))
-          .bernoulli_(keep, at::make_generator<at::CPUGeneratorImpl>(seed));
+  at::Tensor kept = at::empty(x.sizes(), at::TensorOptions().dtype(x.dtype()));
+  for (int64_t row = 0; row < run.row_count;) {
+    const int64_t count = DrawnTogether(run, row);
+    const uint64_t seed =
+        Mix(key ^ static_cast<uint64_t>(run.first_position + row));
+    kept.narrow(0, row, count)
+        .bernoulli_(keep, at::make_generator<at::CPUGeneratorImpl>(seed));
+    row += count;
+  }
   return (kept / keep).to(x.device());
 }
 

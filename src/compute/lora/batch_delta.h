@@ -14,8 +14,8 @@
 namespace dissonance {
 
 // Active dropout of one segment (Monte-Carlo dropout). Masks follow from the
-// key, the place in the network and the segment's rows alone, never from the
-// batch.
+// key, the place in the network and the rows' positions alone, never from the
+// batch nor from how many rows of a prompt are computed at once.
 struct DropoutKey {
   uint64_t value = 0;  // seed, sample and item, mixed by the caller
 };
@@ -28,7 +28,11 @@ struct AdapterRun {
   std::shared_ptr<const LoraAdapter> adapter;
   // Set: exactly one segment's rows, with dropout of the adapter's own rate.
   const DropoutKey* dropout = nullptr;
-  int64_t first_position = 0;  // of the run's first row; only with dropout
+  // Only with dropout, which draws for the rows of an attention tile at once:
+  // position of the run's first row, linear rows before its tree rows, tile.
+  int64_t first_position = 0;
+  int64_t linear_count = 0;
+  int64_t tile = 1;
 };
 
 class BatchDelta : public ProjectionDelta {
@@ -38,7 +42,7 @@ class BatchDelta : public ProjectionDelta {
 
   void AddTo(ProjectionGroup group, int64_t block, const at::Tensor& x,
              at::Tensor& y) const override;
-  // Null with active dropout: its masks belong to a segment's rows as a whole.
+  // Null with active dropout: its masks are drawn for a tile's rows at once.
   std::unique_ptr<ProjectionDelta> OnlyRows(
       const std::vector<int64_t>& rows) const override;
 

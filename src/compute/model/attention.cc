@@ -4,12 +4,12 @@
 #include <ATen/ops/cat.h>
 #include <ATen/ops/logical_not.h>
 #include <ATen/ops/matmul.h>
-#include <ATen/ops/ones.h>
 #include <ATen/ops/scaled_dot_product_attention.h>
 #include <ATen/ops/softmax.h>
 #include <ATen/ops/tanh.h>
 #include <ATen/ops/zeros.h>
 
+#include <algorithm>
 #include <limits>
 #include <optional>
 
@@ -46,16 +46,14 @@ at::Tensor MakeTreeMask(const Segment& segment, int64_t window) {
   return mask;
 }
 
-at::Tensor MakeLinearMask(const Segment& segment, int64_t window) {
-  const int64_t past = segment.past_count();
-  const int64_t rows = segment.linear_count;
-  at::Tensor mask = at::zeros({rows, past + rows}, at::kBool);
+// Which of `keys` the rows from `position` on may see.
+at::Tensor MakeTileMask(int64_t position, int64_t rows, int64_t keys,
+                        int64_t window) {
+  at::Tensor mask = at::zeros({rows, keys}, at::kBool);
   bool* row = mask.mutable_data_ptr<bool>();
-  for (int64_t i = 0; i < rows; ++i, row += past + rows) {
-    const int64_t first = window > 0 ? past + i - window + 1 : 0;
-    for (int64_t key = std::max<int64_t>(first, 0); key <= past + i; ++key) {
-      row[key] = true;
-    }
+  for (int64_t i = position; i < position + rows; ++i, row += keys) {
+    const int64_t first = window > 0 ? std::max<int64_t>(i - window + 1, 0) : 0;
+    std::fill(row + first, row + i + 1, true);
   }
   return mask;
 }
@@ -74,66 +72,65 @@ at::Tensor Repeat(const at::Tensor& x, int64_t heads) {
              : headed.repeat_interleave(heads / x.size(1), /*dim=*/1);
 }
 
-// Attention with soft-capped scores, which torch's own has not. Memory:
-// O(heads * rows * keys).
-at::Tensor AttendCapped(const at::Tensor& q, const at::Tensor& k,
-                        const at::Tensor& v, const at::Tensor& allowed,
-                        AttentionScores scores) {
-  const int64_t heads = q.size(1);
+// Probabilities [1, heads, rows, keys] of the keys that may be seen; `mask`
+// undefined: all.
+at::Tensor Pattern(const at::Tensor& q, const at::Tensor& k,
+                   const at::Tensor& mask, AttentionScores scores) {
   at::Tensor logits =
-      at::matmul(Headed(q), Repeat(k, heads).transpose(2, 3)) * scores.scale;
-  logits = at::tanh(logits / scores.softcap) * scores.softcap;
-  logits.masked_fill_(at::logical_not(allowed),
-                      -std::numeric_limits<double>::infinity());
+      at::matmul(Headed(q), Repeat(k, q.size(1)).transpose(2, 3)) *
+      scores.scale;
+  if (scores.softcap > 0) {
+    logits = at::tanh(logits / scores.softcap) * scores.softcap;
+  }
+  if (mask.defined()) {
+    logits.masked_fill_(at::logical_not(mask),
+                        -std::numeric_limits<double>::infinity());
+  }
   const at::ScalarType dtype = q.scalar_type();
-  const at::Tensor pattern =
-      at::softmax(logits, -1, dtype == at::kDouble ? at::kDouble : at::kFloat)
-          .to(dtype);
-  return at::matmul(pattern, Repeat(v, heads));
+  return at::softmax(logits, -1,
+                     dtype == at::kDouble ? at::kDouble : at::kFloat)
+      .to(dtype);
 }
 
-// Rows that see all keys up to their own, which end with the last row's.
-at::Tensor CausalMask(int64_t rows, int64_t keys, const at::Device& device) {
-  return at::ones({rows, keys}, at::TensorOptions(at::kBool).device(device))
-      .tril(keys - rows);
-}
-
-// `mask` undefined: causal.
+// `mask` undefined: all keys may be seen.
 void Attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
             const at::Tensor& mask, AttentionScores scores,
             const at::Tensor& z) {
-  const int64_t rows = q.size(0);
   at::Tensor out;
   if (scores.softcap > 0) {
-    out = AttendCapped(
-        q, k, v,
-        mask.defined() ? mask : CausalMask(rows, k.size(0), q.device()),
-        scores);
+    // torch's own has no soft-capped scores.
+    out = at::matmul(Pattern(q, k, mask, scores), Repeat(v, q.size(1)));
   } else {
     std::optional<at::Tensor> allowed;
     if (mask.defined()) allowed = mask;
-    const bool causal = !mask.defined() && rows > 1;
     const bool grouped = q.size(1) != k.size(1);
     out = at::scaled_dot_product_attention(
-        Headed(q), Headed(k), Headed(v), allowed, /*dropout_p=*/0.0, causal,
-        scores.scale, /*enable_gqa=*/grouped);
+        Headed(q), Headed(k), Headed(v), allowed, /*dropout_p=*/0.0,
+        /*is_causal=*/false, scores.scale, /*enable_gqa=*/grouped);
   }
   z.copy_(out.squeeze(0).transpose(0, 1));
 }
 
 }  // namespace
 
-SegmentMask MakeSegmentMask(const Segment& segment, int64_t window,
-                            const at::Device& device) {
+SegmentMask MakeSegmentMask(const Segment& segment, int64_t tile,
+                            int64_t window, const at::Device& device) {
   SegmentMask mask;
   if (!segment.tree_parents.empty()) {
     mask.tree = MakeTreeMask(segment, window).to(device);
   }
   const int64_t past = segment.past_count();
-  const bool windowed = window > 0 && past + segment.linear_count > window;
-  const bool plain = past == 0 || segment.linear_count == 1;
-  if (segment.linear_count > 0 && (windowed || !plain)) {
-    mask.linear = MakeLinearMask(segment, window).to(device);
+  for (int64_t row = 0; row < segment.linear_count;) {
+    const int64_t count =
+        std::min(tile - (past + row) % tile, segment.linear_count - row);
+    AttentionTile& own = mask.tiles.emplace_back();
+    own = {
+        .row_begin = row, .row_count = count, .key_count = past + row + count};
+    if (count > 1 || (window > 0 && own.key_count > window)) {
+      own.mask =
+          MakeTileMask(past + row, count, own.key_count, window).to(device);
+    }
+    row += count;
   }
   return mask;
 }
@@ -151,9 +148,12 @@ void AttendSegment(const Segment& segment, const SegmentMask& mask,
     keys = segment.cache->Keys(block, past + linear);
     values = segment.cache->Values(block, past + linear);
   }
-  if (linear > 0) {
-    Attend(q.narrow(0, 0, linear), keys, values, mask.linear, scores,
-           z.narrow(0, 0, linear));
+  for (const AttentionTile& tile : mask.tiles) {
+    const auto rows = [&tile](const at::Tensor& x) {
+      return x.narrow(0, tile.row_begin, tile.row_count);
+    };
+    Attend(rows(q), keys.narrow(0, 0, tile.key_count),
+           values.narrow(0, 0, tile.key_count), tile.mask, scores, rows(z));
   }
   const int64_t tree = segment.row_count() - linear;
   if (tree == 0) return;
@@ -167,6 +167,26 @@ void AttendSegment(const Segment& segment, const SegmentMask& mask,
   }
   Attend(q.narrow(0, linear, tree), keys, values, mask.tree, scores,
          z.narrow(0, linear, tree));
+}
+
+at::Tensor AttentionPattern(const Segment& segment, const SegmentMask& mask,
+                            AttentionScores scores, int64_t block,
+                            const at::Tensor& q, const at::Tensor& k) {
+  const int64_t count = segment.past_count() + segment.linear_count;
+  const at::Tensor keys = segment.cache == nullptr
+                              ? k.narrow(0, 0, count)
+                              : segment.cache->Keys(block, count);
+  at::Tensor pattern =
+      at::zeros({segment.linear_count, q.size(1), count}, q.options());
+  for (const AttentionTile& tile : mask.tiles) {
+    const at::Tensor own =
+        Pattern(q.narrow(0, tile.row_begin, tile.row_count),
+                keys.narrow(0, 0, tile.key_count), tile.mask, scores);
+    pattern.narrow(0, tile.row_begin, tile.row_count)
+        .narrow(2, 0, tile.key_count)
+        .copy_(own.squeeze(0).transpose(0, 1));
+  }
+  return pattern;
 }
 
 }  // namespace dissonance

@@ -1,5 +1,7 @@
 // Causal attention of one segment at a time, so that a row's result depends on
-// its own sequence only. Stateless, thread safe.
+// its own sequence only. Rows attend in tiles that begin at multiples of a
+// fixed position, so that it does not depend on how many of the sequence's rows
+// are computed at once either. Stateless, thread safe.
 #ifndef DISSONANCE_COMPUTE_MODEL_ATTENTION_H_
 #define DISSONANCE_COMPUTE_MODEL_ATTENTION_H_
 
@@ -12,15 +14,22 @@
 
 namespace dissonance {
 
+// Linear rows that attend together.
+struct AttentionTile {
+  int64_t row_begin = 0;  // within the segment
+  int64_t row_count = 0;
+  int64_t key_count = 0;  // past and own keys up to the last row's
+  // [rows, keys], true: may be seen. Undefined for a row that sees all.
+  at::Tensor mask = {};
+};
+
 // What a segment's rows may see, made once a step and used by every block of
 // the same window.
 struct SegmentMask {
+  std::vector<AttentionTile> tiles;
   // [tree rows, past + linear + tree rows], true: may be seen. Undefined
   // without tree rows.
-  at::Tensor tree;
-  // [linear rows, past + linear rows]; undefined where plain causal attention
-  // (no past, no window in reach) or a single row that sees all will do.
-  at::Tensor linear;
+  at::Tensor tree = {};
 };
 
 struct AttentionScores {
@@ -28,9 +37,10 @@ struct AttentionScores {
   double softcap = 0.0;  // c * tanh(score / c); 0: none
 };
 
-// `window` 0: no limit. `device` is where the masks are wanted.
-SegmentMask MakeSegmentMask(const Segment& segment, int64_t window,
-                            const at::Device& device);
+// `tile`: rows of a tile; `window` 0: no limit. `device` is where the masks are
+// wanted.
+SegmentMask MakeSegmentMask(const Segment& segment, int64_t tile,
+                            int64_t window, const at::Device& device);
 
 // Attention of a segment's rows over the keys and values held for it and its
 // own. q [rows, heads, head_dim]; k, v [rows, kv_heads, head_dim], all after
@@ -40,6 +50,13 @@ void AttendSegment(const Segment& segment, const SegmentMask& mask,
                    AttentionScores scores, int64_t block, const at::Tensor& q,
                    const at::Tensor& k, const at::Tensor& v,
                    const at::Tensor& z);
+
+// The probabilities that AttendSegment weighs the values with, of the linear
+// rows after it ran: [rows, heads, past + linear rows], 0 where a row may not
+// see. Memory: O(heads * rows * keys).
+at::Tensor AttentionPattern(const Segment& segment, const SegmentMask& mask,
+                            AttentionScores scores, int64_t block,
+                            const at::Tensor& q, const at::Tensor& k);
 
 }  // namespace dissonance
 

@@ -42,20 +42,21 @@ struct Decoder::Pass {
   bool narrowed = false;
 
   void Visit(Site site, int64_t block, at::Tensor& x) const {
-    if (hooks.visitor != nullptr && !narrowed) {
-      hooks.visitor->Visit(site, block, x);
-    }
+    if (hooks.visitor != nullptr) hooks.visitor->Visit(site, block, x);
   }
 
   // From here on only these rows are computed. False: they can't be alone.
   bool Narrow(int64_t block, const std::vector<int64_t>& rows) {
-    if (hooks.visitor != nullptr && hooks.visitor->Watches(block)) return false;
+    if (hooks.visitor != nullptr && hooks.visitor->NeedsAllRows(block)) {
+      return false;
+    }
     if (delta != nullptr) {
       narrowed_delta = delta->OnlyRows(rows);
       if (narrowed_delta == nullptr) return false;
       delta = narrowed_delta.get();
     }
     narrowed = true;
+    if (hooks.visitor != nullptr) hooks.visitor->Narrowed();
     kinds.prefill = std::lower_bound(rows.begin(), rows.end(), kinds.prefill) -
                     rows.begin();
     return true;
@@ -128,6 +129,9 @@ at::Tensor Decoder::Attention(const BlockWeights& weights, int64_t block,
     q = Norm(q, weights.q_norm);
     k = Norm(k, weights.k_norm);
   }
+  pass.Visit(Site::kQ, block, q);
+  pass.Visit(Site::kK, block, k);
+  pass.Visit(Site::kV, block, v);
   const int64_t window = spec_.blocks[static_cast<size_t>(block)].window;
   const RotaryTable::Angles& angles =
       spec_.uses_window_rope(block) ? pass.window_angles : pass.angles;
@@ -139,6 +143,8 @@ at::Tensor Decoder::Attention(const BlockWeights& weights, int64_t block,
   at::Tensor z =
       at::empty({rows, spec_.head_count, spec_.head_dim}, normed.options());
   const std::vector<SegmentMask>& masks = pass.masks.at(window);
+  const bool shows_pattern =
+      pass.hooks.visitor != nullptr && pass.hooks.visitor->WantsPattern(block);
   for (size_t s = 0; s < masks.size(); ++s) {
     const Segment& segment = pass.batch.segments[s];
     const auto own = [&segment](const at::Tensor& x) {
@@ -146,6 +152,11 @@ at::Tensor Decoder::Attention(const BlockWeights& weights, int64_t block,
     };
     AttendSegment(segment, masks[s], scores_, block, own(q), own(k), own(v),
                   own(z));
+    if (shows_pattern) {
+      pass.hooks.visitor->VisitPattern(
+          block, segment.row_begin,
+          AttentionPattern(segment, masks[s], scores_, block, own(q), own(k)));
+    }
   }
   pass.Visit(Site::kZ, block, z);
   return z.view({rows, spec_.q_width()});
@@ -187,8 +198,8 @@ Decoder::Pass Decoder::MakePass(const TokenBatch& batch,
     std::vector<SegmentMask>& masks = pass.masks[block.window];
     if (!masks.empty()) continue;
     for (const Segment& segment : batch.segments) {
-      masks.push_back(
-          MakeSegmentMask(segment, block.window, positions.device()));
+      masks.push_back(MakeSegmentMask(segment, batch.attention_tile,
+                                      block.window, positions.device()));
     }
   }
   return pass;
@@ -229,9 +240,7 @@ at::Tensor Decoder::Forward(const TokenBatch& batch,
   }
   if (!pass.narrowed) residual = residual.index_select(0, wanted_rows);
   at::Tensor final_norm = FinalNorm(residual);
-  if (hooks.visitor != nullptr) {
-    hooks.visitor->Visit(Site::kFinalNorm, -1, final_norm);
-  }
+  pass.Visit(Site::kFinalNorm, -1, final_norm);
   return final_norm;
 }
 

@@ -24,6 +24,7 @@ class KvCache {
                           int64_t element_bytes);
 
   int64_t length() const { return length_; }
+  int64_t block_count() const { return static_cast<int64_t>(layers_.size()); }
 
   // Writes k and v [tokens, kv_heads, head_dim] of a block behind the tokens
   // held. REQUIRES: length() + tokens <= the capacity.

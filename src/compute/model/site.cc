@@ -14,6 +14,8 @@ absl::string_view SiteName(Site site) {
       return "k";
     case Site::kV:
       return "v";
+    case Site::kPattern:
+      return "pattern";
     case Site::kZ:
       return "z";
     case Site::kAttnOut:
@@ -28,23 +30,41 @@ absl::string_view SiteName(Site site) {
       return "resid_post";
     case Site::kFinalNorm:
       return "final_norm";
+    case Site::kLogits:
+      return "logits";
   }
   return "unknown";
 }
 
 int64_t SiteHeads(const DecoderSpec& spec, Site site) {
-  if (site == Site::kQ || site == Site::kZ) return spec.head_count;
-  if (site == Site::kK || site == Site::kV) return spec.kv_head_count;
-  return 0;
+  switch (site) {
+    case Site::kQ:
+    case Site::kPattern:
+    case Site::kZ:
+      return spec.head_count;
+    case Site::kK:
+    case Site::kV:
+      return spec.kv_head_count;
+    default:
+      return 0;
+  }
 }
 
 int64_t SiteWidth(const DecoderSpec& spec, Site site) {
-  if (SiteHeads(spec, site) > 0) return spec.head_dim;
-  return site == Site::kMlpHidden ? spec.d_mlp : spec.d_model;
+  switch (site) {
+    case Site::kPattern:
+      return spec.max_positions;
+    case Site::kMlpHidden:
+      return spec.d_mlp;
+    case Site::kLogits:
+      return spec.vocab_size;
+    default:
+      return SiteHeads(spec, site) > 0 ? spec.head_dim : spec.d_model;
+  }
 }
 
 absl::Status CheckSite(const DecoderSpec& spec, Site site, int64_t block) {
-  if (site == Site::kFinalNorm) return absl::OkStatus();
+  if (IsBehindBlocks(site)) return absl::OkStatus();
   if (block < 0 || block >= spec.block_count()) {
     return absl::InvalidArgumentError(absl::StrCat(
         "block ", block, " does not exist; the model has blocks 0 to ",

@@ -11,6 +11,8 @@
 
 namespace dissonance {
 
+inline constexpr int64_t kAttentionTile = 64;
+
 // Consecutive rows of one sequence. Its first `linear_count` rows continue the
 // tokens held in `cache` one after another; each sees itself and all before.
 // The rows after them form a tree that hangs on the last linear row: row
@@ -37,6 +39,9 @@ struct TokenBatch {
   std::vector<int64_t> positions;  // [rows]
   std::vector<Segment> segments;   // cover the rows in order
   int64_t prefill_rows = 0;        // rows before the first decode row
+  // A segment's rows attend in tiles that begin at multiples of this position.
+  // Numbers depend on it, to the last bits.
+  int64_t attention_tile = kAttentionTile;
   bool reproducible = true;
 
   int64_t row_count() const { return static_cast<int64_t>(token_ids.size()); }

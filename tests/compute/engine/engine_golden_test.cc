@@ -75,18 +75,14 @@ TEST_P(EngineGoldenTest, ScoresContinuationsAsTransformersDoes) {
 }
 
 TEST_P(EngineGoldenTest, ScoresTheSameFromPromptsComputedInChunks) {
-  EngineOptions options;
-  options.prefill_chunk = 7;
-  Engine engine(options);
+  Engine engine({.step_tokens = 4, .attention_tile = 4});
   EXPECT_LE(WorstLogprob(engine, true), 3 * HfError("cont_logprobs"));
   EXPECT_LE(WorstLogprob(engine, false), 3 * HfError("cont_logprobs"));
 }
 
 TEST_P(EngineGoldenTest, GeneratesTransformersGreedyTokens) {
-  for (const int64_t chunk : {1024, 7}) {
-    EngineOptions options;
-    options.prefill_chunk = chunk;
-    Engine engine(options);
+  for (const int64_t rows : {1024, 8}) {
+    Engine engine({.step_tokens = rows, .attention_tile = 4});
     for (const json& prompt : golden_.config["prompts"]) {
       const auto expected = prompt["gen_ids"].get<std::vector<int32_t>>();
       const GenerateResult result =

@@ -53,50 +53,45 @@ TEST_F(EngineTest, AnswersRequestsFromManyThreads) {
 
 TEST_F(EngineTest, CancelEndsASequenceAndFreesItsCache) {
   Engine engine({});
-  absl::Status ended = absl::OkStatus();
-  const auto number = engine.SubmitGenerate(
-      Base(), {.prompt = {1, 2}, .max_new_tokens = 200, .stop_tokens = {}},
-      [&ended](const absl::StatusOr<GenerateResult>& r) {
-        ended = r.status();
-      });
+  GenerateResult result;
+  const auto number =
+      engine.SubmitGenerate(Base(), {.prompt = {1, 2}, .max_new_tokens = 200},
+                            CollectInto(result));
   ASSERT_TRUE(number.ok()) << number.status();
   for (int i = 0; i < 3; ++i) EXPECT_TRUE(engine.Step());
   EXPECT_GT(engine.stats().kv_cache_bytes, 0);
   engine.Cancel(*number);
   EXPECT_FALSE(engine.Step());
-  EXPECT_EQ(ended.code(), absl::StatusCode::kCancelled);
+  EXPECT_EQ(result.end.status().code(), absl::StatusCode::kCancelled);
   EXPECT_EQ(engine.stats().kv_cache_bytes, 0);
   EXPECT_EQ(engine.stats().sequence_count, 0);
 }
 
 TEST_F(EngineTest, DestructionEndsEverySequenceOnce) {
-  int ended = 0;
+  std::vector<GenerateResult> results(5);
   {
     Engine engine({});
-    for (int i = 0; i < 5; ++i) {
-      ASSERT_TRUE(
-          engine
-              .SubmitGenerate(
-                  Base(),
-                  {.prompt = {1, 2}, .max_new_tokens = 50, .stop_tokens = {}},
-                  [&ended](auto result) {
-                    EXPECT_FALSE(result.ok());
-                    ++ended;
-                  })
-              .ok());
+    for (GenerateResult& result : results) {
+      ASSERT_TRUE(engine
+                      .SubmitGenerate(
+                          Base(), {.prompt = {1, 2}, .max_new_tokens = 50},
+                          CollectInto(result))
+                      .ok());
     }
     engine.Step();
   }
-  EXPECT_EQ(ended, 5);
+  for (const GenerateResult& result : results) {
+    EXPECT_EQ(result.end.status().code(), absl::StatusCode::kCancelled);
+  }
 }
 
 TEST_F(EngineTest, RefusesWhatCanNeverFit) {
   EngineOptions options;
   options.kv_cache_bytes = 1000;
   Engine engine(options);
+  GenerateResult result;
   const auto refused = engine.SubmitGenerate(
-      Base(), {.prompt = {1, 2}, .max_new_tokens = 50, .stop_tokens = {}},
-      [](auto) { FAIL(); });
+      Base(), {.prompt = {1, 2}, .max_new_tokens = 50}, CollectInto(result));
   EXPECT_EQ(refused.status().code(), absl::StatusCode::kResourceExhausted);
   EXPECT_THAT(std::string(refused.status().message()),
               HasSubstr("the limit is 1000"));
@@ -119,23 +114,20 @@ TEST_F(EngineTest, SequencesWaitForRoomInTheCacheAndAllFinish) {
   EngineOptions options;
   options.kv_cache_bytes = KvCache::BytesFor(model_->spec(), 24, 4);
   Engine engine(options);
-  int finished = 0;
+  std::vector<GenerateResult> results(6);
   for (int i = 0; i < 6; ++i) {
     ASSERT_TRUE(
         engine
-            .SubmitGenerate(
-                Base(),
-                {.prompt = {1, i}, .max_new_tokens = 10, .stop_tokens = {}},
-                [&finished](auto result) {
-                  EXPECT_TRUE(result.ok());
-                  ++finished;
-                })
+            .SubmitGenerate(Base(), {.prompt = {1, i}, .max_new_tokens = 10},
+                            CollectInto(results[static_cast<size_t>(i)]))
             .ok());
   }
   while (engine.Step()) {
     EXPECT_LE(engine.stats().kv_cache_bytes, options.kv_cache_bytes);
   }
-  EXPECT_EQ(finished, 6);
+  for (const GenerateResult& result : results) {
+    EXPECT_TRUE(result.end.ok()) << result.end.status();
+  }
 }
 
 TEST_F(EngineTest, GenerationEndsAtAStopToken) {
@@ -150,6 +142,8 @@ TEST_F(EngineTest, GenerationEndsAtAStopToken) {
                    .stop_tokens = {whole.tokens[2]}});
   EXPECT_EQ(stopped.tokens.back(), whole.tokens[2]);
   EXPECT_LE(stopped.tokens.size(), 3);
+  EXPECT_EQ(*stopped.end, FinishReason::kStopToken);
+  EXPECT_EQ(*whole.end, FinishReason::kLength);
 }
 
 }  // namespace

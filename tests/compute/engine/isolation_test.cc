@@ -1,9 +1,11 @@
 // In reproducible mode a request's numbers are the same bits whatever else
-// runs: random mixes of families, adapters, interventions, lengths, dropout,
-// kinds of work and arrival orders against each request alone.
+// runs: random mixes of families, adapters, interventions, captures, sampling,
+// lengths, shared beginnings, dropout, kinds of work, priorities, arrival
+// orders and cancellations against each request alone.
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <random>
 #include <string>
 #include <vector>
@@ -16,13 +18,19 @@ namespace {
 
 struct MixedRequest {
   EngineVariant variant;
+  Priority priority = Priority::kInteractive;
   bool generates = false;
   ScoreTask score;
   GenerateTask generate;
 };
 
-// Every number of a result, for comparison bit by bit.
-using Numbers = std::vector<double>;
+// What came of a request.
+struct Outcome {
+  absl::Status status = absl::UnknownError("it has not ended");
+  // Every number, for comparison bit by bit.
+  std::vector<double> numbers;
+  GenerateResult generated;
+};
 
 class IsolationTest : public testing::TestWithParam<at::ScalarType> {
  protected:
@@ -53,6 +61,53 @@ class IsolationTest : public testing::TestWithParam<at::ScalarType> {
     return tokens;
   }
 
+  // A prompt that often begins as others do.
+  std::vector<int32_t> RandomPrompt() {
+    std::vector<int32_t> tokens;
+    if (Below(2) == 0) {
+      for (size_t i = 0; i < 10 + Below(40); ++i) {
+        tokens.push_back(static_cast<int32_t>(7 + i));
+      }
+    }
+    const std::vector<int32_t> own = Tokens(1 + Below(60));
+    tokens.insert(tokens.end(), own.begin(), own.end());
+    return tokens;
+  }
+
+  // One to three places that the model has.
+  std::shared_ptr<const CaptureSpec> RandomCapture(const Model& model) {
+    const DecoderSpec& spec = model.spec();
+    CaptureSpec capture;
+    capture.positions = Positions::Of(static_cast<Positions::Kind>(Below(4)));
+    if (Below(4) == 0) capture.positions = Positions::Range(3, 12);
+    const size_t wanted = 1 + Below(3);
+    while (capture.places.size() < wanted) {
+      SitePlace place = {
+          static_cast<Site>(Below(static_cast<size_t>(Site::kLogits) + 1)),
+          static_cast<int64_t>(Below(static_cast<size_t>(spec.block_count())))};
+      if (IsBehindBlocks(place.site)) place.block = -1;
+      const bool is_new = std::find(capture.places.begin(),
+                                    capture.places.end(),
+                                    place) == capture.places.end();
+      if (is_new && CheckSite(spec, place.site, place.block).ok()) {
+        capture.places.push_back(place);
+      }
+    }
+    auto ready = PrepareCapture(model, std::move(capture));
+    EXPECT_TRUE(ready.ok()) << ready.status();
+    return *ready;
+  }
+
+  SamplingOptions RandomSampling() {
+    SamplingOptions sampling;
+    sampling.temperature = 0.5 + static_cast<double>(Below(2));
+    sampling.top_k = static_cast<int64_t>(Below(40));
+    sampling.top_p = 0.8 + 0.1 * static_cast<double>(Below(3));
+    sampling.repetition_penalty = 1.0 + 0.1 * static_cast<double>(Below(3));
+    sampling.seed = random_();
+    return sampling;
+  }
+
   // One to three changes at places that the model has.
   std::shared_ptr<const Interventions> RandomInterventions(const Model& model) {
     const DecoderSpec& spec = model.spec();
@@ -64,6 +119,7 @@ class IsolationTest : public testing::TestWithParam<at::ScalarType> {
           static_cast<Site>(Below(static_cast<size_t>(Site::kFinalNorm)));
       own.block =
           static_cast<int64_t>(Below(static_cast<size_t>(spec.block_count())));
+      if (own.site == Site::kPattern) continue;  // can't be changed
       if (!CheckSite(spec, own.site, own.block).ok()) continue;
       const int64_t heads = SiteHeads(spec, own.site);
       if (heads > 0 && Below(2) == 0) {
@@ -84,7 +140,7 @@ class IsolationTest : public testing::TestWithParam<at::ScalarType> {
 
   MixedRequest RandomRequest() {
     MixedRequest request;
-    request.variant = variants_[Below(variants_.size())];
+    request.variant = variants_[palette_[Below(palette_.size())]];
     if (request.variant.adapter != nullptr && Below(4) == 0) {
       request.variant.dropout = DropoutKey{.value = random_()};
     }
@@ -92,14 +148,19 @@ class IsolationTest : public testing::TestWithParam<at::ScalarType> {
       request.variant.interventions =
           RandomInterventions(*request.variant.model);
     }
-    const std::vector<int32_t> prompt = Tokens(1 + Below(90));
-    request.generates = Below(3) == 0;
+    if (Below(3) == 0) request.priority = Priority::kJob;
+    request.generates = Below(2) == 0;
     if (request.generates) {
-      request.generate = {.prompt = prompt,
-                          .max_new_tokens = static_cast<int64_t>(1 + Below(6)),
-                          .stop_tokens = {}};
+      request.generate = {.prompt = RandomPrompt(),
+                          .max_new_tokens = static_cast<int64_t>(Below(7)),
+                          .top_logprobs = static_cast<int64_t>(Below(3)),
+                          .prompt_logprobs = Below(4) == 0};
+      if (Below(2) == 0) request.generate.sampling = RandomSampling();
+      if (Below(2) == 0 || request.generate.max_new_tokens == 0) {
+        request.generate.capture = RandomCapture(*request.variant.model);
+      }
     } else {
-      request.score.prompt = prompt;
+      request.score.prompt = RandomPrompt();
       for (size_t i = 0; i <= Below(6); ++i) {
         request.score.continuations.push_back(Tokens(1 + Below(4)));
       }
@@ -108,67 +169,159 @@ class IsolationTest : public testing::TestWithParam<at::ScalarType> {
   }
 
   // Submits the requests in the given order, with steps in between, and
-  // returns each one's numbers by its index.
-  std::vector<Numbers> Run(const std::vector<MixedRequest>& requests,
-                           const std::vector<size_t>& order) {
-    Engine engine({.step_tokens = 128, .prefill_chunk = 32});
-    std::vector<Numbers> numbers(requests.size());
+  // returns what came of each by its index.
+  std::vector<Outcome> Run(const std::vector<MixedRequest>& requests,
+                           const std::vector<size_t>& order, bool cancels) {
+    Engine engine({.step_tokens = 64,
+                   .decode_step_tokens = 24,
+                   .attention_tile = 8,
+                   .capture_bytes = 20000});
+    std::vector<Outcome> outcomes(requests.size());
     for (const size_t i : order) {
-      Submit(engine, requests[i], numbers[i]);
+      const int64_t number = Submit(engine, requests[i], outcomes[i]);
       if (Below(3) == 0) engine.Step();
+      if (cancels && Below(6) == 0) engine.Cancel(number - 1);
     }
-    while (engine.Step()) {
+    RunAll(engine);
+    EXPECT_EQ(engine.stats().kv_cache_bytes, 0);
+    shared_tokens_ += engine.stats().prefix_hit_token_count;
+    for (size_t i = 0; i < requests.size(); ++i) {
+      if (requests[i].generates) Flatten(requests[i].generate, outcomes[i]);
     }
-    return numbers;
+    return outcomes;
   }
 
-  static void Submit(Engine& engine, const MixedRequest& request,
-                     Numbers& numbers) {
-    if (request.generates) {
-      const auto submitted = engine.SubmitGenerate(
-          request.variant, request.generate,
-          [&numbers](absl::StatusOr<GenerateResult> result) {
-            ASSERT_TRUE(result.ok()) << result.status();
-            numbers = result->logprobs;
-            numbers.insert(numbers.end(), result->tokens.begin(),
-                           result->tokens.end());
-          });
-      ASSERT_TRUE(submitted.ok()) << submitted.status();
-      return;
+  static int64_t Submit(Engine& engine, const MixedRequest& request,
+                        Outcome& outcome) {
+    const auto submitted =
+        request.generates
+            ? engine.SubmitGenerate(request.variant, request.generate,
+                                    CollectInto(outcome.generated),
+                                    request.priority)
+            : engine.SubmitScore(
+                  request.variant, request.score,
+                  [&outcome](absl::StatusOr<ScoreResult> result) {
+                    outcome.status = result.status();
+                    if (!result.ok()) return;
+                    for (const ContinuationResult& c : result->continuations) {
+                      Append(c.token_logprobs, outcome.numbers);
+                    }
+                  },
+                  request.priority);
+    EXPECT_TRUE(submitted.ok()) << submitted.status();
+    return submitted.value_or(0);
+  }
+
+  template <typename T>
+  static void Append(const std::vector<T>& from, std::vector<double>& to) {
+    to.insert(to.end(), from.begin(), from.end());
+  }
+
+  static void AppendToken(const GeneratedToken& token,
+                          std::vector<double>& to) {
+    to.push_back(token.token);
+    to.push_back(token.logprob);
+    for (const auto& [id, logprob] : token.top) {
+      to.push_back(id);
+      to.push_back(logprob);
     }
-    const auto submitted = engine.SubmitScore(
-        request.variant, request.score,
-        [&numbers](absl::StatusOr<ScoreResult> result) {
-          ASSERT_TRUE(result.ok()) << result.status();
-          for (const ContinuationResult& c : result->continuations) {
-            numbers.insert(numbers.end(), c.token_logprobs.begin(),
-                           c.token_logprobs.end());
-          }
-        });
-    ASSERT_TRUE(submitted.ok()) << submitted.status();
+  }
+
+  // The numbers of a generation.
+  static void Flatten(const GenerateTask& task, Outcome& outcome) {
+    const GenerateResult& result = outcome.generated;
+    std::vector<double>& numbers = outcome.numbers;
+    outcome.status = result.end.status();
+    if (!outcome.status.ok()) return;
+    Append(result.tokens, numbers);
+    Append(result.logprobs, numbers);
+    for (const auto& top : result.top) {
+      AppendToken({.token = 0, .logprob = 0, .top = top}, numbers);
+    }
+    for (const GeneratedToken& token : result.prompt) {
+      AppendToken(token, numbers);
+    }
+    numbers.push_back(static_cast<double>(result.end.value()));
+    ExpectLabelled(task, result);
+    Append(result.captured_positions, numbers);
+    const size_t places =
+        result.captured.empty() ? 0 : task.capture->places.size();
+    for (size_t place = 0; place < places; ++place) {
+      for (const std::vector<at::Tensor>& step : result.captured) {
+        AppendRows(step[place], numbers);
+      }
+    }
+  }
+
+  // Each position that was asked for and fed to the network is there once.
+  static void ExpectLabelled(const GenerateTask& task,
+                             const GenerateResult& result) {
+    if (task.capture == nullptr) return;
+    const auto prompt = static_cast<int64_t>(task.prompt.size());
+    // The last new token is not fed back.
+    const int64_t fed =
+        prompt +
+        std::max<int64_t>(static_cast<int64_t>(result.tokens.size()) - 1, 0);
+    std::vector<int64_t> expected;
+    for (int64_t position = 0; position < fed; ++position) {
+      if (task.capture->positions.Contains(position, prompt)) {
+        expected.push_back(position);
+      }
+    }
+    EXPECT_EQ(result.captured_positions, expected);
+  }
+
+  // Rows of a pattern end with the last key that a row of the step may see,
+  // which depends on the step: trailing zeros are left out.
+  static void AppendRows(const at::Tensor& rows, std::vector<double>& numbers) {
+    const at::Tensor wide = rows.to(at::kDouble).contiguous();
+    const auto width = static_cast<int64_t>(wide.size(-1));
+    const double* data = wide.const_data_ptr<double>();
+    for (int64_t begin = 0; begin < wide.numel(); begin += width) {
+      int64_t end = begin + width;
+      while (end > begin && data[end - 1] == 0.0) --end;
+      numbers.insert(numbers.end(), data + begin, data + end);
+    }
   }
 
   std::mt19937_64 random_{20240607};
   std::vector<EngineVariant> variants_;
+  std::array<size_t, 3> palette_ = {};  // the variants of a mix
+  int64_t shared_tokens_ = 0;  // taken from earlier prompts
 };
 
 TEST_P(IsolationTest, EveryMixGivesTheBitsOfEachRequestAlone) {
-  // 200 mixes over the two types.
-  for (int mix = 0; mix < 100; ++mix) {
+  // 500 mixes over the two types.
+  int64_t compared = 0;
+  for (int mix = 0; mix < 250; ++mix) {
     std::vector<MixedRequest> requests;
+    for (size_t& variant : palette_) variant = Below(variants_.size());
     for (size_t i = 0; i < 2 + Below(10); ++i) {
       requests.push_back(RandomRequest());
     }
     std::vector<size_t> order(requests.size());
     for (size_t i = 0; i < order.size(); ++i) order[i] = i;
     std::shuffle(order.begin(), order.end(), random_);
-    const std::vector<Numbers> mixed = Run(requests, order);
+    const std::vector<Outcome> mixed = Run(requests, order, /*cancels=*/true);
     for (size_t i = 0; i < requests.size(); ++i) {
-      const std::vector<Numbers> alone = Run({requests[i]}, {0});
-      ASSERT_FALSE(alone[0].empty());
-      ASSERT_EQ(mixed[i], alone[0]) << "mix " << mix << ", request " << i;
+      if (absl::IsCancelled(mixed[i].status)) continue;
+      ASSERT_TRUE(mixed[i].status.ok()) << mixed[i].status;
+      const std::vector<Outcome> alone =
+          Run({requests[i]}, {0}, /*cancels=*/false);
+      ASSERT_FALSE(alone[0].numbers.empty());
+      const auto [own, other] = std::mismatch(
+          mixed[i].numbers.begin(), mixed[i].numbers.end(),
+          alone[0].numbers.begin(), alone[0].numbers.end());
+      ASSERT_TRUE(own == mixed[i].numbers.end() &&
+                  other == alone[0].numbers.end())
+          << "mix " << mix << ", request " << i << ": number "
+          << own - mixed[i].numbers.begin() << " of "
+          << mixed[i].numbers.size() << " and " << alone[0].numbers.size();
+      ++compared;
     }
   }
+  EXPECT_GT(compared, 1000);
+  EXPECT_GT(shared_tokens_, 100);
 }
 
 INSTANTIATE_TEST_SUITE_P(Types, IsolationTest,

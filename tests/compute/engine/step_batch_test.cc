@@ -44,16 +44,16 @@ TEST_F(StepBatchTest, AStepThatFailedCanBeRunAgain) {
   const auto no_such_token = static_cast<int32_t>(model_->spec().vocab_size);
   KvCache cache = NewCache();
   std::vector<StepItem> bad = {Item({1, 2, 3}, no_such_token, &cache)};
-  EXPECT_THROW(RunStep(*model_, true, bad), c10::Error);
+  EXPECT_THROW(RunStep(*model_, {}, bad), c10::Error);
   EXPECT_EQ(cache.length(), 0);
 
   std::vector<StepItem> again = {Item({1, 2, 3}, 5, &cache)};
-  RunStep(*model_, true, again);
+  RunStep(*model_, {}, again);
   CommitStep(again.front());
   EXPECT_EQ(cache.length(), 3);
   KvCache fresh = NewCache();
   std::vector<StepItem> once = {Item({1, 2, 3}, 5, &fresh)};
-  RunStep(*model_, true, once);
+  RunStep(*model_, {}, once);
   EXPECT_EQ(again.front().results.front().target_logprobs,
             once.front().results.front().target_logprobs);
 }
@@ -64,12 +64,12 @@ TEST_F(StepBatchTest, MoreGenerationRowsThanOneTileHaveTheirOwnResults) {
     items.push_back(Item({i % 50}, 7, nullptr));
     items.back().work.is_prefill = false;
   }
-  RunStep(*model_, true, items);
+  RunStep(*model_, {}, items);
   for (size_t i = 0; i < items.size(); ++i) {
     std::vector<StepItem> alone = {
         Item({static_cast<int32_t>(i % 50)}, 7, nullptr)};
     alone.front().work.is_prefill = false;
-    if (i < 50) RunStep(*model_, true, alone);
+    if (i < 50) RunStep(*model_, {}, alone);
     const StepItem& expected = i < 50 ? alone.front() : items[i - 50];
     EXPECT_EQ(items[i].results.front().target_logprobs,
               expected.results.front().target_logprobs)

@@ -59,8 +59,8 @@ TEST_F(HookPlanTest, SeveralOnOneRowTakeEffectInTheirOrder) {
   plan.Visit(Site::kResidPost, 1, x);
   plan.Visit(Site::kResidPre, 0, x);
   EXPECT_TRUE(x.narrow(0, 0, 2).equal(at::full({2, 64}, 9.0F)));
-  EXPECT_TRUE(plan.Watches(0));
-  EXPECT_FALSE(plan.Watches(1));
+  // Whatever is not waited for need not be computed, changed or not.
+  EXPECT_FALSE(plan.NeedsAllRows(0));
 }
 
 TEST_F(HookPlanTest, EachRowHasItsOwnVectorHeadAndPosition) {

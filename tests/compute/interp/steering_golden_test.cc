@@ -24,7 +24,7 @@ using nlohmann::json;
 class Recorder final : public SiteVisitor {
  public:
   explicit Recorder(Site site) : site_(site) {}
-  bool Watches(int64_t) const override { return true; }
+  bool NeedsAllRows(int64_t) const override { return true; }
   void Visit(Site site, int64_t, at::Tensor& x) override {
     if (site == site_) rows.push_back(x.clone());
   }
@@ -138,7 +138,7 @@ TEST_P(SteeringGoldenTest, SteersAtAllPromptAndGeneratedPositions) {
 
 TEST_P(SteeringGoldenTest, GeneratesTheSameTokensInOneBatch) {
   Engine engine({});
-  std::vector<std::pair<std::vector<int32_t>, std::vector<int32_t>>> results;
+  std::vector<std::pair<std::vector<int32_t>, GenerateResult>> results;
   const json& cases = golden_.config["steering"]["cases"];
   results.resize(cases.size());
   for (size_t i = 0; i < cases.size(); ++i) {
@@ -152,16 +152,13 @@ TEST_P(SteeringGoldenTest, GeneratesTheSameTokensInOneBatch) {
         {.prompt = Prompt(each["prompt"]),
          .max_new_tokens = static_cast<int64_t>(expected.size()),
          .stop_tokens = {}},
-        [&own = results[i].second](absl::StatusOr<GenerateResult> result) {
-          ASSERT_TRUE(result.ok()) << result.status();
-          own = result->tokens;
-        });
+        CollectInto(results[i].second));
     ASSERT_TRUE(submitted.ok()) << submitted.status();
   }
   while (engine.Step()) {
   }
   for (size_t i = 0; i < results.size(); ++i) {
-    EXPECT_EQ(results[i].second, results[i].first) << cases[i]["name"];
+    EXPECT_EQ(results[i].second.tokens, results[i].first) << cases[i]["name"];
   }
 }
 

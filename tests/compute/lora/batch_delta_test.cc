@@ -15,7 +15,7 @@ namespace {
 
 class Watcher : public SiteVisitor {
  public:
-  bool Watches(int64_t) const override { return true; }
+  bool NeedsAllRows(int64_t) const override { return true; }
   void Visit(Site site, int64_t /*block*/, at::Tensor& x) override {
     if (site == Site::kMlpOut) mlp_rows = x.size(0);
   }

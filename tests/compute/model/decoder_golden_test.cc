@@ -22,7 +22,7 @@ class SiteComparer : public SiteVisitor {
   SiteComparer(const GoldenCase& golden, int prompt, bool full)
       : golden_(golden), prompt_(prompt), full_(full) {}
 
-  bool Watches(int64_t) const override { return true; }
+  bool NeedsAllRows(int64_t) const override { return true; }
   void Visit(Site site, int64_t block, at::Tensor& x) override {
     const std::string name = StoredName(site, block);
     if (!golden_.expected->tensors().contains(name)) return;

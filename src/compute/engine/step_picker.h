@@ -1,0 +1,74 @@
+// Which sequences go into the next step, and with how many rows. Used by the
+// engine's thread only.
+#ifndef DISSONANCE_COMPUTE_ENGINE_STEP_PICKER_H_
+#define DISSONANCE_COMPUTE_ENGINE_STEP_PICKER_H_
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "src/compute/engine/engine_options.h"
+#include "src/compute/engine/sequence.h"
+#include "src/compute/model/kv_cache.h"
+
+namespace dissonance {
+
+// A sequence in the engine, with what it computes on.
+struct EngineEntry {
+  int64_t number = 0;
+  Priority priority = Priority::kInteractive;
+  EngineVariant variant;
+  std::unique_ptr<Sequence> sequence;
+  // Null until it has to hold something from one step to another.
+  std::unique_ptr<KvCache> cache;
+  int64_t cache_bytes = 0;   // that it takes
+  int64_t row_limit = 0;     // most prompt rows at once
+  int64_t capture_row_bytes = 0;  // kept of a prompt row, on average
+  absl::Time arrival;
+  bool has_started = false;
+  bool has_kept_prefix = false;
+  bool ended = false;
+};
+
+struct PickedEntry {
+  EngineEntry* entry = nullptr;
+  int64_t row_limit = 0;  // for Sequence::Next
+};
+
+class StepPicker {
+ public:
+  // Whether an entry could be given what it needs to be computed with at most
+  // that many prompt rows.
+  using Admit = std::function<bool(EngineEntry&, int64_t row_limit)>;
+
+  explicit StepPicker(const EngineOptions& options) : options_(options) {}
+
+  // One model's entries: of those with something to do the one that had no
+  // turn for longest. All generation steps come first, then prompts by
+  // priority and arrival while the budget lasts: whole ones, but for the
+  // first. While one waits for its cache no later one gets a new cache, or
+  // small ones would keep a large one waiting. O(entries).
+  std::vector<PickedEntry> Pick(
+      const std::deque<std::unique_ptr<EngineEntry>>& entries,
+      const Admit& admit);
+
+ private:
+  using Entries = std::vector<EngineEntry*>;
+
+  // The entries of the model whose turn it is that have something to do.
+  Entries OfNextModel(const std::deque<std::unique_ptr<EngineEntry>>& entries);
+  void AddPrompts(const Entries& prompts, int64_t budget, const Admit& admit,
+                  std::vector<PickedEntry>& picked) const;
+
+  const EngineOptions options_;
+  int64_t turn_ = 0;
+  std::map<const Model*, int64_t> last_turns_;  // of models with entries
+};
+
+}  // namespace dissonance
+
+#endif  // DISSONANCE_COMPUTE_ENGINE_STEP_PICKER_H_
