@@ -3,6 +3,8 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "server/worker/call_priority.h"
+#include "server/worker/generate_call.h"
 #include "server/worker/grpc_status.h"
 #include "server/worker/score_call.h"
 #include "server/worker/score_plan.h"
@@ -98,7 +100,22 @@ grpc::ServerUnaryReactor* InferenceService::Score(
       MakeScorePlan(*request, registry_, limits_,
                     [context] { return context->IsCancelled(); });
   if (!plan.ok()) return FinishWith(context, plan.status());
-  auto* call = new ScoreCall(engine_, *std::move(plan), *response);
+  auto* call = new ScoreCall(engine_, *std::move(plan), *response,
+                             PriorityOf(*context));
+  call->Start();
+  return call;
+}
+
+grpc::ServerWriteReactor<v1::GenerateResponse>* InferenceService::Generate(
+    grpc::CallbackServerContext* context, const v1::GenerateRequest* request) {
+  absl::StatusOr<GeneratePlan> plan =
+      MakeGeneratePlan(*request, registry_, limits_,
+                       [context] { return context->IsCancelled(); });
+  if (!plan.ok()) {
+    return new RefusedStream<v1::GenerateResponse>(plan.status());
+  }
+  auto* call =
+      new GenerateCall(engine_, *std::move(plan), PriorityOf(*context));
   call->Start();
   return call;
 }

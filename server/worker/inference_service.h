@@ -1,5 +1,5 @@
 // The Inference service of a worker. Text calls are answered at once; Score
-// runs in the engine without holding a thread. Thread safe. Borrows registry
+// and Generate run in the engine without holding a thread. Thread safe. Borrows registry
 // and engine.
 #ifndef DISSONANCE_SERVER_WORKER_INFERENCE_SERVICE_H_
 #define DISSONANCE_SERVER_WORKER_INFERENCE_SERVICE_H_
@@ -31,6 +31,9 @@ class InferenceService final : public v1::Inference::CallbackService {
   grpc::ServerUnaryReactor* Score(grpc::CallbackServerContext* context,
                                   const v1::ScoreRequest* request,
                                   v1::ScoreResponse* response) override;
+  grpc::ServerWriteReactor<v1::GenerateResponse>* Generate(
+      grpc::CallbackServerContext* context,
+      const v1::GenerateRequest* request) override;
 
  private:
   const ModelRegistry& registry_;

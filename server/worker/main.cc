@@ -21,6 +21,7 @@
 #include "grpcpp/server_builder.h"
 #include "server/worker/control_link.h"
 #include "server/worker/inference_service.h"
+#include "server/worker/interpretability_service.h"
 #include "server/worker/model_registry.h"
 #include "server/worker/models_service.h"
 #include "server/worker/options.h"
@@ -81,7 +82,7 @@ absl::StatusOr<at::Device> OpenDevice(const WorkerOptions& options) {
 
 absl::StatusOr<std::unique_ptr<grpc::Server>> StartServer(
     const WorkerOptions& options, grpc::Service& models,
-    grpc::Service& inference) {
+    grpc::Service& inference, grpc::Service& interpretability) {
   grpc::EnableDefaultHealthCheckService(true);
   grpc::ServerBuilder builder;
   // The socket lies in a folder that only the server's user can enter.
@@ -90,6 +91,7 @@ absl::StatusOr<std::unique_ptr<grpc::Server>> StartServer(
   builder.SetMaxSendMessageSize(options.max_message_bytes);
   builder.RegisterService(&models);
   builder.RegisterService(&inference);
+  builder.RegisterService(&interpretability);
   std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
   if (server == nullptr) {
     return absl::UnavailableError("cannot listen on " + options.listen);
@@ -124,8 +126,9 @@ absl::Status Run(const WorkerOptions& options, const std::string& token) {
   engine.Start();
   ModelsService models(registry);
   InferenceService inference(registry, engine, options.limits);
+  InterpretabilityService interpretability(registry, engine, options.limits);
   ASSIGN_OR_RETURN(const std::unique_ptr<grpc::Server> server,
-                   StartServer(options, models, inference));
+                   StartServer(options, models, inference, interpretability));
   ASSIGN_OR_RETURN(
       const std::unique_ptr<ControlLink> link,
       ControlLink::Register(options.control, Registration(options, token)));

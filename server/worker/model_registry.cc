@@ -9,6 +9,7 @@
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "src/base/status_macros.h"
+#include "src/compute/model/end_tokens.h"
 #include "src/compute/tensor/dtype.h"
 
 namespace dissonance {
@@ -122,6 +123,8 @@ absl::StatusOr<ResidentModel> ModelRegistry::LoadModel(
         "; unload it first or choose another name"));
   }
   ASSIGN_OR_RETURN(loaded.model, Model::Load(path, options));
+  ASSIGN_OR_RETURN(loaded.eos_token_ids,
+                   GenerationEndTokens(path, loaded.model->spec()));
   // Loads are one at a time, so there is still none of this name.
   const absl::MutexLock lock(&mutex_);
   return models_.emplace(loaded.name, loaded).first->second;

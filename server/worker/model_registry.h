@@ -35,6 +35,7 @@ struct ResidentModel {
   // Null where the directory has none: token ids only.
   std::shared_ptr<const Tokenizer> tokenizer = nullptr;
   std::shared_ptr<const ChatTemplate> chat_template = nullptr;
+  std::vector<int32_t> eos_token_ids = {};  // that generation ends at
 };
 
 struct ResidentAdapter {

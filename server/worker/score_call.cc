@@ -9,11 +9,12 @@
 namespace dissonance {
 
 ScoreCall::ScoreCall(Engine& engine, ScorePlan plan,
-                     v1::ScoreResponse& response)
+                     v1::ScoreResponse& response, Priority priority)
     : engine_(engine),
       plan_(std::move(plan)),
       tasks_(plan_.Tasks()),
       response_(response),
+      priority_(priority),
       results_(tasks_.size()),
       waiting_for_(tasks_.size() + 1) {}
 
@@ -27,11 +28,12 @@ void ScoreCall::Start() {
         break;
       }
     }
-    const absl::StatusOr<int64_t> number =
-        engine_.SubmitScore(plan_.VariantOf(tasks_[i]), plan_.TaskOf(tasks_[i]),
-                            [this, i](absl::StatusOr<ScoreResult> result) {
-                              Take(i, std::move(result));
-                            });
+    const absl::StatusOr<int64_t> number = engine_.SubmitScore(
+        plan_.VariantOf(tasks_[i]), plan_.TaskOf(tasks_[i]),
+        [this, i](absl::StatusOr<ScoreResult> result) {
+          Take(i, std::move(result));
+        },
+        priority_);
     if (!number.ok()) {
       Fail(Annotate(number.status(), plan_.ItemLabel(tasks_[i])));
       --waiting_for_;

@@ -27,7 +27,8 @@ namespace dissonance {
 class ScoreCall final : public grpc::ServerUnaryReactor {
  public:
   // Borrows the engine and the response.
-  ScoreCall(Engine& engine, ScorePlan plan, v1::ScoreResponse& response);
+  ScoreCall(Engine& engine, ScorePlan plan, v1::ScoreResponse& response,
+            Priority priority);
 
   // Queues all sequences. Call once.
   void Start() ABSL_LOCKS_EXCLUDED(mutex_);
@@ -48,6 +49,7 @@ class ScoreCall final : public grpc::ServerUnaryReactor {
   const ScorePlan plan_;
   const std::vector<ScoreTaskPlace> tasks_;
   v1::ScoreResponse& response_;
+  const Priority priority_;
   std::vector<ScoreResult> results_;  // of each task, written once
   std::atomic<size_t> waiting_for_;
   // Moves the response's making off the engine's thread.

@@ -7,11 +7,7 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "google/protobuf/io/coded_stream.h"
-#include "google/protobuf/io/zero_copy_stream_impl_lite.h"
-#include "server/worker/model_messages.h"
 #include "server/worker/score_items.h"
-#include "server/worker/versions.h"
 #include "src/base/sha256.h"
 #include "src/base/status_macros.h"
 
@@ -19,30 +15,10 @@ namespace dissonance {
 namespace {
 
 constexpr int kMaxSamples = 1000;
-constexpr int kMaxVariants = 1000;
 constexpr size_t kDigestPrefix = 7;  // "sha256:"
-
-std::string DeterministicDigest(const v1::ScoreRequest& request) {
-  std::string bytes;
-  {
-    google::protobuf::io::StringOutputStream stream(&bytes);
-    google::protobuf::io::CodedOutputStream coded(&stream);
-    coded.SetSerializationDeterministic(true);
-    request.SerializeToCodedStream(&coded);
-  }
-  return Sha256Of(bytes);
-}
 
 absl::Status CheckShape(const v1::ScoreRequest& request,
                         const RequestLimits& limits) {
-  if (request.variants().empty()) {
-    return absl::InvalidArgumentError("variants: expected at least one");
-  }
-  if (request.variants_size() > kMaxVariants) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("variants: expected at most ", kMaxVariants, ", found ",
-                     request.variants_size()));
-  }
   if (request.items().empty()) {
     return absl::InvalidArgumentError("items: expected at least one");
   }
@@ -57,48 +33,6 @@ absl::Status CheckShape(const v1::ScoreRequest& request,
                      ", found ", samples));
   }
   return absl::OkStatus();
-}
-
-absl::StatusOr<PlannedVariant> PlanVariant(const v1::Variant& variant,
-                                           const ScorePlan& plan,
-                                           const ModelRegistry& registry) {
-  PlannedVariant planned;
-  ASSIGN_OR_RETURN(planned.model, registry.GetModel(variant.model()));
-  planned.device = planned.model.model->device().str();
-  if (variant.adapter().empty()) return planned;
-  if (ModelOfAdapter(variant.adapter()) != variant.model()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("adapter: ", variant.adapter(), " is not an adapter of ",
-                     variant.model()));
-  }
-  ASSIGN_OR_RETURN(const ResidentAdapter adapter,
-                   registry.GetAdapter(variant.adapter()));
-  planned.adapter = adapter.adapter;
-  const bool is_random = plan.has_dropout && adapter.adapter->dropout() > 0.0;
-  planned.computed_samples = is_random ? plan.sample_count : 1;
-  return planned;
-}
-
-v1::Provenance MakeProvenance(const PlannedVariant& variant,
-                              const ScorePlan& plan,
-                              const EngineOptions& engine) {
-  v1::Provenance out;
-  out.set_model_digest(variant.model.model->digest());
-  if (variant.adapter != nullptr) {
-    out.set_adapter_digest(variant.adapter->digest());
-  }
-  if (variant.model.tokenizer != nullptr) {
-    out.set_tokenizer_digest(variant.model.tokenizer->digest());
-  }
-  out.set_input_digest(plan.input_digest);
-  out.set_dtype(ToMessage(variant.model.model->dtype()));
-  out.set_device(variant.device);
-  out.set_seed(plan.dropout_seed);
-  for (const auto& [name, version] : NumericsOf(engine)) {
-    (*out.mutable_versions())[name] = version;
-  }
-  out.set_reproducible(engine.reproducible);
-  return out;
 }
 
 void FillContinuation(const std::vector<int32_t>& tokens,
@@ -151,11 +85,8 @@ std::string ScorePlan::ItemLabel(const ScoreTaskPlace& place) const {
 
 EngineVariant ScorePlan::VariantOf(const ScoreTaskPlace& place) const {
   const PlannedVariant& variant = variants[place.variant];
-  EngineVariant out{.model = variant.model.model,
-                    .adapter = variant.adapter,
-                    .dropout = std::nullopt};
-  if (has_dropout && variant.adapter != nullptr &&
-      variant.adapter->dropout() > 0.0) {
+  EngineVariant out = variant.network.ForEngine();
+  if (has_dropout && out.adapter != nullptr && out.adapter->dropout() > 0.0) {
     Sha256 mixed;
     mixed.UpdateFramed(absl::StrCat(dropout_seed));
     mixed.UpdateFramed(absl::StrCat(place.sample));
@@ -177,37 +108,38 @@ absl::StatusOr<ScorePlan> MakeScorePlan(const v1::ScoreRequest& request,
   RETURN_IF_ERROR(CheckShape(request, limits));
   ScorePlan plan;
   plan.has_dropout = request.has_dropout();
-  plan.input_digest = DeterministicDigest(request);
+  plan.input_digest = MessageDigest(request);
+  ASSIGN_OR_RETURN(std::vector<ResolvedVariant> variants,
+                   ResolveVariants(request.variants(), registry));
   if (plan.has_dropout) {
     plan.sample_count = request.dropout().sample_count();
     plan.dropout_seed = request.dropout().seed();
   }
   std::map<const Model*, std::shared_ptr<const EncodedItems>> encoded;
   int64_t tokens = 0;
-  for (int v = 0; v < request.variants_size(); ++v) {
-    absl::StatusOr<PlannedVariant> planned =
-        PlanVariant(request.variants(v), plan, registry);
-    if (!planned.ok()) {
-      return Annotate(planned.status(), absl::StrCat("variants[", v, "]"));
-    }
+  for (ResolvedVariant& network : variants) {
     std::shared_ptr<const EncodedItems>& items =
-        encoded[planned->model.model.get()];
+        encoded[network.model.model.get()];
     if (items == nullptr) {
       ASSIGN_OR_RETURN(items,
-                       EncodeItems(planned->model, request, limits, cancelled));
+                       EncodeItems(network.model, request, limits, cancelled));
     }
-    planned->items = items;
+    const bool is_random = plan.has_dropout && network.adapter != nullptr &&
+                           network.adapter->dropout() > 0.0;
+    const int samples = is_random ? plan.sample_count : 1;
     for (const EncodedItem& item : *items) {
       // Samples that are equal are copied into the response.
-      tokens += item.token_count * planned->computed_samples +
+      tokens += item.token_count * samples +
                 item.continuation_token_count *
-                    (plan.sample_count - planned->computed_samples);
+                    (plan.sample_count - samples);
     }
     if (tokens > limits.tokens) {
       return OverLimit("tokens over variants and dropout samples", tokens,
                        limits.tokens, "tokens");
     }
-    plan.variants.push_back(*std::move(planned));
+    plan.variants.push_back({.network = std::move(network),
+                             .computed_samples = samples,
+                             .items = items});
   }
   return plan;
 }
@@ -242,7 +174,8 @@ v1::ScoreResponse MakeScoreResponse(const ScorePlan& plan,
         }
       }
     }
-    *response.add_provenance() = MakeProvenance(variant, plan, engine);
+    *response.add_provenance() = ProvenanceOf(
+        variant.network, plan.input_digest, plan.dropout_seed, engine);
   }
   response.set_computed_token_count(computed_tokens);
   return response;

@@ -18,14 +18,13 @@
 #include "server/worker/model_registry.h"
 #include "server/worker/prompt_text.h"
 #include "server/worker/score_items.h"
+#include "server/worker/variants.h"
 #include "src/compute/engine/engine.h"
 
 namespace dissonance {
 
 struct PlannedVariant {
-  ResidentModel model;
-  std::shared_ptr<const LoraAdapter> adapter;  // null: base
-  std::string device;
+  ResolvedVariant network;
   // Dropout samples to compute: 1 where all samples are equal.
   int computed_samples = 1;
   // Shared by variants of the same model.

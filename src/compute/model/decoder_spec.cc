@@ -10,6 +10,7 @@
 #include "src/base/json_lines.h"
 #include "src/base/status_macros.h"
 #include "src/compute/model/config_reader.h"
+#include "src/compute/model/end_tokens.h"
 #include "src/compute/model/families.h"
 #include "src/compute/model/rope_config.h"
 #include "src/compute/tensor/config_file.h"
@@ -98,21 +99,6 @@ absl::Status ReadWindows(const json& config, const std::string& where,
     spec.blocks[b].window = slides ? window : 0;
   }
   return read.status();
-}
-
-absl::Status ReadEosTokens(const json& config, const std::string& where,
-                           DecoderSpec& spec) {
-  const auto it = config.find("eos_token_id");
-  if (it == config.end() || it->is_null()) return absl::OkStatus();
-  const json list = it->is_array() ? *it : json::array({*it});
-  for (const json& id : list) {
-    if (!id.is_number_integer()) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          where, ": \"eos_token_id\" must be a token id or a list of them"));
-    }
-    spec.eos_token_ids.push_back(id.get<int32_t>());
-  }
-  return absl::OkStatus();
 }
 
 absl::Status ReadShape(const json& config, const std::string& where,
@@ -230,7 +216,7 @@ absl::StatusOr<DecoderSpec> ParseDecoderSpec(const json& config,
     RETURN_IF_ERROR(ReadRopes(config, where, *family, spec));
   }
   RETURN_IF_ERROR(ReadWindows(config, where, *family, spec));
-  RETURN_IF_ERROR(ReadEosTokens(config, where, spec));
+  ASSIGN_OR_RETURN(spec.eos_token_ids, EndTokensOf(config, where));
   spec.stored_dtype = read.StringOr("torch_dtype", read.StringOr("dtype", ""));
   family->read(read, spec);
   RETURN_IF_ERROR(read.status());

@@ -1,0 +1,132 @@
+#include "server/worker/generate_plan.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "src/base/status_macros.h"
+
+namespace dissonance {
+namespace {
+
+constexpr int kMaxSamples = 10'000;
+constexpr int kMaxTopLogprobs = 1000;
+constexpr int kMaxStopStrings = 64;
+
+absl::Status CheckRange(absl::string_view field, int64_t found, int64_t least,
+                        int64_t most) {
+  if (found >= least && found <= most) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(
+      field, ": expected ", least, " to ", most, ", found ", found));
+}
+
+SamplingOptions SamplingOf(const v1::Sampling& message) {
+  SamplingOptions sampling;
+  sampling.temperature = message.temperature();
+  sampling.top_k = message.top_k();
+  if (message.top_p() != 0.0) sampling.top_p = message.top_p();
+  sampling.min_p = message.min_p();
+  if (message.repetition_penalty() != 0.0) {
+    sampling.repetition_penalty = message.repetition_penalty();
+  }
+  sampling.seed = message.seed();
+  return sampling;
+}
+
+absl::Status CheckStops(const v1::GenerationOptions& options,
+                        const ResidentModel& model) {
+  RETURN_IF_ERROR(CheckRange("options.stop_strings",
+                             options.stop_strings_size(), 0, kMaxStopStrings));
+  for (const std::string& stop : options.stop_strings()) {
+    if (stop.empty()) {
+      return absl::InvalidArgumentError(
+          "options.stop_strings: an empty string stops nothing");
+    }
+  }
+  if (!options.stop_strings().empty()) {
+    RETURN_IF_ERROR(TokenizerOf(model).status());
+  }
+  const int64_t vocab = model.model->spec().vocab_size;
+  for (const int32_t id : options.stop_token_ids()) {
+    RETURN_IF_ERROR(CheckRange("options.stop_token_ids", id, 0, vocab - 1));
+  }
+  return absl::OkStatus();
+}
+
+// Tokens that all samples may compute.
+absl::Status CheckSize(const GeneratePlan& plan, const RequestLimits& limits) {
+  int64_t samples = 0;
+  int64_t tokens = 0;
+  for (const Prompts& prompts : plan.prompts) {
+    for (const EncodedPrompt& prompt : *prompts) {
+      samples += plan.sample_count;
+      tokens += static_cast<int64_t>(prompt.tokens.size()) +
+                int64_t{plan.sample_count} *
+                    plan.request->options().max_new_token_count();
+    }
+  }
+  if (samples > limits.items) {
+    return OverLimit("samples of all inputs and variants", samples,
+                     limits.items, "items");
+  }
+  if (tokens > limits.tokens) {
+    return OverLimit("tokens of all samples", tokens, limits.tokens, "tokens");
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+GenerateTask GeneratePlan::TaskOf(const SamplePlace& place) const {
+  // Checked when the plan was made.
+  GenerateTask task =
+      *GenerationTaskOf(request->options(), variants[place.variant].model);
+  task.prompt = PromptOf(place).tokens;
+  task.sampling.seed += static_cast<uint64_t>(place.sample);
+  task.top_logprobs = request->top_logprob_count();
+  task.prompt_logprobs = request->echo() && place.sample == 0;
+  return task;
+}
+
+absl::StatusOr<GenerateTask> GenerationTaskOf(
+    const v1::GenerationOptions& options, const ResidentModel& model) {
+  GenerateTask task;
+  RETURN_IF_ERROR(CheckRange("options.max_new_token_count",
+                             options.max_new_token_count(), 1, 1 << 20));
+  task.max_new_tokens = options.max_new_token_count();
+  task.sampling = SamplingOf(options.sampling());
+  RETURN_IF_ERROR(
+      Annotate(CheckSampling(task.sampling), "options.sampling"));
+  RETURN_IF_ERROR(CheckStops(options, model));
+  task.stop_tokens = {options.stop_token_ids().begin(),
+                      options.stop_token_ids().end()};
+  if (!options.ignore_eos()) {
+    task.stop_tokens.insert(task.stop_tokens.end(),
+                            model.eos_token_ids.begin(),
+                            model.eos_token_ids.end());
+  }
+  return task;
+}
+
+absl::StatusOr<GeneratePlan> MakeGeneratePlan(
+    const v1::GenerateRequest& request, const ModelRegistry& registry,
+    const RequestLimits& limits, const Cancelled& cancelled) {
+  GeneratePlan plan;
+  plan.request = std::make_shared<const v1::GenerateRequest>(request);
+  plan.sample_count = request.sample_count() == 0 ? 1 : request.sample_count();
+  RETURN_IF_ERROR(CheckRange("sample_count", plan.sample_count, 1, kMaxSamples));
+  RETURN_IF_ERROR(CheckRange("top_logprob_count", request.top_logprob_count(),
+                             0, kMaxTopLogprobs));
+  ASSIGN_OR_RETURN(plan.variants,
+                   ResolveVariants(request.variants(), registry));
+  for (const ResolvedVariant& variant : plan.variants) {
+    RETURN_IF_ERROR(
+        GenerationTaskOf(request.options(), variant.model).status());
+  }
+  ASSIGN_OR_RETURN(
+      plan.prompts,
+      EncodeForVariants(plan.variants, request.inputs(), limits, cancelled));
+  RETURN_IF_ERROR(CheckSize(plan, limits));
+  return plan;
+}
+
+}  // namespace dissonance

@@ -1,0 +1,303 @@
+#include "server/worker/patch_call.h"
+
+#include <ATen/ops/cat.h>
+
+#include <cmath>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "server/worker/grpc_status.h"
+#include "server/worker/interp_messages.h"
+#include "src/base/status_macros.h"
+#include "src/compute/tensor/torch_status.h"
+
+namespace dissonance {
+namespace {
+
+double Sigmoid(double x) { return 1.0 / (1.0 + std::exp(-x)); }
+
+absl::Status CheckPairs(const PatchPlan& plan) {
+  for (size_t i = 0; i < plan.target_prompts->size(); ++i) {
+    const size_t source = (*plan.source_prompts)[i].tokens.size();
+    const size_t target = (*plan.target_prompts)[i].tokens.size();
+    if (source == target) continue;
+    return absl::InvalidArgumentError(absl::StrCat(
+        "source_inputs[", i, "] has ", source, " tokens, inputs[", i, "] has ",
+        target, "; both need as many, so that positions correspond"));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ReadPrompts(const v1::PatchRequest& request,
+                         const RequestLimits& limits,
+                         const Cancelled& cancelled, PatchPlan& plan) {
+  ASSIGN_OR_RETURN(plan.target_prompts,
+                   EncodePrompts(plan.target.model, request.inputs(), limits,
+                                 cancelled));
+  plan.source_prompts = plan.target_prompts;
+  if (!request.source_inputs().empty()) {
+    if (request.source_inputs_size() != request.inputs_size()) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "source_inputs: expected none or one per input, which are ",
+          request.inputs_size(), ", found ", request.source_inputs_size()));
+    }
+    absl::StatusOr<Prompts> prompts = EncodePrompts(
+        plan.source.model, request.source_inputs(), limits, cancelled);
+    if (!prompts.ok()) return Annotate(prompts.status(), "source_inputs");
+    plan.source_prompts = *std::move(prompts);
+  }
+  return CheckPairs(plan);
+}
+
+absl::Status ReadPlaces(const v1::PatchRequest& request,
+                        const RequestLimits& limits, PatchPlan& plan) {
+  const Model& model = *plan.target.model.model;
+  CaptureSpec capture;
+  ASSIGN_OR_RETURN(capture.places,
+                   PlacesOf(model, request.sites(), request.blocks()));
+  for (const SitePlace& place : capture.places) {
+    if (place.site != Site::kPattern && place.site != Site::kLogits) continue;
+    return absl::InvalidArgumentError(absl::StrCat(
+        "sites: ", SiteName(place.site), " can be looked at, not changed"));
+  }
+  ASSIGN_OR_RETURN(
+      capture.positions,
+      PositionsOf(request.positions(), Positions::Kind::kLastPrompt));
+  RETURN_IF_ERROR(CheckInPrompts(capture.positions, *plan.target_prompts,
+                                 request.inputs()));
+  int64_t patches = 0;
+  for (const EncodedPrompt& prompt : *plan.target_prompts) {
+    const auto count = static_cast<int64_t>(prompt.tokens.size());
+    std::vector<int64_t>& own = plan.positions.emplace_back();
+    for (int64_t position = 0; position < count; ++position) {
+      if (capture.positions.Contains(position, count)) own.push_back(position);
+    }
+    patches += static_cast<int64_t>(own.size() * capture.places.size());
+  }
+  if (patches > limits.items) {
+    return OverLimit("patches", patches, limits.items, "items");
+  }
+  ASSIGN_OR_RETURN(plan.capture, PrepareCapture(model, std::move(capture)));
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<PatchPlan> MakePatchPlan(const v1::PatchRequest& request,
+                                        const ModelRegistry& registry,
+                                        const RequestLimits& limits,
+                                        const Cancelled& cancelled) {
+  PatchPlan plan;
+  plan.request = std::make_shared<const v1::PatchRequest>(request);
+  absl::StatusOr<ResolvedVariant> source =
+      ResolveVariant(request.source(), registry);
+  if (!source.ok()) return Annotate(source.status(), "source");
+  plan.source = *std::move(source);
+  absl::StatusOr<ResolvedVariant> target =
+      ResolveVariant(request.target(), registry);
+  if (!target.ok()) return Annotate(target.status(), "target");
+  plan.target = *std::move(target);
+  if (plan.source.model.model != plan.target.model.model) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("source: ", plan.source.model.name,
+                     " is another model than target's, ",
+                     plan.target.model.name));
+  }
+  if (request.candidates_size() != 2) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "candidates: expected two, found ", request.candidates_size()));
+  }
+  ASSIGN_OR_RETURN(
+      plan.candidates,
+      CandidateTokens(*plan.target.model.model, request.candidates()));
+  if (plan.candidates[0] == plan.candidates[1]) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "candidates: both are token ", plan.candidates[0]));
+  }
+  RETURN_IF_ERROR(ReadPrompts(request, limits, cancelled, plan));
+  RETURN_IF_ERROR(ReadPlaces(request, limits, plan));
+  return plan;
+}
+
+// Collects the source's rows of one input.
+class PatchCall::Source final : public GenerateListener {
+ public:
+  // Borrows the call, which lives until its members have left.
+  Source(PatchCall& call, size_t input)
+      : call_(call),
+        input_(input),
+        steps_(call.plan_.capture->places.size()) {}
+
+  bool OnToken(GeneratedToken /*token*/) override { return false; }
+  void OnCaptured(CapturedRows rows) override {
+    for (size_t p = 0; p < steps_.size(); ++p) {
+      steps_[p].push_back(std::move(rows.values[p]));
+    }
+  }
+  void OnEnd(absl::StatusOr<FinishReason> reason) override {
+    absl::Status status = reason.status();
+    if (status.ok()) {
+      status = CatchTorch("patches", [&] {
+        std::vector<at::Tensor> rows;
+        for (const std::vector<at::Tensor>& own : steps_) {
+          rows.push_back(at::cat(own));
+        }
+        call_.SubmitPatches(input_, rows);
+      });
+    }
+    if (!status.ok()) {
+      call_.group_.Fail(Annotate(status, call_.LabelOf(input_)));
+    }
+    call_.group_.Leave();
+  }
+
+ private:
+  PatchCall& call_;
+  const size_t input_;
+  std::vector<std::vector<at::Tensor>> steps_;  // of each place
+};
+
+PatchCall::PatchCall(Engine& engine, PatchPlan plan, Priority priority,
+                     v1::PatchResponse& response)
+    : engine_(engine),
+      plan_(std::move(plan)),
+      priority_(priority),
+      response_(response),
+      deltas_(plan_.positions.size()),
+      group_(engine,
+             [this](const absl::Status& status) { Conclude(status); }) {}
+
+void PatchCall::Start() {
+  for (size_t i = 0; i < deltas_.size() && !group_.has_failed(); ++i) {
+    deltas_[i].patched.resize(plan_.capture->places.size() *
+                              plan_.positions[i].size());
+    SubmitScore(plan_.source.ForEngine(), (*plan_.source_prompts)[i].tokens, i,
+                deltas_[i].source);
+    SubmitScore(plan_.target.ForEngine(), (*plan_.target_prompts)[i].tokens, i,
+                deltas_[i].target);
+    SubmitSource(i);
+  }
+  group_.Leave();
+}
+
+void PatchCall::SubmitSource(size_t input) {
+  GenerateTask task;
+  task.prompt = (*plan_.source_prompts)[input].tokens;
+  task.max_new_tokens = 0;
+  task.capture = plan_.capture;
+  group_.Enter();
+  group_.Entered(engine_.SubmitGenerate(
+      plan_.source.ForEngine(), std::move(task),
+      std::make_shared<Source>(*this, input), priority_));
+}
+
+void PatchCall::SubmitScore(const EngineVariant& variant,
+                            const std::vector<int32_t>& tokens, size_t input,
+                            double& delta) {
+  group_.Enter();
+  group_.Entered(engine_.SubmitScore(
+      variant,
+      {.prompt = tokens,
+       .continuations = {{plan_.candidates[0]}, {plan_.candidates[1]}}},
+      [this, input, &delta](const absl::StatusOr<ScoreResult>& result) {
+        if (result.ok()) {
+          // What normalises both is the same.
+          delta = result->continuations[0].logprob -
+                  result->continuations[1].logprob;
+        } else {
+          group_.Fail(Annotate(result.status(), LabelOf(input)));
+        }
+        group_.Leave();
+      },
+      priority_));
+}
+
+absl::StatusOr<EngineVariant> PatchCall::Patched(const SitePlace& place,
+                                                 int64_t position,
+                                                 const at::Tensor& row) const {
+  Intervention patch;
+  patch.site = place.site;
+  patch.block = place.block;
+  patch.positions = Positions::Indices({position});
+  patch.op = Intervention::Op::kSet;
+  Interventions patches;
+  if (row.dim() == 1) {
+    patch.vector = row;
+    patches.push_back(patch);
+  } else {
+    for (int64_t head = 0; head < row.size(0); ++head) {
+      patch.head = head;
+      patch.vector = row[head];
+      patches.push_back(patch);
+    }
+  }
+  ASSIGN_OR_RETURN(
+      const std::shared_ptr<const Interventions> ready,
+      PrepareInterventions(*plan_.target.model.model, std::move(patches)));
+  EngineVariant variant = plan_.target.ForEngine();
+  // The target's own changes come first, the patch has the last word.
+  auto all = std::make_shared<Interventions>();
+  if (variant.interventions != nullptr) *all = *variant.interventions;
+  all->insert(all->end(), ready->begin(), ready->end());
+  variant.interventions = std::move(all);
+  return variant;
+}
+
+void PatchCall::SubmitPatches(size_t input,
+                              const std::vector<at::Tensor>& rows) {
+  size_t next = 0;
+  for (size_t p = 0; p < rows.size(); ++p) {
+    for (size_t i = 0; i < plan_.positions[input].size(); ++i) {
+      if (group_.has_failed()) return;
+      const absl::StatusOr<EngineVariant> variant =
+          Patched(plan_.capture->places[p], plan_.positions[input][i],
+                  rows[p][static_cast<int64_t>(i)]);
+      if (!variant.ok()) {
+        group_.Fail(Annotate(variant.status(), LabelOf(input)));
+        return;
+      }
+      SubmitScore(*variant, (*plan_.target_prompts)[input].tokens, input,
+                  deltas_[input].patched[next++]);
+    }
+  }
+}
+
+void PatchCall::OnCancel() {
+  group_.Fail(
+      absl::CancelledError("the client went away or its deadline passed"));
+}
+
+void PatchCall::Conclude(const absl::Status& status) {
+  if (status.ok()) FillResponse();
+  // The call may be deleted by another thread from here on.
+  Finish(ToGrpc(status));
+}
+
+void PatchCall::FillResponse() {
+  for (size_t i = 0; i < deltas_.size(); ++i) {
+    const Deltas& own = deltas_[i];
+    size_t next = 0;
+    for (const SitePlace& place : plan_.capture->places) {
+      for (const int64_t position : plan_.positions[i]) {
+        const double after = own.patched[next++];
+        v1::PatchResult& result = *response_.add_results();
+        result.set_input_index(static_cast<int32_t>(i));
+        *result.mutable_place() = ToMessage(place);
+        result.set_position(static_cast<int32_t>(position));
+        result.set_delta_before(own.target);
+        result.set_delta_after(after);
+        result.set_pair_prob_before(Sigmoid(own.target));
+        result.set_pair_prob_after(Sigmoid(after));
+        result.set_flip((own.target > 0) != (after > 0));
+        result.set_delta_source(own.source);
+      }
+    }
+  }
+  const std::string digest = MessageDigest(*plan_.request);
+  for (const ResolvedVariant* variant : {&plan_.source, &plan_.target}) {
+    *response_.add_provenance() =
+        ProvenanceOf(*variant, digest, 0, engine_.options());
+  }
+}
+
+}  // namespace dissonance

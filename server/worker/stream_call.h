@@ -1,0 +1,138 @@
+// A server stream in flight: a queue of messages, bounded by who fills it, and
+// one write at a time. Whoever computes asks has_room() first and is woken when
+// there is room again, so that a slow reader holds back its own request only.
+// Deletes itself once it has ended and gRPC is done with it. Thread safe.
+#ifndef DISSONANCE_SERVER_WORKER_STREAM_CALL_H_
+#define DISSONANCE_SERVER_WORKER_STREAM_CALL_H_
+
+#include <atomic>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <optional>
+#include <utility>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
+#include "absl/synchronization/mutex.h"
+#include "grpcpp/support/server_callback.h"
+#include "server/worker/grpc_status.h"
+#include "src/compute/engine/engine.h"
+
+namespace dissonance {
+
+// Bytes that a stream's queue holds before its request waits.
+inline constexpr int64_t kStreamQueueBytes = int64_t{4} << 20;
+
+template <typename Response>
+class StreamCall : public grpc::ServerWriteReactor<Response> {
+ public:
+  // Makes a message, just before it is written.
+  using Fill = std::function<void(Response&)>;
+
+  // Borrows the engine, which is woken when there is room again.
+  explicit StreamCall(Engine& engine) : engine_(engine) {}
+
+  bool has_room() const { return queued_bytes_ < kStreamQueueBytes; }
+
+  // Queues a message of about so many bytes. Never waits.
+  void Send(int64_t bytes, Fill fill) ABSL_LOCKS_EXCLUDED(mutex_) {
+    {
+      const absl::MutexLock lock(&mutex_);
+      if (is_broken_) return;
+      queue_.push_back({bytes, std::move(fill)});
+      queued_bytes_ += bytes;
+      if (is_writing_) return;
+      is_writing_ = true;
+    }
+    WriteNext();
+  }
+  void Send(Response response) ABSL_LOCKS_EXCLUDED(mutex_) {
+    const auto bytes = static_cast<int64_t>(response.ByteSizeLong());
+    Send(bytes,
+         [own = std::move(response)](Response& to) mutable { to.Swap(&own); });
+  }
+
+  // Ends the stream behind what is queued. Call once; nothing is sent later
+  // and the call may be gone when this returns.
+  void End(const absl::Status& status) ABSL_LOCKS_EXCLUDED(mutex_) {
+    {
+      const absl::MutexLock lock(&mutex_);
+      end_ = status;
+      if (is_writing_) return;
+    }
+    this->Finish(ToGrpc(status));
+  }
+
+  void OnWriteDone(bool ok) override ABSL_LOCKS_EXCLUDED(mutex_) {
+    bool has_next = true;
+    std::optional<absl::Status> end;
+    {
+      const absl::MutexLock lock(&mutex_);
+      if (!ok) {
+        is_broken_ = true;
+        queue_.clear();
+        queued_bytes_ = 0;
+      }
+      if (queue_.empty()) {
+        has_next = is_writing_ = false;
+        end = end_;
+      }
+    }
+    if (has_next) {
+      WriteNext();
+    } else if (end.has_value()) {
+      this->Finish(ToGrpc(*end));
+    }
+  }
+  void OnDone() override { delete this; }
+
+ protected:
+  ~StreamCall() override = default;
+
+ private:
+  struct Message {
+    int64_t bytes = 0;
+    Fill fill = nullptr;
+  };
+
+  // REQUIRES: is_writing_, a message in the queue, and no write in flight.
+  void WriteNext() ABSL_LOCKS_EXCLUDED(mutex_) {
+    Message next;
+    bool had_room = true;
+    {
+      const absl::MutexLock lock(&mutex_);
+      next = std::move(queue_.front());
+      queue_.pop_front();
+      had_room = has_room();
+      queued_bytes_ -= next.bytes;
+    }
+    current_.Clear();
+    next.fill(current_);
+    if (!had_room && has_room()) engine_.Wake();
+    this->StartWrite(&current_);
+  }
+
+  Engine& engine_;
+  std::atomic<int64_t> queued_bytes_ = 0;
+  Response current_;  // being written
+  absl::Mutex mutex_;
+  std::deque<Message> queue_ ABSL_GUARDED_BY(mutex_);
+  bool is_writing_ ABSL_GUARDED_BY(mutex_) = false;
+  bool is_broken_ ABSL_GUARDED_BY(mutex_) = false;  // nobody reads any more
+  std::optional<absl::Status> end_ ABSL_GUARDED_BY(mutex_);
+};
+
+// A stream that ends before it began. Deletes itself.
+template <typename Response>
+class RefusedStream final : public grpc::ServerWriteReactor<Response> {
+ public:
+  explicit RefusedStream(const absl::Status& status) {
+    this->Finish(ToGrpc(status));
+  }
+  void OnDone() override { delete this; }
+};
+
+}  // namespace dissonance
+
+#endif  // DISSONANCE_SERVER_WORKER_STREAM_CALL_H_
