@@ -1,81 +1,92 @@
 #include "server/control/forwarding.h"
 
 #include "dissonance/v1/inference.grpc.pb.h"
-#include "grpcpp/channel.h"
-#include "grpcpp/generic/generic_stub.h"
-#include "server/control/grpc_status.h"
+#include "dissonance/v1/interpretability.grpc.pb.h"
+#include "server/control/forwarded_call.h"
 
 namespace dissonance {
 namespace {
 
-// One call on its way. Deletes itself.
-class ForwardedCall final : public grpc::ServerUnaryReactor {
- public:
-  ForwardedCall(WorkerChannel channel, const char* method,
-                const grpc::CallbackServerContext& context,
-                const grpc::ByteBuffer* request, grpc::ByteBuffer* response) {
-    if (channel == nullptr) {
-      Finish(ToGrpc(WorkerUnavailable()));
-      return;
-    }
-    context_.set_deadline(context.deadline());
-    grpc::GenericStub(channel).UnaryCall(
-        &context_, method, grpc::StubOptions(), request, response,
-        // The call may be deleted by another thread once it is finished.
-        [this](const grpc::Status& status) { Finish(FromWorker(status)); });
-  }
-
-  void OnCancel() override { context_.TryCancel(); }
-  void OnDone() override { delete this; }
-
- private:
-  grpc::ClientContext context_;
-};
+using Context = grpc::CallbackServerContext;
+using Bytes = grpc::ByteBuffer;
+using Unary = grpc::ServerUnaryReactor;
+using Stream = grpc::ServerWriteReactor<Bytes>;
 
 using RawInference = v1::Inference::WithRawCallbackMethod_Tokenize<
     v1::Inference::WithRawCallbackMethod_Detokenize<
         v1::Inference::WithRawCallbackMethod_RenderChat<
             v1::Inference::WithRawCallbackMethod_Score<
-                v1::Inference::Service>>>>;
+                v1::Inference::WithRawCallbackMethod_Generate<
+                    v1::Inference::Service>>>>>;
 
 class ForwardedInference final : public RawInference {
  public:
   explicit ForwardedInference(const WorkerRoute& route) : route_(route) {}
 
-  grpc::ServerUnaryReactor* Tokenize(grpc::CallbackServerContext* context,
-                                     const grpc::ByteBuffer* request,
-                                     grpc::ByteBuffer* response) override {
-    return Forward("/dissonance.v1.Inference/Tokenize", context, request,
-                   response);
+  Unary* Tokenize(Context* context, const Bytes* request,
+                  Bytes* response) override {
+    return ForwardUnary(route_.channel(), "/dissonance.v1.Inference/Tokenize",
+                        *context, request, response);
   }
-  grpc::ServerUnaryReactor* Detokenize(grpc::CallbackServerContext* context,
-                                       const grpc::ByteBuffer* request,
-                                       grpc::ByteBuffer* response) override {
-    return Forward("/dissonance.v1.Inference/Detokenize", context, request,
-                   response);
+  Unary* Detokenize(Context* context, const Bytes* request,
+                    Bytes* response) override {
+    return ForwardUnary(route_.channel(), "/dissonance.v1.Inference/Detokenize",
+                        *context, request, response);
   }
-  grpc::ServerUnaryReactor* RenderChat(grpc::CallbackServerContext* context,
-                                       const grpc::ByteBuffer* request,
-                                       grpc::ByteBuffer* response) override {
-    return Forward("/dissonance.v1.Inference/RenderChat", context, request,
-                   response);
+  Unary* RenderChat(Context* context, const Bytes* request,
+                    Bytes* response) override {
+    return ForwardUnary(route_.channel(), "/dissonance.v1.Inference/RenderChat",
+                        *context, request, response);
   }
-  grpc::ServerUnaryReactor* Score(grpc::CallbackServerContext* context,
-                                  const grpc::ByteBuffer* request,
-                                  grpc::ByteBuffer* response) override {
-    return Forward("/dissonance.v1.Inference/Score", context, request,
-                   response);
+  Unary* Score(Context* context, const Bytes* request,
+               Bytes* response) override {
+    return ForwardUnary(route_.channel(), "/dissonance.v1.Inference/Score",
+                        *context, request, response);
+  }
+  Stream* Generate(Context* context, const Bytes* request) override {
+    return ForwardStream(route_.channel(), "/dissonance.v1.Inference/Generate",
+                         *context, request);
   }
 
  private:
-  grpc::ServerUnaryReactor* Forward(const char* method,
-                                    grpc::CallbackServerContext* context,
-                                    const grpc::ByteBuffer* request,
-                                    grpc::ByteBuffer* response) {
-    return new ForwardedCall(route_.channel(), method, *context, request,
-                             response);
+  const WorkerRoute& route_;
+};
+
+using RawInterpretability =
+    v1::Interpretability::WithRawCallbackMethod_StreamActivations<
+        v1::Interpretability::WithRawCallbackMethod_LogitLens<
+            v1::Interpretability::WithRawCallbackMethod_CompareVariants<
+                v1::Interpretability::WithRawCallbackMethod_Patch<
+                    v1::Interpretability::Service>>>>;
+
+class ForwardedInterpretability final : public RawInterpretability {
+ public:
+  explicit ForwardedInterpretability(const WorkerRoute& route)
+      : route_(route) {}
+
+  Stream* StreamActivations(Context* context, const Bytes* request) override {
+    return ForwardStream(route_.channel(),
+                         "/dissonance.v1.Interpretability/StreamActivations",
+                         *context, request);
+  }
+  Stream* LogitLens(Context* context, const Bytes* request) override {
+    return ForwardStream(route_.channel(),
+                         "/dissonance.v1.Interpretability/LogitLens", *context,
+                         request);
+  }
+  Stream* CompareVariants(Context* context, const Bytes* request) override {
+    return ForwardStream(route_.channel(),
+                         "/dissonance.v1.Interpretability/CompareVariants",
+                         *context, request);
+  }
+  Unary* Patch(Context* context, const Bytes* request,
+               Bytes* response) override {
+    return ForwardUnary(route_.channel(),
+                        "/dissonance.v1.Interpretability/Patch", *context,
+                        request, response);
   }
 
+ private:
   const WorkerRoute& route_;
 };
 
@@ -84,6 +95,11 @@ class ForwardedInference final : public RawInference {
 std::unique_ptr<grpc::Service> MakeForwardedInference(
     const WorkerRoute& route) {
   return std::make_unique<ForwardedInference>(route);
+}
+
+std::unique_ptr<grpc::Service> MakeForwardedInterpretability(
+    const WorkerRoute& route) {
+  return std::make_unique<ForwardedInterpretability>(route);
 }
 
 }  // namespace dissonance

@@ -1,7 +1,6 @@
-// The Inference service of the control plane: each call goes to the worker as
-// the bytes it came in and the answer comes back as bytes, with deadline,
-// cancellation and status. Nothing is parsed and no thread waits. Thread safe.
-// Borrows the route.
+// The compute services of the control plane: each call goes to the worker that
+// serves when it comes, as the bytes it came in (see forwarded_call.h). Thread
+// safe. Borrows the route.
 #ifndef DISSONANCE_SERVER_CONTROL_FORWARDING_H_
 #define DISSONANCE_SERVER_CONTROL_FORWARDING_H_
 
@@ -18,6 +17,8 @@ namespace dissonance {
 // A call while no worker is READY, or whose worker is lost, ends UNAVAILABLE
 // with the time after which to try again.
 std::unique_ptr<grpc::Service> MakeForwardedInference(const WorkerRoute& route);
+std::unique_ptr<grpc::Service> MakeForwardedInterpretability(
+    const WorkerRoute& route);
 
 }  // namespace dissonance
 

@@ -48,8 +48,8 @@ absl::Status FromGrpc(const grpc::Status& status) {
 
 absl::Status WorkerUnavailable() {
   return absl::UnavailableError(
-      "the compute worker is starting, or ended before it answered, and will "
-      "be back");
+      "the compute worker is starting, or ended before its answer was "
+      "complete, and will be back; make the call again");
 }
 
 grpc::Status FromWorker(const grpc::Status& status) {

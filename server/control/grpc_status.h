@@ -14,7 +14,8 @@ grpc::Status ToGrpc(const absl::Status& status);
 // The same code and message.
 absl::Status FromGrpc(const grpc::Status& status);
 
-// UNAVAILABLE: there is no worker now, or it ended before it answered.
+// UNAVAILABLE: there is no worker now, or it ended before its answer was
+// complete.
 absl::Status WorkerUnavailable();
 
 // What a call to the worker ended with, as clients should see it: the details

@@ -210,6 +210,15 @@ absl::Status ModelCatalog::CheckVariant(const v1::Variant& variant) {
   return why.empty() ? absl::OkStatus() : absl::FailedPreconditionError(why);
 }
 
+absl::StatusOr<v1::SelfCheckResponse> ModelCatalog::SelfCheck(
+    const v1::SelfCheckRequest& request, const CallOptions& options) {
+  v1::Variant base;
+  base.set_model(request.name());
+  RETURN_IF_ERROR(CheckVariant(base));
+  return Call<v1::SelfCheckResponse>(route_.channel(), "SelfCheck", request,
+                                     options);
+}
+
 v1::Model ModelCatalog::Present(const StoredModel& stored) const {
   v1::Model model = stored.model;
   model.set_resident(stored.resident && route_.channel() != nullptr &&

@@ -62,6 +62,12 @@ class ModelCatalog {
   // what to do; a worker that is away is no reason.
   absl::Status CheckVariant(const v1::Variant& variant);
 
+  // Asks the worker. NOT_FOUND or FAILED_PRECONDITION as CheckVariant says;
+  // UNAVAILABLE while no worker is READY. Other changes and checks need not
+  // wait for it.
+  absl::StatusOr<v1::SelfCheckResponse> SelfCheck(
+      const v1::SelfCheckRequest& request, const CallOptions& options);
+
   // Reads the weights that Restore will load into the system's memory, while a
   // worker starts, until `stop` says so. Best effort.
   void ReadAhead(absl::FunctionRef<bool()> stop) const;

@@ -83,6 +83,11 @@ class ModelsService final : public v1::Models::Service {
                              v1::DeleteAdapterResponse* /*response*/) override {
     return ToGrpc(catalog_.DeleteAdapter(request->name()));
   }
+  grpc::Status SelfCheck(Context* context, const v1::SelfCheckRequest* request,
+                         v1::SelfCheckResponse* response) override {
+    return Answer(catalog_.SelfCheck(*request, UntilCancelled(*context)),
+                  response);
+  }
 
  private:
   ModelCatalog& catalog_;

@@ -1,5 +1,5 @@
-// The public Models service over the catalog. Loading takes seconds, so its
-// calls hold a thread each. Thread safe. Borrows the catalog.
+// The public Models service over the catalog. Loading and checking take
+// seconds, so its calls hold a thread each. Thread safe. Borrows the catalog.
 #ifndef DISSONANCE_SERVER_CONTROL_MODELS_SERVICE_H_
 #define DISSONANCE_SERVER_CONTROL_MODELS_SERVICE_H_
 

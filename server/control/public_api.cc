@@ -55,6 +55,7 @@ PublicApi::PublicApi(const Config& config, std::vector<Listener> listeners,
                         .draining = [this] { return gate_->draining(); }}));
   services_.push_back(MakeModelsService(parts.catalog));
   services_.push_back(MakeForwardedInference(parts.route));
+  services_.push_back(MakeForwardedInterpretability(parts.route));
   services_.push_back(MakeArtifactsService(parts.artifacts));
 }
 

@@ -15,7 +15,7 @@ absl::StatusOr<Response> CallInference(const WorkerRoute& route,
   Response response;
   RETURN_IF_ERROR(CallWorker(route.channel(),
                              "/dissonance.v1.Inference/" + method, request,
-                             response, options));
+                             response, options, CallPriority::kJob));
   return response;
 }
 

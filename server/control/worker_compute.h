@@ -1,5 +1,5 @@
-// ComputeClient over the worker that serves now: what jobs compute with.
-// Thread safe. Borrows route and catalog.
+// ComputeClient over the worker that serves now: what jobs compute with,
+// as background work. Thread safe. Borrows route and catalog.
 #ifndef DISSONANCE_SERVER_CONTROL_WORKER_COMPUTE_H_
 #define DISSONANCE_SERVER_CONTROL_WORKER_COMPUTE_H_
 

@@ -5,6 +5,7 @@
 #include "grpcpp/generic/generic_stub.h"
 #include "grpcpp/impl/codegen/proto_utils.h"
 #include "server/control/grpc_status.h"
+#include "src/base/call_priority.h"
 
 namespace dissonance {
 namespace {
@@ -52,9 +53,12 @@ WorkerChannel OpenWorkerChannel(const std::string& address,
 
 absl::Status CallWorker(const WorkerChannel& channel, const std::string& method,
                         const MessageLite& request, MessageLite& response,
-                        const CallOptions& options) {
+                        const CallOptions& options, CallPriority priority) {
   if (channel == nullptr) return WorkerUnavailable();
   grpc::ClientContext context;
+  if (priority == CallPriority::kJob) {
+    context.AddMetadata(kPriorityKey, kJobPriority);
+  }
   if (options.timeout != absl::InfiniteDuration()) {
     context.set_deadline(absl::ToChronoTime(absl::Now() + options.timeout));
   }

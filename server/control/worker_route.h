@@ -42,13 +42,20 @@ class WorkerRoute {
 WorkerChannel OpenWorkerChannel(const std::string& address,
                                 int max_message_bytes);
 
+// Whom the worker serves first.
+enum class CallPriority {
+  kInteractive,  // somebody waits for the answer
+  kJob,          // a job's own, in the background
+};
+
 // One unary call, waited for, e.g. method "/dissonance.v1.Inference/Score".
 // UNAVAILABLE if `channel` is null or the worker was lost; CANCELLED and
 // DEADLINE_EXCEEDED as the options say.
 absl::Status CallWorker(const WorkerChannel& channel, const std::string& method,
                         const google::protobuf::MessageLite& request,
                         google::protobuf::MessageLite& response,
-                        const CallOptions& options);
+                        const CallOptions& options,
+                        CallPriority priority = CallPriority::kInteractive);
 
 }  // namespace dissonance
 

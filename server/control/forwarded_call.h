@@ -1,0 +1,37 @@
+// One call on its way to the worker and back as the bytes it came in: nothing
+// is parsed and no thread waits. Deadline and cancellation go with the call;
+// the status comes back with its details. No metadata passes: a client's token
+// stays here, and so does the mark of jobs' calls, which clients can't use.
+// Thread safe: each call owns itself and borrows nothing but `request`,
+// `response` and `context`, which are gRPC's until the call is done.
+//
+//   return ForwardStream(route.channel(), "/dissonance.v1.Inference/Generate",
+//                        *context, request);
+#ifndef DISSONANCE_SERVER_CONTROL_FORWARDED_CALL_H_
+#define DISSONANCE_SERVER_CONTROL_FORWARDED_CALL_H_
+
+#include "grpcpp/support/byte_buffer.h"
+#include "grpcpp/support/server_callback.h"
+#include "server/control/worker_route.h"
+
+namespace dissonance {
+
+// A call with one answer. UNAVAILABLE, with the time after which to try again,
+// if `worker` is null or is lost before it answered.
+grpc::ServerUnaryReactor* ForwardUnary(
+    const WorkerChannel& worker, const char* method,
+    const grpc::CallbackServerContext& context, const grpc::ByteBuffer* request,
+    grpc::ByteBuffer* response);
+
+// A call with a stream of answers. At most one message is held here: the next
+// is read from the worker once the client's transport took the last, so a
+// client that does not read stalls the worker's stream. UNAVAILABLE as above,
+// also after messages came.
+grpc::ServerWriteReactor<grpc::ByteBuffer>* ForwardStream(
+    const WorkerChannel& worker, const char* method,
+    const grpc::CallbackServerContext& context,
+    const grpc::ByteBuffer* request);
+
+}  // namespace dissonance
+
+#endif  // DISSONANCE_SERVER_CONTROL_FORWARDED_CALL_H_
