@@ -3,7 +3,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <memory>
+#include <random>
+#include <stdexcept>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "absl/synchronization/blocking_counter.h"
@@ -144,6 +148,172 @@ TEST_F(EngineTest, GenerationEndsAtAStopToken) {
   EXPECT_LE(stopped.tokens.size(), 3);
   EXPECT_EQ(*stopped.end, FinishReason::kStopToken);
   EXPECT_EQ(*whole.end, FinishReason::kLength);
+}
+
+// Takes tokens only while it is told to.
+class SlowReader final : public GenerateListener {
+ public:
+  bool ready() const override { return reads; }
+  bool OnToken(GeneratedToken /*token*/) override {
+    ++token_count;
+    return true;
+  }
+  void OnEnd(absl::StatusOr<FinishReason> reason) override {
+    end = reason.status();
+  }
+  bool reads = true;
+  int token_count = 0;
+  absl::Status end = absl::UnknownError("it has not ended");
+};
+
+TEST_F(EngineTest, AReaderThatStopsReadingStopsOnlyItself) {
+  Engine engine({});
+  const auto slow = std::make_shared<SlowReader>();
+  ASSERT_TRUE(engine
+                  .SubmitGenerate(
+                      Base(), {.prompt = {1, 2}, .max_new_tokens = 20}, slow)
+                  .ok());
+  engine.Step();
+  EXPECT_EQ(slow->token_count, 1);
+  slow->reads = false;
+  const GenerateResult other = GenerateNow(
+      engine, Base(), {.prompt = {3, 4}, .max_new_tokens = 10});
+  EXPECT_EQ(other.tokens.size(), 10);
+  EXPECT_EQ(slow->token_count, 1);
+  EXPECT_FALSE(engine.Step());
+  slow->reads = true;
+  engine.Wake();
+  RunAll(engine);
+  EXPECT_EQ(slow->token_count, 20);
+  EXPECT_TRUE(slow->end.ok());
+}
+
+TEST_F(EngineTest, InteractivePromptsAreComputedBeforeJobs) {
+  Engine engine({.step_tokens = 64});
+  std::vector<std::string> order;
+  const auto submit = [&](const std::string& name, Priority priority) {
+    ScoreTask task{.prompt = std::vector<int32_t>(60, 1),
+                   .continuations = {{2}}};
+    ASSERT_TRUE(engine
+                    .SubmitScore(
+                        Base(), std::move(task),
+                        [&order, name](auto) { order.push_back(name); },
+                        priority)
+                    .ok());
+  };
+  submit("job 1", Priority::kJob);
+  submit("job 2", Priority::kJob);
+  submit("user", Priority::kInteractive);
+  RunAll(engine);
+  EXPECT_EQ(order, (std::vector<std::string>{"user", "job 1", "job 2"}));
+}
+
+// Between two tokens of a user there is at most one small piece of a job.
+TEST_F(EngineTest, ALongPromptDelaysATokenByOnePieceOnly) {
+  Engine engine({.step_tokens = 256,
+                 .decode_step_tokens = 16,
+                 .attention_tile = 8});
+  const auto user = std::make_shared<SlowReader>();
+  ASSERT_TRUE(engine
+                  .SubmitGenerate(
+                      Base(), {.prompt = {1, 2}, .max_new_tokens = 30}, user)
+                  .ok());
+  engine.Step();
+  GenerateResult job;
+  ASSERT_TRUE(engine
+                  .SubmitGenerate(Base(),
+                                  {.prompt = std::vector<int32_t>(200, 3),
+                                   .max_new_tokens = 1},
+                                  CollectInto(job), Priority::kJob)
+                  .ok());
+  int64_t computed = engine.stats().prefill_token_count;
+  while (!job.end.ok()) {
+    const int tokens = user->token_count;
+    ASSERT_TRUE(engine.Step());
+    EXPECT_EQ(user->token_count, tokens + 1);
+    EXPECT_LE(engine.stats().prefill_token_count - computed, 16);
+    computed = engine.stats().prefill_token_count;
+  }
+  EXPECT_EQ(job.tokens.size(), 1);
+}
+
+TEST_F(EngineTest, CancelledRequestsGiveAllTheirBytesBack) {
+  Engine engine({.step_tokens = 32, .attention_tile = 8});
+  std::mt19937 random(9);
+  std::vector<GenerateResult> results(100);
+  std::vector<int64_t> numbers;
+  for (GenerateResult& result : results) {
+    const auto submitted = engine.SubmitGenerate(
+        Base(),
+        {.prompt = std::vector<int32_t>(1 + random() % 60, 5),
+         .max_new_tokens = static_cast<int64_t>(1 + random() % 40)},
+        CollectInto(result));
+    ASSERT_TRUE(submitted.ok()) << submitted.status();
+    numbers.push_back(*submitted);
+    for (size_t i = 0; i < random() % 4; ++i) engine.Step();
+    if (random() % 2 == 0) engine.Cancel(numbers[random() % numbers.size()]);
+  }
+  EXPECT_GT(engine.stats().kv_cache_bytes, 0);
+  for (const int64_t number : numbers) {
+    engine.Cancel(number);
+    if (random() % 8 == 0) engine.Step();
+  }
+  RunAll(engine);
+  EXPECT_EQ(engine.stats().kv_cache_bytes, 0);
+  EXPECT_EQ(engine.stats().sequence_count, 0);
+  for (const GenerateResult& result : results) {
+    EXPECT_TRUE(result.end.ok() || absl::IsCancelled(result.end.status()));
+  }
+}
+
+// Counts down in pieces, or fails.
+class Countdown final : public EngineWork {
+ public:
+  explicit Countdown(int left) : left_(left) {}
+  bool RunPiece() override {
+    if (left_ < 0) throw std::runtime_error("broken");
+    ++pieces;
+    return --left_ > 0;
+  }
+  void Finish(const absl::Status& status) override { end = status; }
+  int pieces = 0;
+  absl::Status end = absl::UnknownError("it has not ended");
+
+ private:
+  int left_;
+};
+
+TEST_F(EngineTest, WorkIsDoneInPiecesBetweenSteps) {
+  Engine engine({});
+  const auto work = std::make_shared<Countdown>(3);
+  const auto broken = std::make_shared<Countdown>(-1);
+  ASSERT_TRUE(engine.SubmitWork(work).ok());
+  ASSERT_TRUE(engine.SubmitWork(broken).ok());
+  engine.Step();
+  EXPECT_EQ(work->pieces, 1);
+  RunAll(engine);
+  EXPECT_EQ(work->pieces, 3);
+  EXPECT_TRUE(work->end.ok()) << work->end;
+  EXPECT_EQ(broken->end.code(), absl::StatusCode::kInternal);
+}
+
+TEST_F(EngineTest, RefusesCapturesThatNeverFit) {
+  EngineOptions options;
+  options.capture_bytes = 100;
+  Engine engine(options);
+  const auto capture =
+      PrepareCapture(*model_, {.places = {{Site::kResidPost, 0}}});
+  ASSERT_TRUE(capture.ok());
+  GenerateResult result;
+  const auto refused = engine.SubmitGenerate(
+      Base(),
+      {.prompt = std::vector<int32_t>(30, 1),
+       .max_new_tokens = 0,
+       .capture = *capture},
+      CollectInto(result));
+  EXPECT_EQ(refused.status().code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_THAT(std::string(refused.status().message()),
+              HasSubstr("fewer sites, blocks or positions"));
 }
 
 }  // namespace
