@@ -1,5 +1,6 @@
 #include "server/control/forwarded_call.h"
 
+#include "absl/status/status.h"
 #include "grpcpp/channel.h"
 #include "grpcpp/client_context.h"
 #include "grpcpp/generic/generic_stub.h"
@@ -10,14 +11,26 @@ namespace {
 
 using grpc::ByteBuffer;
 
+// A client may end its side, or its call, before it sent the request; gRPC
+// would abort the process that forwards nothing.
+absl::Status CheckForwardable(const WorkerChannel& worker,
+                              const ByteBuffer& request) {
+  if (!request.Valid()) {
+    return absl::InvalidArgumentError(
+        "no request message came before the call's end; send one");
+  }
+  return worker == nullptr ? WorkerUnavailable() : absl::OkStatus();
+}
+
 // Deletes itself.
 class ForwardedUnary final : public grpc::ServerUnaryReactor {
  public:
   ForwardedUnary(const WorkerChannel& worker, const char* method,
                  const grpc::CallbackServerContext& context,
                  const ByteBuffer* request, ByteBuffer* response) {
-    if (worker == nullptr) {
-      Finish(ToGrpc(WorkerUnavailable()));
+    const absl::Status forwardable = CheckForwardable(worker, *request);
+    if (!forwardable.ok()) {
+      Finish(ToGrpc(forwardable));
       return;
     }
     context_.set_deadline(context.deadline());
@@ -46,8 +59,9 @@ class ForwardedStream final : public grpc::ServerWriteReactor<ByteBuffer> {
                   const grpc::CallbackServerContext& context,
                   const ByteBuffer* request)
       : worker_side_(*this) {
-    if (worker == nullptr) {
-      Finish(ToGrpc(WorkerUnavailable()));
+    const absl::Status forwardable = CheckForwardable(worker, *request);
+    if (!forwardable.ok()) {
+      Finish(ToGrpc(forwardable));
       return;
     }
     context_.set_deadline(context.deadline());

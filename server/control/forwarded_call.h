@@ -16,8 +16,9 @@
 
 namespace dissonance {
 
-// A call with one answer. UNAVAILABLE, with the time after which to try again,
-// if `worker` is null or is lost before it answered.
+// A call with one answer. INVALID_ARGUMENT if the client sent no request;
+// UNAVAILABLE, with the time after which to try again, if `worker` is null or
+// is lost before it answered; else as the worker says.
 grpc::ServerUnaryReactor* ForwardUnary(
     const WorkerChannel& worker, const char* method,
     const grpc::CallbackServerContext& context, const grpc::ByteBuffer* request,
@@ -25,8 +26,8 @@ grpc::ServerUnaryReactor* ForwardUnary(
 
 // A call with a stream of answers. At most one message is held here: the next
 // is read from the worker once the client's transport took the last, so a
-// client that does not read stalls the worker's stream. UNAVAILABLE as above,
-// also after messages came.
+// client that does not read stalls the worker's stream. Ends as above, also
+// after messages came.
 grpc::ServerWriteReactor<grpc::ByteBuffer>* ForwardStream(
     const WorkerChannel& worker, const char* method,
     const grpc::CallbackServerContext& context,

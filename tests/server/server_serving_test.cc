@@ -11,6 +11,7 @@
 #include "dissonance/v1/admin.grpc.pb.h"
 #include "dissonance/v1/artifacts.grpc.pb.h"
 #include "dissonance/v1/inference.grpc.pb.h"
+#include "dissonance/v1/interpretability.grpc.pb.h"
 #include "dissonance/v1/jobs.grpc.pb.h"
 #include "dissonance/v1/models.grpc.pb.h"
 #include "grpcpp/completion_queue.h"
@@ -282,6 +283,12 @@ TEST_F(ServingTest, EveryCallNeedsAToken) {
     const auto reader =
         stub->WatchJob(stream_context.get(), v1::WatchJobRequest());
     EXPECT_EQ(reader->Finish().error_code(), grpc::StatusCode::UNAUTHENTICATED);
+    const auto view_context = context();
+    const auto views = server_->NewStub<v1::Interpretability>();
+    EXPECT_EQ(views->LogitLens(view_context.get(), v1::LogitLensRequest())
+                  ->Finish()
+                  .error_code(),
+              grpc::StatusCode::UNAUTHENTICATED);
   }
 }
 
@@ -311,8 +318,8 @@ std::string ReflectedServices(ServerProcess& server) {
 
 TEST_F(ServingTest, ReflectionListsTheServices) {
   const std::string services = ReflectedServices(*server_);
-  for (const char* name :
-       {"Admin", "Artifacts", "Inference", "Jobs", "Models"}) {
+  for (const char* name : {"Admin", "Artifacts", "Inference",
+                           "Interpretability", "Jobs", "Models"}) {
     EXPECT_THAT(services, HasSubstr(std::string("dissonance.v1.") + name));
   }
 }
