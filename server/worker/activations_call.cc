@@ -51,8 +51,9 @@ std::string DigestOf(const ActivationsPlan& plan) {
   request.clear_cursor();
   std::string all = MessageDigest(request);
   for (const ResolvedVariant& variant : plan.variants) {
-    absl::StrAppend(&all, " ", variant.model.model->digest(), " ",
-                    variant.adapter == nullptr ? "" : variant.adapter->digest());
+    absl::StrAppend(
+        &all, " ", variant.model.model->digest(), " ",
+        variant.adapter == nullptr ? "" : variant.adapter->digest());
   }
   return Sha256Of(all);
 }
@@ -82,10 +83,9 @@ absl::StatusOr<ActivationsPlan> MakeActivationsPlan(
     RETURN_IF_ERROR(Annotate(
         WireType(request.capture().dtype(), model).status(), "capture"));
     if (request.has_generation()) {
-      RETURN_IF_ERROR(
-          Annotate(GenerationTaskOf(request.generation(), variant.model)
-                       .status(),
-                   "generation"));
+      RETURN_IF_ERROR(Annotate(
+          GenerationTaskOf(request.generation(), variant.model).status(),
+          "generation"));
     }
   }
   ASSIGN_OR_RETURN(
@@ -153,8 +153,8 @@ class ActivationsCall::Unit final : public GenerateListener {
     if (reason.ok()) {
       if (mean_count_ > 0) SendMean();
       v1::StreamActivationsResponse last;
-      last.set_cursor(CursorBehind(call_.plan_.first_unit + number_,
-                                   call_.plan_.digest));
+      last.set_cursor(
+          CursorBehind(call_.plan_.first_unit + number_, call_.plan_.digest));
       call_.SendOf(number_, std::move(last));
       call_.Complete(number_);
     } else {
@@ -204,10 +204,10 @@ class ActivationsCall::Unit final : public GenerateListener {
 
   void SendChunks(const SitePlace& place, const at::Tensor& rows) {
     const int64_t count = rows.size(0);
-    const int64_t row_bytes = rows.numel() / count *
-                              static_cast<int64_t>(c10::elementSize(dtype_));
-    const int64_t step = std::max<int64_t>(
-        1, kChunkBytes / std::max<int64_t>(row_bytes, 1));
+    const int64_t row_bytes =
+        rows.numel() / count * static_cast<int64_t>(c10::elementSize(dtype_));
+    const int64_t step =
+        std::max<int64_t>(1, kChunkBytes / std::max<int64_t>(row_bytes, 1));
     for (int64_t begin = 0; begin < count; begin += step) {
       const int64_t size = std::min(step, count - begin);
       call_.SendOf(
@@ -228,7 +228,7 @@ class ActivationsCall::Unit final : public GenerateListener {
   int input_ = 0;
   int64_t prompt_count_ = 0;
   at::ScalarType dtype_ = at::kFloat;
-  std::vector<int32_t> tokens_;  // prompt and generated
+  std::vector<int32_t> tokens_;   // prompt and generated
   std::vector<at::Tensor> mean_;  // of each place; the sum until the end
   int64_t mean_count_ = 0;
   int64_t last_position_ = 0;
@@ -240,8 +240,8 @@ ActivationsCall::ActivationsCall(Engine& engine, ActivationsPlan plan,
       engine_(engine),
       plan_(std::move(plan)),
       priority_(priority),
-      group_(engine,
-             [this](const absl::Status& status) { Conclude(status); }) {}
+      group_(engine, [this](const absl::Status& status) { Conclude(status); }) {
+}
 
 void ActivationsCall::Start() {
   const int64_t count = plan_.unit_count() - plan_.first_unit;
@@ -272,10 +272,9 @@ void ActivationsCall::Conclude(const absl::Status& status) {
     const std::string digest = MessageDigest(*plan_.request);
     const v1::Sampling& sampling = plan_.request->generation().sampling();
     for (const ResolvedVariant& variant : plan_.variants) {
-      *summary.add_provenance() =
-          ProvenanceOf(variant, digest,
-                       sampling.temperature() > 0 ? sampling.seed() : 0,
-                       engine_.options());
+      *summary.add_provenance() = ProvenanceOf(
+          variant, digest, sampling.temperature() > 0 ? sampling.seed() : 0,
+          engine_.options());
     }
     summary.set_row_count(row_count_);
     Send(std::move(response));

@@ -24,14 +24,13 @@ struct ActivationsPlan {
   std::shared_ptr<const v1::StreamActivationsRequest> request;
   std::string digest;  // of the request without its cursor
   std::vector<ResolvedVariant> variants;
-  std::vector<Prompts> prompts;                             // of each variant
+  std::vector<Prompts> prompts;                              // of each variant
   std::vector<std::shared_ptr<const CaptureSpec>> captures;  // likewise
   // Inputs by variants that the caller has already.
   int64_t first_unit = 0;
 
   int64_t unit_count() const {
-    return static_cast<int64_t>(variants.size()) *
-           request->inputs_size();
+    return static_cast<int64_t>(variants.size()) * request->inputs_size();
   }
 };
 

@@ -11,7 +11,8 @@ namespace dissonance {
 // Interactive, but for a call that is marked as a job's.
 inline Priority PriorityOf(const grpc::CallbackServerContext& context) {
   const auto found = context.client_metadata().find(kPriorityKey);
-  return found != context.client_metadata().end() && found->second == kJobPriority
+  return found != context.client_metadata().end() &&
+                 found->second == kJobPriority
              ? Priority::kJob
              : Priority::kInteractive;
 }

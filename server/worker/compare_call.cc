@@ -95,16 +95,16 @@ absl::StatusOr<ComparePlan> MakeComparePlan(
                    PrepareCapture(*model.model, std::move(capture)));
   ASSIGN_OR_RETURN(plan.prompts,
                    EncodePrompts(model, request.inputs(), limits, cancelled));
-  RETURN_IF_ERROR(CheckInPrompts(plan.capture->positions, *plan.prompts,
-                                 request.inputs()));
+  RETURN_IF_ERROR(
+      CheckInPrompts(plan.capture->positions, *plan.prompts, request.inputs()));
   return plan;
 }
 
 CompareCall::CompareCall(Engine& engine, ComparePlan plan, Priority priority)
-    : ReadingCall(engine, priority, plan.request->inputs_size(),
-                  kReadingRows /
-                      static_cast<int64_t>(plan.capture->places.size() *
-                                           plan.variants.size())),
+    : ReadingCall(
+          engine, priority, plan.request->inputs_size(),
+          kReadingRows / static_cast<int64_t>(plan.capture->places.size() *
+                                              plan.variants.size())),
       plan_(std::move(plan)) {}
 
 std::vector<ReadingMember> CompareCall::MembersOf(int64_t unit) const {
@@ -164,8 +164,7 @@ void CompareCall::Read(int64_t unit, const std::vector<CapturedRows>& rows) {
       for (size_t p = 0; p < positions.size(); ++p) {
         v1::ResidualDifference& own_difference = differences[p];
         own_difference.set_block(static_cast<int32_t>(block));
-        own_difference.set_lens_kl(
-            lens_kl[b * static_cast<size_t>(count) + p]);
+        own_difference.set_lens_kl(lens_kl[b * static_cast<size_t>(count) + p]);
         *responses[p]
              .mutable_position()
              ->mutable_readings(static_cast<int>(v))

@@ -86,8 +86,7 @@ class GenerateCall::Sample final : public GenerateListener {
     if (reason.ok()) {
       SendEnd(*reason);
     } else {
-      call_.group_.Fail(
-          Annotate(reason.status(), call_.plan_.LabelOf(place_)));
+      call_.group_.Fail(Annotate(reason.status(), call_.plan_.LabelOf(place_)));
     }
     call_.group_.Leave();
   }
@@ -138,14 +137,13 @@ class GenerateCall::Sample final : public GenerateListener {
   int64_t token_count_ = 0;
 };
 
-GenerateCall::GenerateCall(Engine& engine, GeneratePlan plan,
-                           Priority priority)
+GenerateCall::GenerateCall(Engine& engine, GeneratePlan plan, Priority priority)
     : StreamCall(engine),
       engine_(engine),
       plan_(std::move(plan)),
       priority_(priority),
-      group_(engine,
-             [this](const absl::Status& status) { Conclude(status); }) {}
+      group_(engine, [this](const absl::Status& status) { Conclude(status); }) {
+}
 
 void GenerateCall::Start() {
   for (int v = 0; v < static_cast<int>(plan_.variants.size()); ++v) {
@@ -163,9 +161,8 @@ void GenerateCall::Submit(const SamplePlace& place) {
   const absl::StatusOr<int64_t> number =
       engine_.SubmitGenerate(plan_.variants[place.variant].ForEngine(),
                              sample->task(), sample, priority_);
-  group_.Entered(number.ok()
-                     ? number
-                     : Annotate(number.status(), plan_.LabelOf(place)));
+  group_.Entered(number.ok() ? number
+                             : Annotate(number.status(), plan_.LabelOf(place)));
 }
 
 void GenerateCall::SubmitOthers(const SamplePlace& first) {
@@ -187,10 +184,9 @@ void GenerateCall::Conclude(const absl::Status& status) {
     const std::string digest = MessageDigest(*plan_.request);
     const v1::Sampling& sampling = plan_.request->options().sampling();
     for (size_t v = 0; v < plan_.variants.size(); ++v) {
-      *summary.add_provenance() =
-          ProvenanceOf(plan_.variants[v], digest,
-                       sampling.temperature() > 0 ? sampling.seed() : 0,
-                       engine_.options());
+      *summary.add_provenance() = ProvenanceOf(
+          plan_.variants[v], digest,
+          sampling.temperature() > 0 ? sampling.seed() : 0, engine_.options());
       int64_t tokens = summary.prompt_token_count();
       for (const EncodedPrompt& prompt : *plan_.prompts[v]) {
         tokens += static_cast<int64_t>(prompt.tokens.size());

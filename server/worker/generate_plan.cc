@@ -94,14 +94,12 @@ absl::StatusOr<GenerateTask> GenerationTaskOf(
                              options.max_new_token_count(), 1, 1 << 20));
   task.max_new_tokens = options.max_new_token_count();
   task.sampling = SamplingOf(options.sampling());
-  RETURN_IF_ERROR(
-      Annotate(CheckSampling(task.sampling), "options.sampling"));
+  RETURN_IF_ERROR(Annotate(CheckSampling(task.sampling), "options.sampling"));
   RETURN_IF_ERROR(CheckStops(options, model));
   task.stop_tokens = {options.stop_token_ids().begin(),
                       options.stop_token_ids().end()};
   if (!options.ignore_eos()) {
-    task.stop_tokens.insert(task.stop_tokens.end(),
-                            model.eos_token_ids.begin(),
+    task.stop_tokens.insert(task.stop_tokens.end(), model.eos_token_ids.begin(),
                             model.eos_token_ids.end());
   }
   return task;
@@ -113,7 +111,8 @@ absl::StatusOr<GeneratePlan> MakeGeneratePlan(
   GeneratePlan plan;
   plan.request = std::make_shared<const v1::GenerateRequest>(request);
   plan.sample_count = request.sample_count() == 0 ? 1 : request.sample_count();
-  RETURN_IF_ERROR(CheckRange("sample_count", plan.sample_count, 1, kMaxSamples));
+  RETURN_IF_ERROR(
+      CheckRange("sample_count", plan.sample_count, 1, kMaxSamples));
   RETURN_IF_ERROR(CheckRange("top_logprob_count", request.top_logprob_count(),
                              0, kMaxTopLogprobs));
   ASSIGN_OR_RETURN(plan.variants,

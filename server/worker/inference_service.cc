@@ -100,8 +100,8 @@ grpc::ServerUnaryReactor* InferenceService::Score(
       MakeScorePlan(*request, registry_, limits_,
                     [context] { return context->IsCancelled(); });
   if (!plan.ok()) return FinishWith(context, plan.status());
-  auto* call = new ScoreCall(engine_, *std::move(plan), *response,
-                             PriorityOf(*context));
+  auto* call =
+      new ScoreCall(engine_, *std::move(plan), *response, PriorityOf(*context));
   call->Start();
   return call;
 }

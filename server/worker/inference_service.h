@@ -1,6 +1,6 @@
 // The Inference service of a worker. Text calls are answered at once; Score
-// and Generate run in the engine without holding a thread. Thread safe. Borrows registry
-// and engine.
+// and Generate run in the engine without holding a thread. Thread safe. Borrows
+// registry and engine.
 #ifndef DISSONANCE_SERVER_WORKER_INFERENCE_SERVICE_H_
 #define DISSONANCE_SERVER_WORKER_INFERENCE_SERVICE_H_
 

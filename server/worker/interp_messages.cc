@@ -21,10 +21,10 @@ using Op = Intervention::Op;
 
 // In the order of Site.
 constexpr v1::Site kSites[] = {
-    v1::SITE_RESID_PRE,  v1::SITE_Q,          v1::SITE_K,
-    v1::SITE_V,          v1::SITE_PATTERN,    v1::SITE_Z,
-    v1::SITE_ATTN_OUT,   v1::SITE_RESID_MID,  v1::SITE_MLP_HIDDEN,
-    v1::SITE_MLP_OUT,    v1::SITE_RESID_POST, v1::SITE_FINAL_NORM,
+    v1::SITE_RESID_PRE, v1::SITE_Q,          v1::SITE_K,
+    v1::SITE_V,         v1::SITE_PATTERN,    v1::SITE_Z,
+    v1::SITE_ATTN_OUT,  v1::SITE_RESID_MID,  v1::SITE_MLP_HIDDEN,
+    v1::SITE_MLP_OUT,   v1::SITE_RESID_POST, v1::SITE_FINAL_NORM,
     v1::SITE_LOGITS};
 
 absl::StatusOr<Positions::Kind> KindOf(v1::PositionSet set) {
@@ -66,8 +66,7 @@ absl::StatusOr<Intervention> ChangeOf(const v1::Intervention& message) {
       change.coefficient = message.add().coefficient();
       ASSIGN_OR_RETURN(change.vector, VectorOf(message.add().vector()));
       if (!message.add().unit_normalize()) break;
-      const double length =
-          change.vector.to(at::kDouble).norm().item<double>();
+      const double length = change.vector.to(at::kDouble).norm().item<double>();
       if (length == 0.0) {
         return absl::InvalidArgumentError(
             "add.unit_normalize: the vector has no length");
@@ -148,8 +147,8 @@ absl::StatusOr<Positions> PositionsOf(const v1::Positions& positions,
       break;
     }
     case v1::Positions::kRange:
-      out = Positions::Range(positions.range().begin(),
-                             positions.range().end());
+      out =
+          Positions::Range(positions.range().begin(), positions.range().end());
       break;
     case v1::Positions::kIndices:
       out = Positions::Indices({positions.indices().indices().begin(),
@@ -249,10 +248,10 @@ absl::Status CheckInPrompts(const Positions& positions,
       behind = std::max(behind, index);
     }
     if (behind < count) continue;
-    return absl::InvalidArgumentError(absl::StrCat(
-        "positions: ", behind, " is behind the end of ",
-        InputLabel(inputs, static_cast<int>(i)), ", which has ", count,
-        " tokens"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("positions: ", behind, " is behind the end of ",
+                     InputLabel(inputs, static_cast<int>(i)), ", which has ",
+                     count, " tokens"));
   }
   return absl::OkStatus();
 }
@@ -280,9 +279,9 @@ absl::StatusOr<at::Tensor> TensorOf(const v1::Tensor& message) {
   }
   const auto bytes = static_cast<size_t>(count) * c10::elementSize(*dtype);
   if (message.data().size() != bytes) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("data: type and shape need ", bytes, " bytes, found ",
-                     message.data().size()));
+    return absl::InvalidArgumentError(absl::StrCat("data: type and shape need ",
+                                                   bytes, " bytes, found ",
+                                                   message.data().size()));
   }
   return CatchTorch("tensor", [&] {
     const std::vector<int64_t> shape(message.shape().begin(),

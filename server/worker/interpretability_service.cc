@@ -64,8 +64,8 @@ grpc::ServerUnaryReactor* InterpretabilityService::Patch(
     refused->Finish(ToGrpc(plan.status()));
     return refused;
   }
-  auto* call = new PatchCall(engine_, *std::move(plan), PriorityOf(*context),
-                             *response);
+  auto* call =
+      new PatchCall(engine_, *std::move(plan), PriorityOf(*context), *response);
   call->Start();
   return call;
 }

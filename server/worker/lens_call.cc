@@ -132,8 +132,8 @@ void LensCall::Read(int64_t unit, const std::vector<CapturedRows>& rows) {
   const CapturedRows& own = rows.front();
   const size_t positions = own.positions.size();
   // Layer by layer: [layers * positions, d_model].
-  const at::Tensor hidden =
-      at::cat(std::vector<at::Tensor>(own.values.begin(), own.values.end() - 1));
+  const at::Tensor hidden = at::cat(
+      std::vector<at::Tensor>(own.values.begin(), own.values.end() - 1));
   const int64_t top_k = plan_.request->top_k();
   std::vector<LensReading> readings =
       ReadLogits(LensLogits(model, hidden, engine_options().reproducible),

@@ -124,7 +124,7 @@ absl::Status Run(const WorkerOptions& options, const std::string& token) {
   ModelRegistry registry(device, digests.has_value() ? &*digests : nullptr);
   Engine engine(options.engine);
   engine.Start();
-  ModelsService models(registry);
+  ModelsService models(registry, options.engine);
   InferenceService inference(registry, engine, options.limits);
   InterpretabilityService interpretability(registry, engine, options.limits);
   ASSIGN_OR_RETURN(const std::unique_ptr<grpc::Server> server,

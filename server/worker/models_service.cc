@@ -2,7 +2,9 @@
 
 #include "server/worker/grpc_status.h"
 #include "server/worker/model_messages.h"
+#include "server/worker/variants.h"
 #include "src/base/status_macros.h"
+#include "src/compute/engine/self_check.h"
 
 namespace dissonance {
 namespace {
@@ -95,6 +97,31 @@ grpc::Status ModelsService::DeleteAdapter(
     grpc::ServerContext* /*context*/, const v1::DeleteAdapterRequest* request,
     v1::DeleteAdapterResponse* /*response*/) {
   return ToGrpc(registry_.UnloadAdapter(request->name()));
+}
+
+grpc::Status ModelsService::SelfCheck(grpc::ServerContext* context,
+                                      const v1::SelfCheckRequest* request,
+                                      v1::SelfCheckResponse* response) {
+  const absl::StatusOr<ResidentModel> model =
+      registry_.GetModel(request->name());
+  if (!model.ok()) return ToGrpc(model.status());
+  const absl::StatusOr<std::vector<InvariantResult>> results =
+      CheckModel(model->model, model->path, engine_, request->seed(),
+                 [context] { return context->IsCancelled(); });
+  if (!results.ok()) return ToGrpc(results.status());
+  for (const InvariantResult& result : *results) {
+    v1::Invariant& out = *response->add_invariants();
+    out.set_name(result.name);
+    out.set_description(result.description);
+    out.set_passed(result.passed());
+    out.set_difference(result.difference);
+    out.set_limit(result.limit);
+    out.set_compared_count(result.compared_count);
+    out.set_message(result.message);
+  }
+  *response->mutable_provenance() = ProvenanceOf(
+      {.model = *model}, MessageDigest(*request), request->seed(), engine_);
+  return grpc::Status::OK;
 }
 
 }  // namespace dissonance

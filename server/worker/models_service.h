@@ -6,12 +6,15 @@
 
 #include "dissonance/v1/models.grpc.pb.h"
 #include "server/worker/model_registry.h"
+#include "src/compute/engine/engine_options.h"
 
 namespace dissonance {
 
 class ModelsService final : public v1::Models::Service {
  public:
-  explicit ModelsService(ModelRegistry& registry) : registry_(registry) {}
+  // `engine`: how the worker computes, for SelfCheck.
+  ModelsService(ModelRegistry& registry, const EngineOptions& engine)
+      : registry_(registry), engine_(engine) {}
 
   grpc::Status ListModels(grpc::ServerContext*, const v1::ListModelsRequest*,
                           v1::ListModelsResponse*) override;
@@ -38,9 +41,12 @@ class ModelsService final : public v1::Models::Service {
   grpc::Status DeleteAdapter(grpc::ServerContext*,
                              const v1::DeleteAdapterRequest*,
                              v1::DeleteAdapterResponse*) override;
+  grpc::Status SelfCheck(grpc::ServerContext*, const v1::SelfCheckRequest*,
+                         v1::SelfCheckResponse*) override;
 
  private:
   ModelRegistry& registry_;
+  const EngineOptions engine_;
 };
 
 }  // namespace dissonance

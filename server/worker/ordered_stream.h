@@ -44,8 +44,9 @@ class OrderedStream : public StreamCall<Response> {
   void SendOf(int64_t unit, Response response)
       ABSL_LOCKS_EXCLUDED(order_mutex_) {
     const auto bytes = static_cast<int64_t>(response.ByteSizeLong());
-    SendOf(unit, bytes,
-           [own = std::move(response)](Response& to) mutable { to.Swap(&own); });
+    SendOf(unit, bytes, [own = std::move(response)](Response& to) mutable {
+      to.Swap(&own);
+    });
   }
 
   // Nothing more comes from the unit.

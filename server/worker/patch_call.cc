@@ -31,9 +31,9 @@ absl::Status CheckPairs(const PatchPlan& plan) {
 absl::Status ReadPrompts(const v1::PatchRequest& request,
                          const RequestLimits& limits,
                          const Cancelled& cancelled, PatchPlan& plan) {
-  ASSIGN_OR_RETURN(plan.target_prompts,
-                   EncodePrompts(plan.target.model, request.inputs(), limits,
-                                 cancelled));
+  ASSIGN_OR_RETURN(
+      plan.target_prompts,
+      EncodePrompts(plan.target.model, request.inputs(), limits, cancelled));
   plan.source_prompts = plan.target_prompts;
   if (!request.source_inputs().empty()) {
     if (request.source_inputs_size() != request.inputs_size()) {
@@ -98,21 +98,19 @@ absl::StatusOr<PatchPlan> MakePatchPlan(const v1::PatchRequest& request,
   if (!target.ok()) return Annotate(target.status(), "target");
   plan.target = *std::move(target);
   if (plan.source.model.model != plan.target.model.model) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("source: ", plan.source.model.name,
-                     " is another model than target's, ",
-                     plan.target.model.name));
+    return absl::InvalidArgumentError(absl::StrCat(
+        "source: ", plan.source.model.name, " is another model than target's, ",
+        plan.target.model.name));
   }
   if (request.candidates_size() != 2) {
     return absl::InvalidArgumentError(absl::StrCat(
         "candidates: expected two, found ", request.candidates_size()));
   }
-  ASSIGN_OR_RETURN(
-      plan.candidates,
-      CandidateTokens(*plan.target.model.model, request.candidates()));
+  ASSIGN_OR_RETURN(plan.candidates, CandidateTokens(*plan.target.model.model,
+                                                    request.candidates()));
   if (plan.candidates[0] == plan.candidates[1]) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "candidates: both are token ", plan.candidates[0]));
+    return absl::InvalidArgumentError(
+        absl::StrCat("candidates: both are token ", plan.candidates[0]));
   }
   RETURN_IF_ERROR(ReadPrompts(request, limits, cancelled, plan));
   RETURN_IF_ERROR(ReadPlaces(request, limits, plan));
@@ -124,9 +122,7 @@ class PatchCall::Source final : public GenerateListener {
  public:
   // Borrows the call, which lives until its members have left.
   Source(PatchCall& call, size_t input)
-      : call_(call),
-        input_(input),
-        steps_(call.plan_.capture->places.size()) {}
+      : call_(call), input_(input), steps_(call.plan_.capture->places.size()) {}
 
   bool OnToken(GeneratedToken /*token*/) override { return false; }
   void OnCaptured(CapturedRows rows) override {
@@ -164,8 +160,8 @@ PatchCall::PatchCall(Engine& engine, PatchPlan plan, Priority priority,
       priority_(priority),
       response_(response),
       deltas_(plan_.positions.size()),
-      group_(engine,
-             [this](const absl::Status& status) { Conclude(status); }) {}
+      group_(engine, [this](const absl::Status& status) { Conclude(status); }) {
+}
 
 void PatchCall::Start() {
   for (size_t i = 0; i < deltas_.size() && !group_.has_failed(); ++i) {

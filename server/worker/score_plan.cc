@@ -130,8 +130,7 @@ absl::StatusOr<ScorePlan> MakeScorePlan(const v1::ScoreRequest& request,
     for (const EncodedItem& item : *items) {
       // Samples that are equal are copied into the response.
       tokens += item.token_count * samples +
-                item.continuation_token_count *
-                    (plan.sample_count - samples);
+                item.continuation_token_count * (plan.sample_count - samples);
     }
     if (tokens > limits.tokens) {
       return OverLimit("tokens over variants and dropout samples", tokens,

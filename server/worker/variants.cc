@@ -47,9 +47,9 @@ absl::StatusOr<std::vector<ResolvedVariant>> ResolveVariants(
     return absl::InvalidArgumentError("variants: expected at least one");
   }
   if (variants.size() > kMaxVariants) {
-    return absl::InvalidArgumentError(absl::StrCat("variants: expected at most ",
-                                                   kMaxVariants, ", found ",
-                                                   variants.size()));
+    return absl::InvalidArgumentError(
+        absl::StrCat("variants: expected at most ", kMaxVariants, ", found ",
+                     variants.size()));
   }
   std::vector<ResolvedVariant> resolved;
   for (int i = 0; i < variants.size(); ++i) {

@@ -21,7 +21,7 @@ namespace dissonance {
 
 struct ResolvedVariant {
   ResidentModel model;
-  std::shared_ptr<const LoraAdapter> adapter = nullptr;  // null: base
+  std::shared_ptr<const LoraAdapter> adapter = nullptr;          // null: base
   std::shared_ptr<const Interventions> interventions = nullptr;  // null: none
 
   EngineVariant ForEngine() const {

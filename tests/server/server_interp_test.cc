@@ -52,10 +52,11 @@ class InterpTest : public ::testing::Test {
 
   // All messages of a stream, which must end as `status` says.
   template <typename Service, typename Request, typename Response>
-  static grpc::Status Read(
-      std::unique_ptr<grpc::ClientReader<Response>> (Service::Stub::*method)(
-          grpc::ClientContext*, const Request&),
-      const Request& request, std::vector<Response>& responses) {
+  static grpc::Status Read(std::unique_ptr<grpc::ClientReader<Response>> (
+                               Service::Stub::*method)(grpc::ClientContext*,
+                                                       const Request&),
+                           const Request& request,
+                           std::vector<Response>& responses) {
     const auto stub = server_->NewStub<Service>();
     auto context = server_->NewContext();
     const auto reader = ((*stub).*method)(context.get(), request);
@@ -181,8 +182,9 @@ TEST_F(InterpTest, GeneratesTransformersTokensForManyInputsAtOnce) {
   for (int i = 0; i < request.inputs_size(); ++i) {
     const json& prompt = golden_["prompts"][static_cast<size_t>(i)];
     const Sample& sample = out.samples.at({0, i, 0});
-    EXPECT_THAT(sample.tokens,
-                ElementsAreArray(prompt["gen_ids"].get<std::vector<int32_t>>()));
+    EXPECT_THAT(
+        sample.tokens,
+        ElementsAreArray(prompt["gen_ids"].get<std::vector<int32_t>>()));
     EXPECT_EQ(sample.end.finish_reason(), v1::FINISH_REASON_LENGTH);
     EXPECT_EQ(sample.end.token_count(), 24);
     EXPECT_EQ(out.prompts.at({0, i}).token_count(), prompt["length"]);
@@ -225,9 +227,9 @@ TEST_F(InterpTest, StopStringsEchoAndTopTokens) {
   request.set_echo(true);
   request.set_top_logprob_count(3);
   std::vector<v1::GenerateResponse> events;
-  ASSERT_TRUE(Read<v1::Inference>(&v1::Inference::Stub::Generate, request,
-                                  events)
-                  .ok());
+  ASSERT_TRUE(
+      Read<v1::Inference>(&v1::Inference::Stub::Generate, request, events)
+          .ok());
   const Generated stopped = Generate(request);
   const Sample& sample = stopped.samples.at({0, 0, 0});
   EXPECT_EQ(sample.text, plain.text.substr(0, plain.text.find(stop)));
@@ -264,8 +266,9 @@ TEST_F(InterpTest, RefusalsNameTheField) {
                 r.mutable_options()->mutable_sampling()->set_top_p(2);
               }),
               HasSubstr("options.sampling: top_p"));
-  EXPECT_THAT(error([](auto& r) { r.mutable_variants(0)->set_model("models/no"); }),
-              HasSubstr("no model models/no"));
+  EXPECT_THAT(
+      error([](auto& r) { r.mutable_variants(0)->set_model("models/no"); }),
+      HasSubstr("no model models/no"));
   EXPECT_THAT(error([](auto& r) {
                 v1::Intervention& own =
                     *r.mutable_variants(0)->add_interventions();
@@ -274,9 +277,7 @@ TEST_F(InterpTest, RefusalsNameTheField) {
                 own.mutable_zero();
               }),
               HasSubstr("variants[0]: interventions[0]: "));
-  EXPECT_THAT(error([](auto& r) {
-                r.add_inputs()->set_id("q7");
-              }),
+  EXPECT_THAT(error([](auto& r) { r.add_inputs()->set_id("q7"); }),
               HasSubstr("inputs[1] (q7)"));
 }
 
@@ -297,11 +298,10 @@ TEST_F(InterpTest, SteersOneVariantOfARequest) {
   request.mutable_options()->set_ignore_eos(true);
   const Generated out = Generate(request);
   ASSERT_TRUE(out.status.ok()) << out.status.error_message();
-  EXPECT_THAT(
-      out.samples.at({0, 0, 0}).tokens,
-      ElementsAreArray(golden_["prompts"][1]["gen_ids"].get<std::vector<int>>()));
-  EXPECT_NE(out.samples.at({1, 0, 0}).tokens,
-            out.samples.at({0, 0, 0}).tokens);
+  EXPECT_THAT(out.samples.at({0, 0, 0}).tokens,
+              ElementsAreArray(
+                  golden_["prompts"][1]["gen_ids"].get<std::vector<int>>()));
+  EXPECT_NE(out.samples.at({1, 0, 0}).tokens, out.samples.at({0, 0, 0}).tokens);
 }
 
 v1::StreamActivationsRequest ActivationsRequest(const json& golden) {
@@ -414,8 +414,8 @@ TEST_F(InterpTest, TheLensEndsWithTheModelsOwnOutput) {
   b.set_token_id(168);
   request.set_top_k(2);
   std::vector<v1::LogitLensResponse> responses;
-  ASSERT_TRUE(Read<v1::Interpretability>(
-                  &v1::Interpretability::Stub::LogitLens, request, responses)
+  ASSERT_TRUE(Read<v1::Interpretability>(&v1::Interpretability::Stub::LogitLens,
+                                         request, responses)
                   .ok());
   ASSERT_EQ(responses.size(), 4U);
   EXPECT_TRUE(responses.back().has_summary());
@@ -430,10 +430,12 @@ TEST_F(InterpTest, TheLensEndsWithTheModelsOwnOutput) {
           .ok());
   std::map<int, v1::GeneratedToken> firsts;
   for (const v1::GenerateResponse& event : events) {
-    if (event.has_delta()) firsts[event.input_index()] = event.delta().tokens(0);
+    if (event.has_delta())
+      firsts[event.input_index()] = event.delta().tokens(0);
   }
   for (int i = 0; i < 3; ++i) {
-    const v1::LensPosition& position = responses[static_cast<size_t>(i)].position();
+    const v1::LensPosition& position =
+        responses[static_cast<size_t>(i)].position();
     ASSERT_EQ(position.layers_size(), 5);
     EXPECT_EQ(position.row().input_index(), i);
     const v1::LensLayer& last = *position.layers().rbegin();
@@ -496,11 +498,11 @@ TEST_F(InterpTest, ComparisonIsNothingForTheSameAndMoreForAChangedOne) {
   }
   EXPECT_GT(total, 0.01);
   request.mutable_variants(1)->set_model(kTinyModel);
-  EXPECT_THAT(Read<v1::Interpretability>(
-                  &v1::Interpretability::Stub::CompareVariants, request,
-                  responses)
-                  .error_message(),
-              HasSubstr("only variants of one model"));
+  EXPECT_THAT(
+      Read<v1::Interpretability>(&v1::Interpretability::Stub::CompareVariants,
+                                 request, responses)
+          .error_message(),
+      HasSubstr("only variants of one model"));
 }
 
 TEST_F(InterpTest, PatchesAsTransformersWithHooksDoes) {
@@ -522,8 +524,8 @@ TEST_F(InterpTest, PatchesAsTransformersWithHooksDoes) {
   const size_t count = grid["corrupt"].size();
   ASSERT_EQ(static_cast<size_t>(response.results_size()), 4 * count);
   for (const v1::PatchResult& result : response.results()) {
-    EXPECT_NEAR(result.delta_before(),
-                grid["corrupt_logit_diff"].get<double>(), 1e-4);
+    EXPECT_NEAR(result.delta_before(), grid["corrupt_logit_diff"].get<double>(),
+                1e-4);
     EXPECT_NEAR(result.delta_source(), grid["clean_logit_diff"].get<double>(),
                 1e-4);
     EXPECT_EQ(result.flip(),

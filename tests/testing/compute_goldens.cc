@@ -138,8 +138,7 @@ std::shared_ptr<GenerateListener> CollectInto(GenerateResult& result) {
 GenerateResult GenerateNow(Engine& engine, const EngineVariant& variant,
                            const GenerateTask& task) {
   GenerateResult out;
-  const auto submitted =
-      engine.SubmitGenerate(variant, task, CollectInto(out));
+  const auto submitted = engine.SubmitGenerate(variant, task, CollectInto(out));
   EXPECT_TRUE(submitted.ok()) << submitted.status();
   RunAll(engine);
   EXPECT_TRUE(out.end.ok()) << out.end.status();

@@ -77,11 +77,10 @@ absl::Status PlanCaptures(const EngineOptions& options, EngineEntry& entry) {
   }
   entry.capture_row_bytes = (kept * row_bytes + prompt - 1) / prompt;
   if (entry.capture_row_bytes == 0) return absl::OkStatus();
-  const int64_t tiles = options.capture_bytes / entry.capture_row_bytes /
-                        options.attention_tile;
-  entry.row_limit =
-      std::min(entry.row_limit,
-               std::max<int64_t>(tiles, 1) * options.attention_tile);
+  const int64_t tiles =
+      options.capture_bytes / entry.capture_row_bytes / options.attention_tile;
+  entry.row_limit = std::min(
+      entry.row_limit, std::max<int64_t>(tiles, 1) * options.attention_tile);
   return absl::OkStatus();
 }
 
@@ -159,9 +158,9 @@ absl::StatusOr<int64_t> Engine::Submit(
   RETURN_IF_ERROR(PlanCaptures(options_, *entry));
   if (entry->cache_bytes > options_.kv_cache_bytes &&
       !entry->sequence->fits_one_step(entry->row_limit)) {
-    return absl::ResourceExhaustedError(absl::StrCat(
-        "the request's key/value cache needs ", entry->cache_bytes,
-        " bytes, the limit is ", options_.kv_cache_bytes));
+    return absl::ResourceExhaustedError(
+        absl::StrCat("the request's key/value cache needs ", entry->cache_bytes,
+                     " bytes, the limit is ", options_.kv_cache_bytes));
   }
   const absl::MutexLock lock(&mutex_);
   if (stopping_) return absl::UnavailableError("the engine is stopping");
@@ -330,8 +329,8 @@ absl::Status Engine::Run(const std::vector<PickedEntry>& picked) {
                      .interventions = entry->variant.interventions.get(),
                      .capture = entry->sequence->capture()});
   }
-  RETURN_IF_ERROR(CatchTorch(
-      "engine step", [&] { RunStep(model, numerics, items); }));
+  RETURN_IF_ERROR(
+      CatchTorch("engine step", [&] { RunStep(model, numerics, items); }));
   for (size_t i = 0; i < picked.size(); ++i) {
     const absl::Status finite = CheckFinite(model, numerics, items[i]);
     if (finite.ok()) {

@@ -54,11 +54,11 @@ enum class Priority { kInteractive, kJob };
 // Figures since the engine was made, and of now.
 struct EngineStats {
   int64_t step_count = 0;
-  int64_t prefill_token_count = 0;      // rows of prompts and continuations
-  int64_t decode_token_count = 0;       // rows of generation steps
-  int64_t prefix_hit_token_count = 0;   // taken from kept prefixes instead
+  int64_t prefill_token_count = 0;     // rows of prompts and continuations
+  int64_t decode_token_count = 0;      // rows of generation steps
+  int64_t prefix_hit_token_count = 0;  // taken from kept prefixes instead
   int64_t started_sequence_count = 0;
-  double queue_wait_seconds = 0.0;      // of all started sequences together
+  double queue_wait_seconds = 0.0;  // of all started sequences together
   int64_t last_step_row_count = 0;
   // Now.
   int64_t sequence_count = 0;  // waiting and running

@@ -56,10 +56,10 @@ class GenerateSequence : public Sequence {
       const int64_t position = computed_ + row;
       const bool is_last = position + 1 == token_count();
       if (is_last) {
-        work.wanted.push_back(
-            {.row = row,
-             .target_tokens = {},
-             .whole = !task_.sampling.is_plain_greedy() || task_.top_logprobs > 0});
+        work.wanted.push_back({.row = row,
+                               .target_tokens = {},
+                               .whole = !task_.sampling.is_plain_greedy() ||
+                                        task_.top_logprobs > 0});
       } else if (task_.prompt_logprobs) {
         work.wanted.push_back(
             {.row = row,
@@ -80,9 +80,9 @@ class GenerateSequence : public Sequence {
     const size_t given = result.rows.size() - (is_whole ? 1 : 0);
     for (size_t i = 0; i < given; ++i) {
       const size_t next = static_cast<size_t>(begin) + i + 1;
-      listener_->OnPromptToken(
-          Describe(tokens_[next], result.rows[i].target_logprobs.front(),
-                   result.rows[i]));
+      listener_->OnPromptToken(Describe(tokens_[next],
+                                        result.rows[i].target_logprobs.front(),
+                                        result.rows[i]));
     }
     if (!is_whole) return true;
     return task_.max_new_tokens > 0 && TakeToken(result.rows.back());

@@ -23,7 +23,7 @@ struct GenerateTask {
   // Generation ends after one of these, which is part of the result.
   std::vector<int32_t> stop_tokens = {};
   SamplingOptions sampling = {};
-  int64_t top_logprobs = 0;    // most likely tokens beside each one
+  int64_t top_logprobs = 0;      // most likely tokens beside each one
   bool prompt_logprobs = false;  // of the prompt's tokens from the second on
   std::shared_ptr<const CaptureSpec> capture = nullptr;
 };

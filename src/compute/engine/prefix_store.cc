@@ -7,8 +7,8 @@ namespace dissonance {
 PrefixStore::Key PrefixStore::KeyAt(int64_t before,
                                     absl::Span<const int32_t> tokens,
                                     int64_t begin) const {
-  const auto own = tokens.subspan(static_cast<size_t>(begin),
-                                  static_cast<size_t>(tile_));
+  const auto own =
+      tokens.subspan(static_cast<size_t>(begin), static_cast<size_t>(tile_));
   return {before, {own.begin(), own.end()}};
 }
 
@@ -34,8 +34,7 @@ int64_t PrefixStore::Held(const std::string& network,
 }
 
 int64_t PrefixStore::Restore(const std::string& network,
-                             absl::Span<const int32_t> tokens,
-                             KvCache& cache) {
+                             absl::Span<const int32_t> tokens, KvCache& cache) {
   const std::vector<const Tile*> found = Find(network, tokens);
   for (const Tile* tile : found) {
     for (size_t block = 0; block < tile->keys.size(); ++block) {
@@ -51,8 +50,7 @@ int64_t PrefixStore::Restore(const std::string& network,
 }
 
 void PrefixStore::Keep(const std::string& network,
-                       absl::Span<const int32_t> tokens,
-                       const KvCache& cache) {
+                       absl::Span<const int32_t> tokens, const KvCache& cache) {
   if (byte_limit_ <= 0) return;
   const auto [root, is_new] = networks_.try_emplace(network, next_number_);
   if (is_new) ++next_number_;

@@ -92,8 +92,7 @@ absl::Status CheckSampling(const SamplingOptions& options) {
     return OutOfRange("temperature", "0 or more", options.temperature);
   }
   if (options.top_k < 0) {
-    return OutOfRange("top_k", "0 or more",
-                      static_cast<double>(options.top_k));
+    return OutOfRange("top_k", "0 or more", static_cast<double>(options.top_k));
   }
   if (!(options.top_p > 0 && options.top_p <= 1)) {
     return OutOfRange("top_p", "more than 0 and at most 1", options.top_p);
@@ -116,8 +115,8 @@ int32_t SampleToken(const SamplingOptions& options, const at::Tensor& logits,
     Penalize(options.repetition_penalty, tokens, scores);
   }
   if (options.temperature == 0.0) {
-    return static_cast<int32_t>(
-        std::max_element(scores.begin(), scores.end()) - scores.begin());
+    return static_cast<int32_t>(std::max_element(scores.begin(), scores.end()) -
+                                scores.begin());
   }
   for (double& score : scores) score /= options.temperature;
   KeepTopK(options.top_k, scores);
@@ -127,8 +126,7 @@ int32_t SampleToken(const SamplingOptions& options, const at::Tensor& logits,
   for (double& weight : weights) {
     if (weight < options.min_p) weight = 0.0;
   }
-  const uint64_t bits =
-      Mix(Mix(options.seed) ^ static_cast<uint64_t>(draw));
+  const uint64_t bits = Mix(Mix(options.seed) ^ static_cast<uint64_t>(draw));
   constexpr double kUnit = 1.0 / 9007199254740992.0;  // 2^-53
   return static_cast<int32_t>(
       Draw(weights, static_cast<double>(bits >> 11) * kUnit));

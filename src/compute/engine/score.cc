@@ -72,9 +72,7 @@ struct Destination {
 class ScoreSequence : public Sequence {
  public:
   ScoreSequence(ScoreTask task, ScoreDone done)
-      : task_(std::move(task)),
-        done_(std::move(done)),
-        linear_(task_.prompt) {
+      : task_(std::move(task)), done_(std::move(done)), linear_(task_.prompt) {
     if (task_.continuations.size() == 1) {
       // A single continuation simply goes on with the prompt.
       const std::vector<int32_t>& only = task_.continuations.front();

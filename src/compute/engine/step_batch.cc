@@ -311,9 +311,8 @@ absl::Status CheckFinite(const Model& model, StepNumerics numerics,
                          const StepItem& item) {
   bool finite = absl::c_all_of(
       item.results, [](const RowResult& row) { return IsFinite(row); });
-  RETURN_IF_ERROR(CatchTorch("captured rows", [&] {
-    finite = finite && IsFinite(item.captured);
-  }));
+  RETURN_IF_ERROR(CatchTorch(
+      "captured rows", [&] { finite = finite && IsFinite(item.captured); }));
   if (finite) return absl::OkStatus();
   NonFiniteFinder finder;
   std::vector<StepItem> alone = {item};

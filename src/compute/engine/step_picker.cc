@@ -19,11 +19,10 @@ StepPicker::Entries StepPicker::OfNextModel(
   const auto turn_of = [this](const EngineEntry* entry) {
     return last_turns_.at(entry->variant.model.get());
   };
-  const Model* next = (*std::min_element(ready.begin(), ready.end(),
-                                         [&](auto* a, auto* b) {
-                                           return turn_of(a) < turn_of(b);
-                                         }))
-                          ->variant.model.get();
+  const Model* next =
+      (*std::min_element(ready.begin(), ready.end(), [&](auto* a, auto* b) {
+        return turn_of(a) < turn_of(b);
+      }))->variant.model.get();
   last_turns_[next] = ++turn_;
   std::erase_if(ready, [next](const EngineEntry* entry) {
     return entry->variant.model.get() != next;

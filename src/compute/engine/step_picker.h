@@ -25,8 +25,8 @@ struct EngineEntry {
   std::unique_ptr<Sequence> sequence;
   // Null until it has to hold something from one step to another.
   std::unique_ptr<KvCache> cache;
-  int64_t cache_bytes = 0;   // that it takes
-  int64_t row_limit = 0;     // most prompt rows at once
+  int64_t cache_bytes = 0;        // that it takes
+  int64_t row_limit = 0;          // most prompt rows at once
   int64_t capture_row_bytes = 0;  // kept of a prompt row, on average
   absl::Time arrival;
   bool has_started = false;

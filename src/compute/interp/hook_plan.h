@@ -67,7 +67,7 @@ class HookPlan final : public SiteVisitor {
   // Rows of one sequence that are kept at a place.
   struct Keep {
     size_t sequence = 0;
-    size_t place = 0;  // in the sequence's capture
+    size_t place = 0;           // in the sequence's capture
     std::vector<int64_t> rows;  // of the batch
   };
   // The n-th change of a row comes after all (n-1)-th ones.

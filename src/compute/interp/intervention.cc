@@ -74,8 +74,8 @@ absl::StatusOr<at::Tensor> MakeReady(const Model& model,
 
 absl::Status Prepare(const Model& model, Intervention& own) {
   if (own.site == Site::kPattern || own.site == Site::kLogits) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        SiteName(own.site), " can be captured, not changed"));
+    return absl::InvalidArgumentError(
+        absl::StrCat(SiteName(own.site), " can be captured, not changed"));
   }
   RETURN_IF_ERROR(CheckSite(model.spec(), own.site, own.block));
   RETURN_IF_ERROR(CheckHead(model.spec(), own));

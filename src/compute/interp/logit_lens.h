@@ -29,7 +29,7 @@ struct TokenReading {
 };
 
 struct LensReading {
-  std::vector<TokenReading> tokens;              // of those asked for
+  std::vector<TokenReading> tokens;             // of those asked for
   std::vector<std::pair<int32_t, double>> top;  // log P, best first
 };
 

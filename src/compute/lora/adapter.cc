@@ -1,8 +1,12 @@
 #include "src/compute/lora/adapter.h"
 
+#include <ATen/CPUGeneratorImpl.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/cat.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/isfinite.h>
+#include <ATen/ops/normal.h>
+#include <ATen/ops/zeros.h>
 #include <sys/stat.h>
 
 #include <algorithm>
@@ -203,6 +207,43 @@ absl::StatusOr<std::shared_ptr<const LoraAdapter>> LoraAdapter::Load(
   digest.UpdateFramed(config_digest);
   digest.UpdateFramed(weights_digest);
   adapter->digest_ = digest.Finish();
+  return adapter;
+}
+
+absl::StatusOr<std::shared_ptr<const LoraAdapter>> LoraAdapter::Untrained(
+    const Model& model, int64_t rank, uint64_t seed) {
+  std::shared_ptr<LoraAdapter> adapter(new LoraAdapter);
+  const DecoderSpec& spec = model.spec();
+  const auto options =
+      at::TensorOptions()
+          .dtype(model.dtype() == at::kDouble ? at::kDouble : at::kFloat)
+          .device(model.device());
+  auto random = at::make_generator<at::CPUGeneratorImpl>(seed);
+  int64_t number = 0;
+  const absl::Status made = CatchTorch("untrained adapter", [&] {
+    for (int64_t block = 0; block < spec.block_count(); ++block) {
+      for (const ProjectionGroup kind : kGroups) {
+        LoraGroup& group = adapter->groups_.emplace_back();
+        int64_t out_begin = 0;
+        for (const ModuleSpec& module : spec.Modules(block, kind)) {
+          const auto own = static_cast<int64_t>(group.modules.size());
+          group.modules.push_back(
+              {number++, out_begin, own * rank,
+               at::zeros({module.out_width, rank}, options)});
+          out_begin += module.out_width;
+        }
+        const auto count = static_cast<int64_t>(group.modules.size());
+        if (count == 0) continue;
+        group.down = at::empty({count * rank, spec.InWidth(kind)}, at::kDouble)
+                         .normal_(0.0, 1.0, random)
+                         .to(options);
+      }
+    }
+  });
+  RETURN_IF_ERROR(made);
+  adapter->rank_ = rank;
+  adapter->module_count_ = number;
+  adapter->digest_ = absl::StrCat("untrained, rank ", rank, ", seed ", seed);
   return adapter;
 }
 

@@ -46,6 +46,12 @@ class LoraAdapter {
   static absl::StatusOr<std::shared_ptr<const LoraAdapter>> Load(
       const std::string& directory, const Model& model);
 
+  // An adapter of every projection that changes nothing, as training begins
+  // with one: its up matrices are 0 (PEFT's lora_B), its down matrices drawn
+  // from `seed`. Its digest names rank and seed.
+  static absl::StatusOr<std::shared_ptr<const LoraAdapter>> Untrained(
+      const Model& model, int64_t rank, uint64_t seed);
+
   const LoraGroup& group(int64_t block, ProjectionGroup group) const {
     return groups_[static_cast<size_t>(block * kGroupCount +
                                        static_cast<int>(group))];

@@ -23,7 +23,7 @@ namespace dissonance {
 class TextStream {
  public:
   struct Piece {
-    std::string text;         // to append; may be empty
+    std::string text;          // to append; may be empty
     bool has_stopped = false;  // a stop string came; it is not in the text
   };
 
@@ -53,7 +53,7 @@ class TextStream {
   std::vector<int32_t> tokens_;
   size_t known_ = 0;
   std::deque<size_t> boundaries_;  // where whole characters ended
-  std::string held_;  // known text that may begin a stop string
+  std::string held_;               // known text that may begin a stop string
 };
 
 }  // namespace dissonance

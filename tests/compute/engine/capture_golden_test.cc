@@ -44,7 +44,8 @@ class CaptureGoldenTest : public testing::TestWithParam<std::string> {
     for (int64_t b = 0; b < model_->spec().block_count(); ++b) {
       for (int s = 0; s < static_cast<int>(Site::kFinalNorm); ++s) {
         const auto site = static_cast<Site>(s);
-        if (CheckSite(model_->spec(), site, b).ok()) places.push_back({site, b});
+        if (CheckSite(model_->spec(), site, b).ok())
+          places.push_back({site, b});
       }
     }
     return places;
@@ -95,9 +96,8 @@ class CaptureGoldenTest : public testing::TestWithParam<std::string> {
     int64_t row = 0;
     for (const std::vector<at::Tensor>& step : result.captured) {
       const at::Tensor& own = step[place];
-      const at::Tensor part =
-          expected.narrow(0, row, own.size(0))
-              .narrow(-1, 0, own.size(own.dim() - 1));
+      const at::Tensor part = expected.narrow(0, row, own.size(0))
+                                  .narrow(-1, 0, own.size(own.dim() - 1));
       worst = std::max(worst, MaxAbsDifference(own, part));
       row += own.size(0);
     }
@@ -114,8 +114,8 @@ TEST_P(CaptureGoldenTest, KeepsWhatTransformersComputes) {
   const double limit =
       3 * std::max(hf["sites"].get<double>(), hf["logits"].get<double>());
   for (const int64_t tile : {64, 4}) {
-    Engine engine({.step_tokens = tile == 4 ? 8 : 1024,
-                   .attention_tile = tile});
+    Engine engine(
+        {.step_tokens = tile == 4 ? 8 : 1024, .attention_tile = tile});
     int compared = 0;
     EXPECT_LE(Worst(engine, &compared), limit) << "tile " << tile;
     EXPECT_GT(compared, 2 * 4 * model_->spec().block_count());
@@ -144,27 +144,27 @@ TEST_P(CaptureGoldenTest, QueriesKeysAndValuesAreWhatAttentionUses) {
   const int64_t window =
       model_->spec().blocks[static_cast<size_t>(block)].window;
   for (const Site site : {Site::kQ, Site::kK}) {
-    const GenerateResult flat = Capture(
-        engine, prompt, {{Site::kPattern, block}},
-        {{.site = site,
-          .block = block,
-          .op = Intervention::Op::kScale,
-          .coefficient = 0.0}});
+    const GenerateResult flat =
+        Capture(engine, prompt, {{Site::kPattern, block}},
+                {{.site = site,
+                  .block = block,
+                  .op = Intervention::Op::kScale,
+                  .coefficient = 0.0}});
     for (int64_t row = 0; row < flat.Captured(0).size(0); ++row) {
       const int64_t seen = window > 0 ? std::min(window, row + 1) : row + 1;
       const at::Tensor own =
           flat.Captured(0)[row].narrow(1, row + 1 - seen, seen);
-      EXPECT_LE((own - 1.0 / static_cast<double>(seen)).abs().max().item<float>(),
-                1e-6)
+      EXPECT_LE(
+          (own - 1.0 / static_cast<double>(seen)).abs().max().item<float>(),
+          1e-6)
           << SiteName(site) << " row " << row;
     }
   }
-  const GenerateResult silent =
-      Capture(engine, prompt, {{Site::kZ, block}},
-              {{.site = Site::kV,
-                .block = block,
-                .op = Intervention::Op::kScale,
-                .coefficient = 0.0}});
+  const GenerateResult silent = Capture(engine, prompt, {{Site::kZ, block}},
+                                        {{.site = Site::kV,
+                                          .block = block,
+                                          .op = Intervention::Op::kScale,
+                                          .coefficient = 0.0}});
   EXPECT_EQ(silent.Captured(0).abs().max().item<float>(), 0.0F);
 }
 

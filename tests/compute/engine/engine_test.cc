@@ -58,9 +58,8 @@ TEST_F(EngineTest, AnswersRequestsFromManyThreads) {
 TEST_F(EngineTest, CancelEndsASequenceAndFreesItsCache) {
   Engine engine({});
   GenerateResult result;
-  const auto number =
-      engine.SubmitGenerate(Base(), {.prompt = {1, 2}, .max_new_tokens = 200},
-                            CollectInto(result));
+  const auto number = engine.SubmitGenerate(
+      Base(), {.prompt = {1, 2}, .max_new_tokens = 200}, CollectInto(result));
   ASSERT_TRUE(number.ok()) << number.status();
   for (int i = 0; i < 3; ++i) EXPECT_TRUE(engine.Step());
   EXPECT_GT(engine.stats().kv_cache_bytes, 0);
@@ -77,9 +76,9 @@ TEST_F(EngineTest, DestructionEndsEverySequenceOnce) {
     Engine engine({});
     for (GenerateResult& result : results) {
       ASSERT_TRUE(engine
-                      .SubmitGenerate(
-                          Base(), {.prompt = {1, 2}, .max_new_tokens = 50},
-                          CollectInto(result))
+                      .SubmitGenerate(Base(),
+                                      {.prompt = {1, 2}, .max_new_tokens = 50},
+                                      CollectInto(result))
                       .ok());
     }
     engine.Step();
@@ -176,8 +175,8 @@ TEST_F(EngineTest, AReaderThatStopsReadingStopsOnlyItself) {
   engine.Step();
   EXPECT_EQ(slow->token_count, 1);
   slow->reads = false;
-  const GenerateResult other = GenerateNow(
-      engine, Base(), {.prompt = {3, 4}, .max_new_tokens = 10});
+  const GenerateResult other =
+      GenerateNow(engine, Base(), {.prompt = {3, 4}, .max_new_tokens = 10});
   EXPECT_EQ(other.tokens.size(), 10);
   EXPECT_EQ(slow->token_count, 1);
   EXPECT_FALSE(engine.Step());
@@ -210,9 +209,8 @@ TEST_F(EngineTest, InteractivePromptsAreComputedBeforeJobs) {
 
 // Between two tokens of a user there is at most one small piece of a job.
 TEST_F(EngineTest, ALongPromptDelaysATokenByOnePieceOnly) {
-  Engine engine({.step_tokens = 256,
-                 .decode_step_tokens = 16,
-                 .attention_tile = 8});
+  Engine engine(
+      {.step_tokens = 256, .decode_step_tokens = 16, .attention_tile = 8});
   const auto user = std::make_shared<SlowReader>();
   ASSERT_TRUE(engine
                   .SubmitGenerate(
@@ -305,12 +303,12 @@ TEST_F(EngineTest, RefusesCapturesThatNeverFit) {
       PrepareCapture(*model_, {.places = {{Site::kResidPost, 0}}});
   ASSERT_TRUE(capture.ok());
   GenerateResult result;
-  const auto refused = engine.SubmitGenerate(
-      Base(),
-      {.prompt = std::vector<int32_t>(30, 1),
-       .max_new_tokens = 0,
-       .capture = *capture},
-      CollectInto(result));
+  const auto refused =
+      engine.SubmitGenerate(Base(),
+                            {.prompt = std::vector<int32_t>(30, 1),
+                             .max_new_tokens = 0,
+                             .capture = *capture},
+                            CollectInto(result));
   EXPECT_EQ(refused.status().code(), absl::StatusCode::kResourceExhausted);
   EXPECT_THAT(std::string(refused.status().message()),
               HasSubstr("fewer sites, blocks or positions"));

@@ -86,9 +86,9 @@ class IsolationTest : public testing::TestWithParam<at::ScalarType> {
           static_cast<Site>(Below(static_cast<size_t>(Site::kLogits) + 1)),
           static_cast<int64_t>(Below(static_cast<size_t>(spec.block_count())))};
       if (IsBehindBlocks(place.site)) place.block = -1;
-      const bool is_new = std::find(capture.places.begin(),
-                                    capture.places.end(),
-                                    place) == capture.places.end();
+      const bool is_new =
+          std::find(capture.places.begin(), capture.places.end(), place) ==
+          capture.places.end();
       if (is_new && CheckSite(spec, place.site, place.block).ok()) {
         capture.places.push_back(place);
       }
@@ -287,7 +287,7 @@ class IsolationTest : public testing::TestWithParam<at::ScalarType> {
   std::mt19937_64 random_{20240607};
   std::vector<EngineVariant> variants_;
   std::array<size_t, 3> palette_ = {};  // the variants of a mix
-  int64_t shared_tokens_ = 0;  // taken from earlier prompts
+  int64_t shared_tokens_ = 0;           // taken from earlier prompts
 };
 
 TEST_P(IsolationTest, EveryMixGivesTheBitsOfEachRequestAlone) {
@@ -309,14 +309,14 @@ TEST_P(IsolationTest, EveryMixGivesTheBitsOfEachRequestAlone) {
       const std::vector<Outcome> alone =
           Run({requests[i]}, {0}, /*cancels=*/false);
       ASSERT_FALSE(alone[0].numbers.empty());
-      const auto [own, other] = std::mismatch(
-          mixed[i].numbers.begin(), mixed[i].numbers.end(),
-          alone[0].numbers.begin(), alone[0].numbers.end());
+      const auto [own, other] =
+          std::mismatch(mixed[i].numbers.begin(), mixed[i].numbers.end(),
+                        alone[0].numbers.begin(), alone[0].numbers.end());
       ASSERT_TRUE(own == mixed[i].numbers.end() &&
                   other == alone[0].numbers.end())
           << "mix " << mix << ", request " << i << ": number "
-          << own - mixed[i].numbers.begin() << " of "
-          << mixed[i].numbers.size() << " and " << alone[0].numbers.size();
+          << own - mixed[i].numbers.begin() << " of " << mixed[i].numbers.size()
+          << " and " << alone[0].numbers.size();
       ++compared;
     }
   }

@@ -105,7 +105,8 @@ TEST_F(PrefixStoreTest, TheLeastRecentlyUsedGoesFirstAndEndsBeforeBeginnings) {
 // Through the engine: what an adapter computed never serves another one.
 TEST_F(PrefixStoreTest, APromptIsSharedByTheSameNetworkOnly) {
   const GoldenCase golden = ReadGolden("lora/llama_all_linear_r4");
-  const auto adapter = LoraAdapter::Load(golden.directory + "/adapter", *model_);
+  const auto adapter =
+      LoraAdapter::Load(golden.directory + "/adapter", *model_);
   ASSERT_TRUE(adapter.ok()) << adapter.status();
   const EngineVariant base = {.model = model_};
   const EngineVariant adapted = {.model = model_, .adapter = *adapter};

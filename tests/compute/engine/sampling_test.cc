@@ -94,7 +94,8 @@ TEST(SamplingTest, GreedyTakesTheFirstOfEqualsAfterThePenalty) {
 }
 
 TEST(SamplingTest, TheMostLikelyTokensComeBestFirst) {
-  const auto top = TopTokens(at::tensor({-3.0, -1.0, -1.0, -2.0}, at::kDouble), 3);
+  const auto top =
+      TopTokens(at::tensor({-3.0, -1.0, -1.0, -2.0}, at::kDouble), 3);
   const std::vector<std::pair<int32_t, double>> expected = {
       {1, -1.0}, {2, -1.0}, {3, -2.0}};
   EXPECT_EQ(top, expected);
