@@ -29,8 +29,10 @@ struct WorkerConfig {
   int64_t step_tokens = 1024;
   int64_t decode_step_tokens = 128;
   bool reproducible = true;
+  int64_t weight_bytes = 0;
   int64_t kv_cache_bytes = int64_t{4} << 30;
   int64_t prefix_cache_bytes = int64_t{1} << 30;
+  int64_t activation_store_bytes = int64_t{4} << 30;
   int64_t queue_limit = 100'000;
   double heartbeat_seconds = 5.0;
   double hang_seconds = 600.0;
@@ -57,6 +59,7 @@ struct Config {
   std::string data_dir;  // absolute once resolved
   // "unix": <data_dir>/dissonance.sock; or HOST:PORT.
   std::vector<std::string> listen = {"unix", "127.0.0.1:50071"};
+  std::string metrics_listen;  // HOST:PORT; empty: no metrics
   double drain_seconds = 20.0;
   bool upgrade_database = false;
   std::string log_level = "info";

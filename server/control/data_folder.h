@@ -2,7 +2,7 @@
 // artifacts. Paths only, and the making of folders; thread safe.
 //
 //   dissonanced.pid   owner.token   dissonance.sock   fencing
-//   logs/worker.log   run/control   run/worker-N
+//   logs/worker.log   run/control   run/worker-N   activations/
 #ifndef DISSONANCE_SERVER_CONTROL_DATA_FOLDER_H_
 #define DISSONANCE_SERVER_CONTROL_DATA_FOLDER_H_
 
@@ -28,6 +28,7 @@ class DataFolder {
   std::string pid_file() const { return path_ + "/dissonanced.pid"; }
   std::string owner_token() const { return path_ + "/owner.token"; }
   std::string digest_cache() const { return path_ + "/digests.json"; }
+  std::string activation_store() const { return path_ + "/activations"; }
   std::string reserve() const { return path_ + "/reserve"; }
   std::string fencing_file() const { return path_ + "/fencing"; }
   std::string worker_log() const { return path_ + "/logs/worker.log"; }

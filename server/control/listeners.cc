@@ -121,6 +121,15 @@ absl::StatusOr<std::vector<Listener>> MakeListeners(const Config& config) {
   return listeners;
 }
 
+absl::Status CheckLoopback(absl::string_view key, const std::string& address) {
+  const absl::StatusOr<HostPort> parts = Split(address);
+  if (parts.ok() && IsLoopback(parts->host)) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat(key, ": \"", address,
+                   "\" is not HOST:PORT of this machine, e.g. 127.0.0.1:9464; "
+                   "nobody is asked for a token there"));
+}
+
 absl::Status CheckPortsFree(const std::vector<Listener>& listeners) {
   for (const Listener& listener : listeners) {
     if (!listener.socket_path.empty()) continue;

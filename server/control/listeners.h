@@ -10,6 +10,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "grpcpp/security/auth_metadata_processor.h"
 #include "grpcpp/server.h"
 #include "grpcpp/server_builder.h"
@@ -27,6 +28,10 @@ struct Listener {
 // The listeners of a resolved configuration. INVALID_ARGUMENT for an address
 // that is malformed, or that is not loopback while there is no TLS.
 absl::StatusOr<std::vector<Listener>> MakeListeners(const Config& config);
+
+// INVALID_ARGUMENT, naming the key, unless the address is a HOST:PORT that only
+// this machine can reach.
+absl::Status CheckLoopback(absl::string_view key, const std::string& address);
 
 // ALREADY_EXISTS for a port that is in use.
 absl::Status CheckPortsFree(const std::vector<Listener>& listeners);

@@ -50,7 +50,10 @@ WorkerSupervisor::Options SupervisorOptions(const Config& config,
   };
   add("--control", absl::StrCat("unix:", folder.control_socket()));
   add("--digest-cache", folder.digest_cache());
+  add("--activation-store", folder.activation_store());
+  add("--activation-store-bytes", worker.activation_store_bytes);
   add("--device", worker.device);
+  add("--weight-bytes", worker.weight_bytes);
   add("--threads", worker.threads);
   add("--max-message-bytes", limits.message_bytes);
   add("--step-tokens", worker.step_tokens);

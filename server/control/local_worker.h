@@ -41,6 +41,8 @@ class LocalWorker {
   void Start() { supervisor_.Start(); }
   void Stop();
   v1::Worker Describe() const { return supervisor_.Describe(); }
+  // What it last said.
+  WorkerReport last_report() const { return leases_.last_report(); }
 
  private:
   LocalWorker(const Config& config, const DataFolder& folder,

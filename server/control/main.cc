@@ -16,6 +16,7 @@
 #include "server/control/flags.h"
 #include "server/control/listeners.h"
 #include "server/control/local_worker.h"
+#include "server/control/metrics_server.h"
 #include "server/control/model_catalog.h"
 #include "server/control/public_api.h"
 #include "server/control/readiness.h"
@@ -79,6 +80,18 @@ absl::Status Serve(const Config& config) {
                         .route = route,
                         .readiness = readiness,
                         .worker = [&worker] { return worker->Describe(); }}));
+  std::unique_ptr<MetricsServer> metrics;
+  if (!config.metrics_listen.empty()) {
+    ASSIGN_OR_RETURN(
+        metrics, MetricsServer::Start(config.metrics_listen, [&worker] {
+          const WorkerReport report = worker->last_report();
+          return WorkerFigures{
+              .ready = worker->Describe().state() == v1::WORKER_STATE_READY,
+              .resident_bytes = report.resident_bytes,
+              .metrics = report.metrics};
+        }));
+    spdlog::info("metrics at port {}", metrics->port());
+  }
   ASSIGN_OR_RETURN(const PidFile pid_file, PidFile::Write(folder.pid_file()));
 
   RETURN_IF_ERROR(jobs->Start());

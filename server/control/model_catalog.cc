@@ -52,6 +52,14 @@ std::string ModelOf(const std::string& adapter) {
   return adapter.substr(0, adapter.find("/adapters/"));
 }
 
+// A stored model or adapter as it is now.
+template <typename T>
+T Present(T stored, const std::set<std::string>& resident) {
+  stored.set_resident(resident.contains(stored.name()));
+  if (!stored.resident()) stored.set_resident_bytes(0);
+  return stored;
+}
+
 absl::Status Changed(const std::string& path, absl::string_view verb) {
   return absl::FailedPreconditionError(
       absl::StrCat("the files in ", path, " are not those that were ", verb,
@@ -107,8 +115,7 @@ absl::StatusOr<v1::Adapter> ModelCatalog::LoadAdapter(
   RETURN_IF_ERROR(RestoreAdapter(stored, route_.channel(), options));
   RETURN_IF_ERROR(store_.SetAdapterResident(name, true));
   SetLeftOut(name, absl::OkStatus());
-  stored.resident = true;
-  return Present(stored);
+  return Present(std::move(stored.adapter), {name});
 }
 
 absl::StatusOr<v1::Adapter> ModelCatalog::UnloadAdapter(
@@ -121,8 +128,7 @@ absl::StatusOr<v1::Adapter> ModelCatalog::UnloadAdapter(
                                    route_.channel(), "UnloadAdapter", request)
                                    .status()));
   RETURN_IF_ERROR(store_.SetAdapterResident(name, false));
-  stored.resident = false;
-  return Present(stored);
+  return Present(std::move(stored.adapter), {});
 }
 
 absl::Status ModelCatalog::DeleteAdapter(const std::string& name) {
@@ -138,7 +144,7 @@ absl::Status ModelCatalog::DeleteAdapter(const std::string& name) {
 
 absl::StatusOr<v1::Model> ModelCatalog::GetModel(const std::string& name) {
   ASSIGN_OR_RETURN(const StoredModel stored, store_.GetModel(name));
-  return Present(stored);
+  return Present(stored.model, Resident());
 }
 
 absl::StatusOr<v1::ListModelsResponse> ModelCatalog::ListModels(
@@ -146,20 +152,21 @@ absl::StatusOr<v1::ListModelsResponse> ModelCatalog::ListModels(
   ASSIGN_OR_RETURN(const int size, PageSize(request.page_size()));
   ASSIGN_OR_RETURN(const std::vector<StoredModel> stored,
                    store_.ListModels(request.page_token(), size + 1));
+  const std::set<std::string> resident = Resident();
   v1::ListModelsResponse response;
   for (const StoredModel& model : stored) {
     if (response.models_size() == size) {
       response.set_next_page_token(response.models(size - 1).name());
       break;
     }
-    *response.add_models() = Present(model);
+    *response.add_models() = Present(model.model, resident);
   }
   return response;
 }
 
 absl::StatusOr<v1::Adapter> ModelCatalog::GetAdapter(const std::string& name) {
   ASSIGN_OR_RETURN(const StoredAdapter stored, store_.GetAdapter(name));
-  return Present(stored);
+  return Present(stored.adapter, Resident(ModelOf(name)));
 }
 
 absl::StatusOr<v1::ListAdaptersResponse> ModelCatalog::ListAdapters(
@@ -169,13 +176,14 @@ absl::StatusOr<v1::ListAdaptersResponse> ModelCatalog::ListAdapters(
   ASSIGN_OR_RETURN(
       const std::vector<StoredAdapter> stored,
       store_.ListAdapters(request.parent(), request.page_token(), size + 1));
+  const std::set<std::string> resident = Resident(request.parent());
   v1::ListAdaptersResponse response;
   for (const StoredAdapter& adapter : stored) {
     if (response.adapters_size() == size) {
       response.set_next_page_token(response.adapters(size - 1).name());
       break;
     }
-    *response.add_adapters() = Present(adapter);
+    *response.add_adapters() = Present(adapter.adapter, resident);
   }
   return response;
 }
@@ -219,20 +227,22 @@ absl::StatusOr<v1::SelfCheckResponse> ModelCatalog::SelfCheck(
                                      options);
 }
 
-v1::Model ModelCatalog::Present(const StoredModel& stored) const {
-  v1::Model model = stored.model;
-  model.set_resident(stored.resident && route_.channel() != nullptr &&
-                     WhyLeftOut(model.name()).empty());
-  if (!model.resident()) model.set_resident_bytes(0);
-  return model;
-}
-
-v1::Adapter ModelCatalog::Present(const StoredAdapter& stored) const {
-  v1::Adapter adapter = stored.adapter;
-  adapter.set_resident(stored.resident && route_.channel() != nullptr &&
-                       WhyLeftOut(adapter.name()).empty());
-  if (!adapter.resident()) adapter.set_resident_bytes(0);
-  return adapter;
+std::set<std::string> ModelCatalog::Resident(const std::string& model) const {
+  std::set<std::string> names;
+  if (model.empty()) {
+    const auto models = Call<v1::ListModelsResponse>(
+        route_.channel(), "ListModels", v1::ListModelsRequest());
+    if (!models.ok()) return names;
+    for (const v1::Model& own : models->models()) names.insert(own.name());
+    return names;
+  }
+  v1::ListAdaptersRequest request;
+  request.set_parent(model);
+  const auto adapters =
+      Call<v1::ListAdaptersResponse>(route_.channel(), "ListAdapters", request);
+  if (!adapters.ok()) return names;
+  for (const v1::Adapter& own : adapters->adapters()) names.insert(own.name());
+  return names;
 }
 
 absl::Status ModelCatalog::RestoreModel(const StoredModel& stored,
@@ -241,6 +251,7 @@ absl::Status ModelCatalog::RestoreModel(const StoredModel& stored,
   v1::LoadModelRequest request;
   request.set_name(stored.model.name());
   request.set_path(stored.model.path());
+  request.set_pinned(stored.model.pinned());
   request.set_dtype(stored.requested_dtype);
   ASSIGN_OR_RETURN(
       const auto response,

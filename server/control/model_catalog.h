@@ -11,6 +11,7 @@
 #define DISSONANCE_SERVER_CONTROL_MODEL_CATALOG_H_
 
 #include <map>
+#include <set>
 #include <string>
 
 #include "absl/base/thread_annotations.h"
@@ -79,8 +80,9 @@ class ModelCatalog {
       ABSL_LOCKS_EXCLUDED(change_mutex_);
 
  private:
-  v1::Model Present(const StoredModel& stored) const;
-  v1::Adapter Present(const StoredAdapter& stored) const;
+  // The names of what the worker has on its device: models, and adapters of
+  // `model` if it is not empty. Empty if no worker answers.
+  std::set<std::string> Resident(const std::string& model = "") const;
   absl::Status RestoreModel(const StoredModel& stored,
                             const WorkerChannel& worker,
                             const CallOptions& options);

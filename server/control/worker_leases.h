@@ -14,6 +14,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
@@ -21,6 +22,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
+#include "dissonance/internal/v1/worker.pb.h"
 #include "src/base/clock.h"
 
 namespace dissonance {
@@ -37,6 +39,7 @@ struct WorkerReport {
   int64_t step_count = 0;
   bool busy = false;
   int64_t resident_bytes = 0;
+  std::vector<internal::v1::Metric> metrics = {};
 };
 
 struct Lease {

@@ -43,7 +43,9 @@ class WorkerRegistryService final
                   leases_.Beat(request->lease(), request->fencing_number(),
                                {.step_count = request->engine_step_count(),
                                 .busy = request->engine_busy(),
-                                .resident_bytes = request->resident_bytes()}));
+                                .resident_bytes = request->resident_bytes(),
+                                .metrics = {request->metrics().begin(),
+                                            request->metrics().end()}}));
   }
 
  private:

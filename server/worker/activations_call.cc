@@ -4,16 +4,10 @@
 #include <ATen/ops/sum.h>
 
 #include <algorithm>
-#include <optional>
 #include <utility>
 
-#include "absl/strings/numbers.h"
-#include "absl/strings/str_cat.h"
-#include "absl/strings/str_split.h"
 #include "server/worker/generate_plan.h"
 #include "server/worker/interp_messages.h"
-#include "server/worker/model_messages.h"
-#include "src/base/sha256.h"
 #include "src/base/status_macros.h"
 
 namespace dissonance {
@@ -22,84 +16,7 @@ namespace {
 // Bytes of a chunk, but for a row that has more.
 constexpr int64_t kChunkBytes = int64_t{1} << 20;
 
-// "UNITS:DIGEST": how many units of which request have arrived.
-std::string CursorBehind(int64_t unit, const std::string& digest) {
-  return absl::StrCat(unit + 1, ":", digest);
-}
-
-absl::StatusOr<int64_t> UnitsBefore(const std::string& cursor,
-                                    const ActivationsPlan& plan) {
-  if (cursor.empty()) return 0;
-  const std::pair<std::string, std::string> parts =
-      absl::StrSplit(cursor, absl::MaxSplits(':', 1));
-  int64_t units = 0;
-  if (!absl::SimpleAtoi(parts.first, &units) || units < 0 ||
-      units > plan.unit_count()) {
-    return absl::InvalidArgumentError(
-        "cursor: not one that StreamActivations gave");
-  }
-  if (parts.second == plan.digest) return units;
-  return absl::FailedPreconditionError(
-      "cursor: it belongs to another request, or a model or adapter has "
-      "changed since; begin anew without it");
-}
-
-// What must be the same for a cursor to go on: the request but its cursor, and
-// the networks by content.
-std::string DigestOf(const ActivationsPlan& plan) {
-  v1::StreamActivationsRequest request = *plan.request;
-  request.clear_cursor();
-  std::string all = MessageDigest(request);
-  for (const ResolvedVariant& variant : plan.variants) {
-    absl::StrAppend(
-        &all, " ", variant.model.model->digest(), " ",
-        variant.adapter == nullptr ? "" : variant.adapter->digest());
-  }
-  return Sha256Of(all);
-}
-
-absl::StatusOr<at::ScalarType> WireType(v1::DType asked, const Model& model) {
-  ASSIGN_OR_RETURN(const std::optional<at::ScalarType> dtype,
-                   FromMessage(asked));
-  if (dtype.has_value()) return *dtype;
-  return model.dtype() == at::kDouble ? at::kDouble : at::kFloat;
-}
-
 }  // namespace
-
-absl::StatusOr<ActivationsPlan> MakeActivationsPlan(
-    const v1::StreamActivationsRequest& request, const ModelRegistry& registry,
-    const RequestLimits& limits, const Cancelled& cancelled) {
-  ActivationsPlan plan;
-  plan.request = std::make_shared<const v1::StreamActivationsRequest>(request);
-  ASSIGN_OR_RETURN(plan.variants,
-                   ResolveVariants(request.variants(), registry));
-  for (const ResolvedVariant& variant : plan.variants) {
-    const Model& model = *variant.model.model;
-    absl::StatusOr<std::shared_ptr<const CaptureSpec>> capture =
-        CaptureOf(model, request.capture());
-    if (!capture.ok()) return Annotate(capture.status(), "capture");
-    plan.captures.push_back(*std::move(capture));
-    RETURN_IF_ERROR(Annotate(
-        WireType(request.capture().dtype(), model).status(), "capture"));
-    if (request.has_generation()) {
-      RETURN_IF_ERROR(Annotate(
-          GenerationTaskOf(request.generation(), variant.model).status(),
-          "generation"));
-    }
-  }
-  ASSIGN_OR_RETURN(
-      plan.prompts,
-      EncodeForVariants(plan.variants, request.inputs(), limits, cancelled));
-  for (size_t v = 0; v < plan.variants.size() && !request.has_generation();
-       ++v) {
-    RETURN_IF_ERROR(CheckInPrompts(plan.captures[v]->positions,
-                                   *plan.prompts[v], request.inputs()));
-  }
-  plan.digest = DigestOf(plan);
-  ASSIGN_OR_RETURN(plan.first_unit, UnitsBefore(request.cursor(), plan));
-  return plan;
-}
 
 // One input by one variant.
 class ActivationsCall::Unit final : public GenerateListener {
@@ -154,7 +71,7 @@ class ActivationsCall::Unit final : public GenerateListener {
       if (mean_count_ > 0) SendMean();
       v1::StreamActivationsResponse last;
       last.set_cursor(
-          CursorBehind(call_.plan_.first_unit + number_, call_.plan_.digest));
+          call_.plan_.CursorBehind(call_.plan_.first_unit + number_));
       call_.SendOf(number_, std::move(last));
       call_.Complete(number_);
     } else {
@@ -235,11 +152,15 @@ class ActivationsCall::Unit final : public GenerateListener {
 };
 
 ActivationsCall::ActivationsCall(Engine& engine, ActivationsPlan plan,
-                                 Priority priority)
+                                 Priority priority, ActivationStore* store)
     : OrderedStream(engine),
       engine_(engine),
       plan_(std::move(plan)),
       priority_(priority),
+      // What goes on in the middle is no whole answer.
+      recording_(store == nullptr || plan_.first_unit > 0
+                     ? nullptr
+                     : store->Record(plan_.digest)),
       group_(engine, [this](const absl::Status& status) { Conclude(status); }) {
 }
 
@@ -265,18 +186,21 @@ void ActivationsCall::OnCancel() {
       absl::CancelledError("the client went away or its deadline passed"));
 }
 
+void ActivationsCall::OnMessage(const v1::StreamActivationsResponse& message) {
+  if (recording_ == nullptr) return;
+  if (!message.has_summary()) {
+    recording_->Add(message);
+    return;
+  }
+  recording_->Commit();
+  recording_.reset();
+}
+
 void ActivationsCall::Conclude(const absl::Status& status) {
   if (status.ok()) {
     v1::StreamActivationsResponse response;
-    v1::ActivationSummary& summary = *response.mutable_summary();
-    const std::string digest = MessageDigest(*plan_.request);
-    const v1::Sampling& sampling = plan_.request->generation().sampling();
-    for (const ResolvedVariant& variant : plan_.variants) {
-      *summary.add_provenance() = ProvenanceOf(
-          variant, digest, sampling.temperature() > 0 ? sampling.seed() : 0,
-          engine_.options());
-    }
-    summary.set_row_count(row_count_);
+    *response.mutable_summary() =
+        SummaryOf(plan_, row_count_, /*from_store=*/false, engine_.options());
     Send(std::move(response));
   }
   End(status);

@@ -63,7 +63,7 @@ std::vector<v1::ResidualDifference> DifferencesOf(const at::Tensor& x,
 }  // namespace
 
 absl::StatusOr<ComparePlan> MakeComparePlan(
-    const v1::CompareVariantsRequest& request, const ModelRegistry& registry,
+    const v1::CompareVariantsRequest& request, ModelRegistry& registry,
     const RequestLimits& limits, const Cancelled& cancelled) {
   ComparePlan plan;
   plan.request = std::make_shared<const v1::CompareVariantsRequest>(request);

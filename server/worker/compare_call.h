@@ -25,7 +25,7 @@ struct ComparePlan {
 
 // Errors name the field.
 absl::StatusOr<ComparePlan> MakeComparePlan(
-    const v1::CompareVariantsRequest& request, const ModelRegistry& registry,
+    const v1::CompareVariantsRequest& request, ModelRegistry& registry,
     const RequestLimits& limits, const Cancelled& cancelled);
 
 class CompareCall final : public ReadingCall<v1::CompareVariantsResponse> {

@@ -95,6 +95,8 @@ absl::Status ControlLink::Beat() {
   request.set_engine_step_count(vitals.step_count);
   request.set_engine_busy(vitals.busy);
   request.set_resident_bytes(vitals.resident_bytes);
+  request.mutable_metrics()->Assign(vitals.metrics.begin(),
+                                    vitals.metrics.end());
   grpc::ClientContext context;
   SetDeadline(context, interval_);
   internal::v1::HeartbeatResponse response;

@@ -13,6 +13,7 @@
 #include <memory>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
@@ -28,6 +29,7 @@ struct WorkerVitals {
   int64_t step_count = 0;
   bool busy = false;
   int64_t resident_bytes = 0;
+  std::vector<internal::v1::Metric> metrics = {};
 };
 
 // Thread safe after StartHeartbeats.

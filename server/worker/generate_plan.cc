@@ -106,7 +106,7 @@ absl::StatusOr<GenerateTask> GenerationTaskOf(
 }
 
 absl::StatusOr<GeneratePlan> MakeGeneratePlan(
-    const v1::GenerateRequest& request, const ModelRegistry& registry,
+    const v1::GenerateRequest& request, ModelRegistry& registry,
     const RequestLimits& limits, const Cancelled& cancelled) {
   GeneratePlan plan;
   plan.request = std::make_shared<const v1::GenerateRequest>(request);

@@ -48,7 +48,7 @@ absl::StatusOr<GenerateTask> GenerationTaskOf(
 
 // Looks up, checks and encodes everything. Errors name the field.
 absl::StatusOr<GeneratePlan> MakeGeneratePlan(
-    const v1::GenerateRequest& request, const ModelRegistry& registry,
+    const v1::GenerateRequest& request, ModelRegistry& registry,
     const RequestLimits& limits, const Cancelled& cancelled);
 
 }  // namespace dissonance

@@ -20,8 +20,7 @@ grpc::ServerUnaryReactor* FinishWith(grpc::CallbackServerContext* context,
   return reactor;
 }
 
-absl::Status TokenizeText(const ModelRegistry& registry,
-                          const RequestLimits& limits,
+absl::Status TokenizeText(ModelRegistry& registry, const RequestLimits& limits,
                           const v1::TokenizeRequest& request,
                           v1::TokenizeResponse& response) {
   ASSIGN_OR_RETURN(const ResidentModel model,
@@ -38,7 +37,7 @@ absl::Status TokenizeText(const ModelRegistry& registry,
   return absl::OkStatus();
 }
 
-absl::Status DetokenizeIds(const ModelRegistry& registry,
+absl::Status DetokenizeIds(ModelRegistry& registry,
                            const v1::DetokenizeRequest& request,
                            v1::DetokenizeResponse& response) {
   ASSIGN_OR_RETURN(const ResidentModel model,
@@ -59,7 +58,7 @@ absl::Status DetokenizeIds(const ModelRegistry& registry,
   return absl::OkStatus();
 }
 
-absl::Status Render(const ModelRegistry& registry, const RequestLimits& limits,
+absl::Status Render(ModelRegistry& registry, const RequestLimits& limits,
                     const v1::RenderChatRequest& request,
                     v1::RenderChatResponse& response) {
   ASSIGN_OR_RETURN(const ResidentModel model,

@@ -13,7 +13,7 @@ namespace dissonance {
 
 class InferenceService final : public v1::Inference::CallbackService {
  public:
-  InferenceService(const ModelRegistry& registry, Engine& engine,
+  InferenceService(ModelRegistry& registry, Engine& engine,
                    const RequestLimits& limits)
       : registry_(registry), engine_(engine), limits_(limits) {}
 
@@ -36,7 +36,7 @@ class InferenceService final : public v1::Inference::CallbackService {
       const v1::GenerateRequest* request) override;
 
  private:
-  const ModelRegistry& registry_;
+  ModelRegistry& registry_;
   Engine& engine_;
   const RequestLimits limits_;
 };

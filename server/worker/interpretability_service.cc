@@ -7,6 +7,7 @@
 #include "server/worker/compare_call.h"
 #include "server/worker/lens_call.h"
 #include "server/worker/patch_call.h"
+#include "server/worker/stored_activations_call.h"
 
 namespace dissonance {
 namespace {
@@ -32,9 +33,23 @@ grpc::ServerWriteReactor<v1::StreamActivationsResponse>*
 InterpretabilityService::StreamActivations(
     grpc::CallbackServerContext* context,
     const v1::StreamActivationsRequest* request) {
-  return StartStream<ActivationsCall, v1::StreamActivationsResponse>(
-      engine_, *context,
-      MakeActivationsPlan(*request, registry_, limits_, CancelledBy(context)));
+  absl::StatusOr<ActivationsPlan> plan = MakeActivationsPlan(
+      *request, registry_, limits_, engine_.options(), CancelledBy(context));
+  if (!plan.ok()) {
+    return new RefusedStream<v1::StreamActivationsResponse>(plan.status());
+  }
+  if (store_ != nullptr) {
+    if (auto kept = store_->Find(plan->digest)) {
+      auto* call = new StoredActivationsCall(
+          *store_, std::move(kept), *std::move(plan), engine_.options());
+      call->Start();
+      return call;
+    }
+  }
+  auto* call = new ActivationsCall(engine_, *std::move(plan),
+                                   PriorityOf(*context), store_);
+  call->Start();
+  return call;
 }
 
 grpc::ServerWriteReactor<v1::LogitLensResponse>*

@@ -1,9 +1,11 @@
 // The Interpretability service of a worker. Everything runs in the engine; no
-// thread waits. Thread safe. Borrows registry and engine.
+// thread waits. Thread safe. Borrows registry, engine and the store of
+// activations; without one (null) everything is computed.
 #ifndef DISSONANCE_SERVER_WORKER_INTERPRETABILITY_SERVICE_H_
 #define DISSONANCE_SERVER_WORKER_INTERPRETABILITY_SERVICE_H_
 
 #include "dissonance/v1/interpretability.grpc.pb.h"
+#include "server/worker/activation_store.h"
 #include "server/worker/model_registry.h"
 #include "server/worker/prompt_text.h"
 #include "src/compute/engine/engine.h"
@@ -13,9 +15,9 @@ namespace dissonance {
 class InterpretabilityService final
     : public v1::Interpretability::CallbackService {
  public:
-  InterpretabilityService(const ModelRegistry& registry, Engine& engine,
-                          const RequestLimits& limits)
-      : registry_(registry), engine_(engine), limits_(limits) {}
+  InterpretabilityService(ModelRegistry& registry, Engine& engine,
+                          const RequestLimits& limits, ActivationStore* store)
+      : registry_(registry), engine_(engine), limits_(limits), store_(store) {}
 
   grpc::ServerWriteReactor<v1::StreamActivationsResponse>* StreamActivations(
       grpc::CallbackServerContext* context,
@@ -31,9 +33,10 @@ class InterpretabilityService final
                                   v1::PatchResponse* response) override;
 
  private:
-  const ModelRegistry& registry_;
+  ModelRegistry& registry_;
   Engine& engine_;
   const RequestLimits limits_;
+  ActivationStore* const store_;
 };
 
 }  // namespace dissonance

@@ -85,7 +85,7 @@ void SetBreakingBlock(int64_t block_count, v1::LensPosition& position) {
 }  // namespace
 
 absl::StatusOr<LensPlan> MakeLensPlan(const v1::LogitLensRequest& request,
-                                      const ModelRegistry& registry,
+                                      ModelRegistry& registry,
                                       const RequestLimits& limits,
                                       const Cancelled& cancelled) {
   LensPlan plan;

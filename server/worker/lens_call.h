@@ -33,7 +33,7 @@ struct LensPlan {
 
 // Errors name the field.
 absl::StatusOr<LensPlan> MakeLensPlan(const v1::LogitLensRequest& request,
-                                      const ModelRegistry& registry,
+                                      ModelRegistry& registry,
                                       const RequestLimits& limits,
                                       const Cancelled& cancelled);
 

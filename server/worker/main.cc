@@ -19,6 +19,7 @@
 #include "grpcpp/health_check_service_interface.h"
 #include "grpcpp/server.h"
 #include "grpcpp/server_builder.h"
+#include "server/worker/activation_store.h"
 #include "server/worker/control_link.h"
 #include "server/worker/inference_service.h"
 #include "server/worker/interpretability_service.h"
@@ -26,6 +27,7 @@
 #include "server/worker/models_service.h"
 #include "server/worker/options.h"
 #include "server/worker/versions.h"
+#include "server/worker/worker_metrics.h"
 #include "src/base/digest_cache.h"
 #include "src/base/file.h"
 #include "src/base/status_macros.h"
@@ -121,23 +123,34 @@ absl::Status Run(const WorkerOptions& options, const std::string& token) {
 
   std::optional<DigestCache> digests;
   if (!options.digest_cache.empty()) digests.emplace(options.digest_cache);
-  ModelRegistry registry(device, digests.has_value() ? &*digests : nullptr);
+  ModelRegistry registry(device, digests.has_value() ? &*digests : nullptr,
+                         options.weight_bytes);
   Engine engine(options.engine);
   engine.Start();
-  ModelsService models(registry, options.engine);
+  ModelsService models(registry, engine);
   InferenceService inference(registry, engine, options.limits);
-  InterpretabilityService interpretability(registry, engine, options.limits);
+  std::unique_ptr<ActivationStore> store;
+  if (!options.activation_store.empty() && options.activation_store_bytes > 0) {
+    ASSIGN_OR_RETURN(store,
+                     ActivationStore::Open(options.activation_store,
+                                           options.activation_store_bytes));
+  }
+  InterpretabilityService interpretability(registry, engine, options.limits,
+                                           store.get());
   ASSIGN_OR_RETURN(const std::unique_ptr<grpc::Server> server,
                    StartServer(options, models, inference, interpretability));
   ASSIGN_OR_RETURN(
       const std::unique_ptr<ControlLink> link,
       ControlLink::Register(options.control, Registration(options, token)));
   link->StartHeartbeats(
-      [&engine] {
+      [&] {
         const EngineStats stats = engine.stats();
-        return WorkerVitals{.step_count = stats.step_count,
-                            .busy = stats.sequence_count > 0,
-                            .resident_bytes = ResidentBytes()};
+        return WorkerVitals{
+            .step_count = stats.step_count,
+            .busy = stats.sequence_count > 0,
+            .resident_bytes = ResidentBytes(),
+            .metrics = MetricsOf(stats, registry.stats(),
+                                 store == nullptr ? 0 : store->bytes())};
       },
       [](const absl::Status& why) {
         // A step may be stuck, so nothing is waited for.

@@ -44,6 +44,7 @@ v1::Model ToMessage(const ResidentModel& resident) {
   v1::Model out;
   out.set_name(resident.name);
   out.set_path(resident.path);
+  out.set_pinned(resident.pinned);
   out.set_architecture(spec.architecture);
   out.set_dtype(ToMessage(model.dtype()));
   out.set_device(model.device().str());

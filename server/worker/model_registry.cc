@@ -78,6 +78,12 @@ absl::Status NoSuchAdapter(absl::string_view name) {
                    "register')"));
 }
 
+absl::Status FilesChanged(absl::string_view name, const std::string& path) {
+  return absl::FailedPreconditionError(absl::StrCat(
+      name, " had left memory to make room, and the files in ", path,
+      " are other ones now; put the old ones back, or load it again"));
+}
+
 // The pointer, or null where the directory has no such files.
 template <typename T>
 absl::StatusOr<std::shared_ptr<const T>> OptionalOf(
@@ -99,49 +105,65 @@ absl::string_view ModelOfAdapter(absl::string_view adapter) {
 
 absl::StatusOr<ResidentModel> ModelRegistry::LoadModel(
     absl::string_view name, const std::string& path,
-    std::optional<at::ScalarType> dtype) {
+    std::optional<at::ScalarType> dtype, bool pinned) {
   RETURN_IF_ERROR(CheckModelName(name));
   RETURN_IF_ERROR(CheckPath(path));
   const absl::MutexLock load_lock(&load_mutex_);
-  ResidentModel loaded{.name = std::string(name), .path = path};
+  ResidentModel loaded{
+      .name = std::string(name), .path = path, .pinned = pinned};
   ASSIGN_OR_RETURN(loaded.tokenizer, OptionalOf(Tokenizer::Load(path)));
   ASSIGN_OR_RETURN(loaded.chat_template, OptionalOf(ChatTemplate::Load(path)));
   const ModelOptions options{
       .dtype = dtype, .device = device_, .digests = digests_};
-  const absl::StatusOr<ResidentModel> resident = GetModel(name);
-  if (resident.ok()) {
+  absl::StatusOr<KnownModel> known = KnownModelOf(name);
+  if (known.ok()) {
     // Twice the weights might not fit: it is not loaded to be compared.
     ASSIGN_OR_RETURN(const ModelIdentity asked, Model::Identify(path, options));
-    if (resident->model->digest() == asked.digest &&
-        resident->model->dtype() == asked.dtype &&
-        TokenizerDigest(*resident) == TokenizerDigest(loaded)) {
-      return resident;
+    if (known->digest != asked.digest || known->dtype != asked.dtype ||
+        TokenizerDigest(known->model) != TokenizerDigest(loaded)) {
+      return absl::AlreadyExistsError(
+          absl::StrCat(loaded.name, " holds other weights, or the same in ",
+                       DtypeName(known->dtype), ", from ", known->model.path,
+                       "; unload it first or choose another name"));
     }
-    return absl::AlreadyExistsError(absl::StrCat(
-        loaded.name, " holds other weights, or the same in ",
-        DtypeName(resident->model->dtype()), ", from ", resident->path,
-        "; unload it first or choose another name"));
+    known->model.pinned = pinned;
+    ASSIGN_OR_RETURN(ResidentModel resident, WithWeights(*std::move(known)));
+    residency_.SetPinned(name, pinned);
+    const absl::MutexLock lock(&mutex_);
+    const auto still = models_.find(name);
+    if (still == models_.end()) return NoSuchModel(name);
+    still->second.model.pinned = pinned;
+    return resident;
   }
-  ASSIGN_OR_RETURN(loaded.model, Model::Load(path, options));
+  ASSIGN_OR_RETURN(loaded.model, ReadModel(path, options));
   ASSIGN_OR_RETURN(loaded.eos_token_ids,
                    GenerationEndTokens(path, loaded.model->spec()));
-  // Loads are one at a time, so there is still none of this name.
+  residency_.Put(name, loaded.model, loaded.model->weights().bytes, pinned);
+  KnownModel added{.model = loaded,
+                   .asked_dtype = dtype,
+                   .dtype = loaded.model->dtype(),
+                   .digest = loaded.model->digest()};
+  added.model.model = nullptr;
   const absl::MutexLock lock(&mutex_);
-  return models_.emplace(loaded.name, loaded).first->second;
+  models_.insert_or_assign(loaded.name, std::move(added));
+  return loaded;
 }
 
 absl::Status ModelRegistry::UnloadModel(absl::string_view name) {
   const absl::MutexLock lock(&mutex_);
   const auto found = models_.find(name);
   if (found == models_.end()) return NoSuchModel(name);
+  residency_.Erase(name);
   models_.erase(found);
-  std::erase_if(adapters_, [name](const auto& entry) {
-    return ModelOfAdapter(entry.first) == name;
+  std::erase_if(adapters_, [this, name](const auto& entry) {
+    if (ModelOfAdapter(entry.first) != name) return false;
+    residency_.Erase(entry.first);
+    return true;
   });
   return absl::OkStatus();
 }
 
-absl::StatusOr<ResidentModel> ModelRegistry::GetModel(
+absl::StatusOr<ModelRegistry::KnownModel> ModelRegistry::KnownModelOf(
     absl::string_view name) const {
   const absl::MutexLock lock(&mutex_);
   const auto found = models_.find(name);
@@ -149,10 +171,69 @@ absl::StatusOr<ResidentModel> ModelRegistry::GetModel(
   return found->second;
 }
 
+absl::StatusOr<ModelRegistry::KnownAdapter> ModelRegistry::KnownAdapterOf(
+    absl::string_view name) const {
+  const absl::MutexLock lock(&mutex_);
+  const auto found = adapters_.find(name);
+  if (found == adapters_.end()) return NoSuchAdapter(name);
+  return found->second;
+}
+
+absl::StatusOr<ResidentModel> ModelRegistry::GetModel(absl::string_view name) {
+  {
+    const absl::MutexLock lock(&mutex_);
+    const auto found = models_.find(name);
+    if (found == models_.end()) return NoSuchModel(name);
+    ResidentModel model = found->second.model;
+    model.model = residency_.FindModel(name);
+    if (model.model != nullptr) return model;
+  }
+  const absl::MutexLock load_lock(&load_mutex_);
+  ASSIGN_OR_RETURN(KnownModel known, KnownModelOf(name));
+  return WithWeights(std::move(known));
+}
+
+absl::StatusOr<ResidentModel> ModelRegistry::WithWeights(KnownModel known) {
+  ResidentModel& model = known.model;
+  model.model = residency_.FindModel(model.name);
+  if (model.model != nullptr) return std::move(model);
+  ASSIGN_OR_RETURN(model.model,
+                   ReadModel(model.path, {.dtype = known.asked_dtype,
+                                          .device = device_,
+                                          .digests = digests_}));
+  if (model.model->digest() != known.digest) {
+    return FilesChanged(model.name, model.path);
+  }
+  // Unloaded meanwhile: whoever asked gets it still, it is not kept.
+  const absl::MutexLock lock(&mutex_);
+  if (models_.find(model.name) != models_.end()) {
+    residency_.Put(model.name, model.model, model.model->weights().bytes,
+                   model.pinned);
+  }
+  return std::move(model);
+}
+
+absl::StatusOr<std::shared_ptr<const Model>> ModelRegistry::ReadModel(
+    const std::string& path, const ModelOptions& options) {
+  ASSIGN_OR_RETURN(const int64_t bytes, Model::WeightBytes(path, options));
+  RETURN_IF_ERROR(residency_.MakeRoom(path, bytes));
+  for (;;) {
+    absl::StatusOr<std::shared_ptr<const Model>> model =
+        Model::Load(path, options);
+    if (!absl::IsResourceExhausted(model.status()) || !residency_.EvictOne()) {
+      return model;
+    }
+  }
+}
+
 std::vector<ResidentModel> ModelRegistry::ListModels() const {
   const absl::MutexLock lock(&mutex_);
   std::vector<ResidentModel> models;
-  for (const auto& [name, model] : models_) models.push_back(model);
+  for (const auto& [name, known] : models_) {
+    ResidentModel model = known.model;
+    model.model = residency_.PeekModel(name);
+    if (model.model != nullptr) models.push_back(std::move(model));
+  }
   return models;
 }
 
@@ -161,41 +242,86 @@ absl::StatusOr<ResidentAdapter> ModelRegistry::RegisterAdapter(
   RETURN_IF_ERROR(CheckAdapterName(name));
   RETURN_IF_ERROR(CheckPath(path));
   const absl::MutexLock load_lock(&load_mutex_);
-  ASSIGN_OR_RETURN(const ResidentModel base, GetModel(ModelOfAdapter(name)));
+  ASSIGN_OR_RETURN(KnownModel known, KnownModelOf(ModelOfAdapter(name)));
+  const std::string digest = known.digest;
+  ASSIGN_OR_RETURN(const ResidentModel base, WithWeights(std::move(known)));
   ResidentAdapter loaded{.name = std::string(name), .path = path};
-  ASSIGN_OR_RETURN(loaded.adapter, LoraAdapter::Load(path, *base.model));
+  ASSIGN_OR_RETURN(loaded.adapter, ReadAdapter(path, *base.model));
   const absl::MutexLock lock(&mutex_);
   const auto still = models_.find(base.name);
-  if (still == models_.end() || still->second.model != base.model) {
+  if (still == models_.end() || still->second.digest != digest) {
     return absl::AbortedError(
         absl::StrCat(base.name, " was unloaded meanwhile; try again"));
   }
-  adapters_.insert_or_assign(loaded.name, loaded);
+  residency_.Put(name, loaded.adapter, loaded.adapter->bytes(),
+                 /*pinned=*/false);
+  KnownAdapter added{.adapter = loaded, .digest = loaded.adapter->digest()};
+  added.adapter.adapter = nullptr;
+  adapters_.insert_or_assign(loaded.name, std::move(added));
   return loaded;
+}
+
+absl::StatusOr<std::shared_ptr<const LoraAdapter>> ModelRegistry::ReadAdapter(
+    const std::string& path, const Model& base) {
+  for (;;) {
+    absl::StatusOr<std::shared_ptr<const LoraAdapter>> adapter =
+        LoraAdapter::Load(path, base);
+    if (adapter.ok()) {
+      RETURN_IF_ERROR(residency_.MakeRoom(path, (*adapter)->bytes()));
+      return adapter;
+    }
+    if (!absl::IsResourceExhausted(adapter.status()) ||
+        !residency_.EvictOne()) {
+      return adapter;
+    }
+  }
 }
 
 absl::Status ModelRegistry::UnloadAdapter(absl::string_view name) {
   const absl::MutexLock lock(&mutex_);
   const auto found = adapters_.find(name);
   if (found == adapters_.end()) return NoSuchAdapter(name);
+  residency_.Erase(name);
   adapters_.erase(found);
   return absl::OkStatus();
 }
 
 absl::StatusOr<ResidentAdapter> ModelRegistry::GetAdapter(
-    absl::string_view name) const {
+    absl::string_view name) {
+  {
+    const absl::MutexLock lock(&mutex_);
+    const auto found = adapters_.find(name);
+    if (found == adapters_.end()) return NoSuchAdapter(name);
+    ResidentAdapter adapter = found->second.adapter;
+    adapter.adapter = residency_.FindAdapter(name);
+    if (adapter.adapter != nullptr) return adapter;
+  }
+  const absl::MutexLock load_lock(&load_mutex_);
+  ASSIGN_OR_RETURN(KnownModel base, KnownModelOf(ModelOfAdapter(name)));
+  ASSIGN_OR_RETURN(KnownAdapter known, KnownAdapterOf(name));
+  ResidentAdapter& adapter = known.adapter;
+  ASSIGN_OR_RETURN(const ResidentModel model, WithWeights(std::move(base)));
+  ASSIGN_OR_RETURN(adapter.adapter, ReadAdapter(adapter.path, *model.model));
+  if (adapter.adapter->digest() != known.digest) {
+    return FilesChanged(adapter.name, adapter.path);
+  }
   const absl::MutexLock lock(&mutex_);
-  const auto found = adapters_.find(name);
-  if (found == adapters_.end()) return NoSuchAdapter(name);
-  return found->second;
+  if (adapters_.find(name) != adapters_.end()) {
+    residency_.Put(name, adapter.adapter, adapter.adapter->bytes(),
+                   /*pinned=*/false);
+  }
+  return std::move(adapter);
 }
 
 std::vector<ResidentAdapter> ModelRegistry::ListAdapters(
     absl::string_view model) const {
   const absl::MutexLock lock(&mutex_);
   std::vector<ResidentAdapter> adapters;
-  for (const auto& [name, adapter] : adapters_) {
-    if (ModelOfAdapter(name) == model) adapters.push_back(adapter);
+  for (const auto& [name, known] : adapters_) {
+    if (ModelOfAdapter(name) != model) continue;
+    ResidentAdapter adapter = known.adapter;
+    adapter.adapter = residency_.PeekAdapter(name);
+    if (adapter.adapter != nullptr) adapters.push_back(std::move(adapter));
   }
   return adapters;
 }

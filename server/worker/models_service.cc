@@ -40,14 +40,18 @@ grpc::Status ModelsService::LoadModel(grpc::ServerContext* /*context*/,
                                       v1::LoadModelResponse* response) {
   const auto dtype = FromMessage(request->dtype());
   if (!dtype.ok()) return ToGrpc(dtype.status());
-  return Answer(registry_.LoadModel(request->name(), request->path(), *dtype),
+  return Answer(registry_.LoadModel(request->name(), request->path(), *dtype,
+                                    request->pinned()),
                 response->mutable_model());
 }
 
 grpc::Status ModelsService::UnloadModel(grpc::ServerContext* /*context*/,
                                         const v1::UnloadModelRequest* request,
                                         v1::UnloadModelResponse* /*response*/) {
-  return ToGrpc(registry_.UnloadModel(request->name()));
+  const absl::Status unloaded = registry_.UnloadModel(request->name());
+  // Keys and values of its prompts are of no use any more.
+  if (unloaded.ok()) engine_.ForgetPrefixes();
+  return ToGrpc(unloaded);
 }
 
 grpc::Status ModelsService::RegisterAdapter(
@@ -60,8 +64,6 @@ grpc::Status ModelsService::RegisterAdapter(
 grpc::Status ModelsService::ListAdapters(grpc::ServerContext* /*context*/,
                                          const v1::ListAdaptersRequest* request,
                                          v1::ListAdaptersResponse* response) {
-  const auto model = registry_.GetModel(request->parent());
-  if (!model.ok()) return ToGrpc(model.status());
   for (const ResidentAdapter& a : registry_.ListAdapters(request->parent())) {
     *response->add_adapters() = ToMessage(a);
   }
@@ -106,7 +108,7 @@ grpc::Status ModelsService::SelfCheck(grpc::ServerContext* context,
       registry_.GetModel(request->name());
   if (!model.ok()) return ToGrpc(model.status());
   const absl::StatusOr<std::vector<InvariantResult>> results =
-      CheckModel(model->model, model->path, engine_, request->seed(),
+      CheckModel(model->model, model->path, engine_.options(), request->seed(),
                  [context] { return context->IsCancelled(); });
   if (!results.ok()) return ToGrpc(results.status());
   for (const InvariantResult& result : *results) {
@@ -119,8 +121,9 @@ grpc::Status ModelsService::SelfCheck(grpc::ServerContext* context,
     out.set_compared_count(result.compared_count);
     out.set_message(result.message);
   }
-  *response->mutable_provenance() = ProvenanceOf(
-      {.model = *model}, MessageDigest(*request), request->seed(), engine_);
+  *response->mutable_provenance() =
+      ProvenanceOf({.model = *model}, MessageDigest(*request), request->seed(),
+                   engine_.options());
   return grpc::Status::OK;
 }
 

@@ -1,19 +1,18 @@
 // The Models service of a worker: what is resident now. It keeps no records:
 // an adapter that is unloaded here is forgotten here. Blocking calls, one
-// thread each; loading takes seconds. Thread safe. Borrows the registry.
+// thread each; loading takes seconds. Thread safe. Borrows registry and engine.
 #ifndef DISSONANCE_SERVER_WORKER_MODELS_SERVICE_H_
 #define DISSONANCE_SERVER_WORKER_MODELS_SERVICE_H_
 
 #include "dissonance/v1/models.grpc.pb.h"
 #include "server/worker/model_registry.h"
-#include "src/compute/engine/engine_options.h"
+#include "src/compute/engine/engine.h"
 
 namespace dissonance {
 
 class ModelsService final : public v1::Models::Service {
  public:
-  // `engine`: how the worker computes, for SelfCheck.
-  ModelsService(ModelRegistry& registry, const EngineOptions& engine)
+  ModelsService(ModelRegistry& registry, Engine& engine)
       : registry_(registry), engine_(engine) {}
 
   grpc::Status ListModels(grpc::ServerContext*, const v1::ListModelsRequest*,
@@ -46,7 +45,7 @@ class ModelsService final : public v1::Models::Service {
 
  private:
   ModelRegistry& registry_;
-  const EngineOptions engine_;
+  Engine& engine_;
 };
 
 }  // namespace dissonance

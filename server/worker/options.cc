@@ -48,6 +48,14 @@ std::variant<WorkerOptions, int> ParseWorkerOptions(int argc,
       ->required();
   app.add_option("--digest-cache", options.digest_cache,
                  "File that remembers digests of weights");
+  app.add_option("--activation-store", options.activation_store,
+                 "Folder of activations that are kept");
+  app.add_option("--activation-store-bytes", options.activation_store_bytes,
+                 "Most bytes of them; 0: none")
+      ->check(CLI::NonNegativeNumber);
+  app.add_option("--weight-bytes", options.weight_bytes,
+                 "Weights on the device, models and adapters; 0: no bound")
+      ->check(CLI::NonNegativeNumber);
   app.add_option("--device", options.device, "cpu or cuda:N");
   app.add_option("--threads", options.threads,
                  "Compute threads on a CPU; 0: torch's choice")

@@ -3,6 +3,7 @@
 #ifndef DISSONANCE_SERVER_WORKER_OPTIONS_H_
 #define DISSONANCE_SERVER_WORKER_OPTIONS_H_
 
+#include <cstdint>
 #include <string>
 #include <variant>
 
@@ -21,6 +22,10 @@ struct WorkerOptions {
   int max_message_bytes = 256 << 20;
   // File that remembers digests of weights; empty: none.
   std::string digest_cache;
+  // Folder of kept activations and their most bytes; empty or 0: none.
+  std::string activation_store;
+  int64_t activation_store_bytes = 0;
+  int64_t weight_bytes = 0;  // of all models and adapters; 0: no bound
   EngineOptions engine;
   RequestLimits limits;
 };

@@ -84,7 +84,7 @@ absl::Status ReadPlaces(const v1::PatchRequest& request,
 }  // namespace
 
 absl::StatusOr<PatchPlan> MakePatchPlan(const v1::PatchRequest& request,
-                                        const ModelRegistry& registry,
+                                        ModelRegistry& registry,
                                         const RequestLimits& limits,
                                         const Cancelled& cancelled) {
   PatchPlan plan;

@@ -34,7 +34,7 @@ struct PatchPlan {
 
 // Errors name the field.
 absl::StatusOr<PatchPlan> MakePatchPlan(const v1::PatchRequest& request,
-                                        const ModelRegistry& registry,
+                                        ModelRegistry& registry,
                                         const RequestLimits& limits,
                                         const Cancelled& cancelled);
 

@@ -102,7 +102,7 @@ EngineVariant ScorePlan::VariantOf(const ScoreTaskPlace& place) const {
 }
 
 absl::StatusOr<ScorePlan> MakeScorePlan(const v1::ScoreRequest& request,
-                                        const ModelRegistry& registry,
+                                        ModelRegistry& registry,
                                         const RequestLimits& limits,
                                         const Cancelled& cancelled) {
   RETURN_IF_ERROR(CheckShape(request, limits));

@@ -62,7 +62,7 @@ struct ScorePlan {
 // Looks up, checks and encodes everything. Errors name the field, as in
 // "items[3].continuations[0]: ...". CANCELLED once `cancelled` says so.
 absl::StatusOr<ScorePlan> MakeScorePlan(const v1::ScoreRequest& request,
-                                        const ModelRegistry& registry,
+                                        ModelRegistry& registry,
                                         const RequestLimits& limits,
                                         const Cancelled& cancelled);
 

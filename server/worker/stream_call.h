@@ -90,6 +90,9 @@ class StreamCall : public grpc::ServerWriteReactor<Response> {
  protected:
   ~StreamCall() override = default;
 
+  // Each message in order, before it is written. Calls do not overlap.
+  virtual void OnMessage(const Response& /*message*/) {}
+
  private:
   struct Message {
     int64_t bytes = 0;
@@ -109,6 +112,7 @@ class StreamCall : public grpc::ServerWriteReactor<Response> {
     }
     current_.Clear();
     next.fill(current_);
+    OnMessage(current_);
     if (!had_room && has_room()) engine_.Wake();
     this->StartWrite(&current_);
   }

@@ -19,7 +19,7 @@ constexpr int kMaxVariants = 1000;
 }  // namespace
 
 absl::StatusOr<ResolvedVariant> ResolveVariant(const v1::Variant& variant,
-                                               const ModelRegistry& registry) {
+                                               ModelRegistry& registry) {
   ResolvedVariant resolved;
   ASSIGN_OR_RETURN(resolved.model, registry.GetModel(variant.model()));
   if (!variant.adapter().empty()) {
@@ -42,7 +42,7 @@ absl::StatusOr<ResolvedVariant> ResolveVariant(const v1::Variant& variant,
 
 absl::StatusOr<std::vector<ResolvedVariant>> ResolveVariants(
     const google::protobuf::RepeatedPtrField<v1::Variant>& variants,
-    const ModelRegistry& registry) {
+    ModelRegistry& registry) {
   if (variants.empty()) {
     return absl::InvalidArgumentError("variants: expected at least one");
   }

@@ -34,12 +34,12 @@ struct ResolvedVariant {
 // NOT_FOUND for a model or adapter that is not resident; INVALID_ARGUMENT for
 // another model's adapter or an intervention that the model can't have.
 absl::StatusOr<ResolvedVariant> ResolveVariant(const v1::Variant& variant,
-                                               const ModelRegistry& registry);
+                                               ModelRegistry& registry);
 
 // All of a request, at least one. Errors begin with "variants[2]: ".
 absl::StatusOr<std::vector<ResolvedVariant>> ResolveVariants(
     const google::protobuf::RepeatedPtrField<v1::Variant>& variants,
-    const ModelRegistry& registry);
+    ModelRegistry& registry);
 
 // "sha256:..." over a message, the same for equal ones.
 std::string MessageDigest(const google::protobuf::Message& message);

@@ -37,20 +37,26 @@ absl::StatusOr<std::string> DigestOf(const std::string& directory,
   return digest.Finish();
 }
 
-// Refuses weights that do not fit, before the system ends the process for them.
-// A GPU's own allocator says so itself.
-absl::Status CheckFits(const std::string& directory,
-                       const Checkpoint& checkpoint, at::ScalarType dtype,
-                       const at::Device& device) {
-  if (!device.is_cpu()) return absl::OkStatus();
+// Of all tensors, in `dtype`.
+absl::StatusOr<int64_t> BytesOf(const Checkpoint& checkpoint,
+                                at::ScalarType dtype) {
   int64_t elements = 0;
   for (const std::string& name : checkpoint.names()) {
     ASSIGN_OR_RETURN(const TensorInfo info, checkpoint.Info(name));
     elements += std::accumulate(info.shape.begin(), info.shape.end(),
                                 int64_t{1}, std::multiplies<>());
   }
-  return CheckMemory(directory,
-                     elements * static_cast<int64_t>(c10::elementSize(dtype)));
+  return elements * static_cast<int64_t>(c10::elementSize(dtype));
+}
+
+// Refuses weights that do not fit, before the system ends the process for them.
+// A GPU's own allocator says so itself.
+absl::Status CheckFits(const std::string& directory,
+                       const Checkpoint& checkpoint, at::ScalarType dtype,
+                       const at::Device& device) {
+  if (!device.is_cpu()) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const int64_t bytes, BytesOf(checkpoint, dtype));
+  return CheckMemory(directory, bytes);
 }
 
 }  // namespace
@@ -65,6 +71,15 @@ absl::StatusOr<ModelIdentity> Model::Identify(const std::string& directory,
   ASSIGN_OR_RETURN(identity.digest,
                    DigestOf(directory, *checkpoint, options.digests));
   return identity;
+}
+
+absl::StatusOr<int64_t> Model::WeightBytes(const std::string& directory,
+                                           const ModelOptions& options) {
+  ASSIGN_OR_RETURN(const DecoderSpec spec, ReadDecoderSpec(directory));
+  ASSIGN_OR_RETURN(const at::ScalarType dtype, ComputeType(spec, options));
+  ASSIGN_OR_RETURN(const std::shared_ptr<Checkpoint> checkpoint,
+                   Checkpoint::Open(directory));
+  return BytesOf(*checkpoint, dtype);
 }
 
 absl::StatusOr<std::shared_ptr<const Model>> Model::Load(

@@ -41,7 +41,11 @@ class Model {
   static absl::StatusOr<ModelIdentity> Identify(const std::string& directory,
                                                 const ModelOptions& options);
 
-  // RESOURCE_EXHAUSTED if the weights do not fit into a CPU's memory.
+  // About how many bytes the weights will take. Reads the files' headers only.
+  static absl::StatusOr<int64_t> WeightBytes(const std::string& directory,
+                                             const ModelOptions& options);
+
+  // RESOURCE_EXHAUSTED if the weights do not fit into the device's memory.
   // NOT_FOUND without config.json; otherwise as ReadDecoderSpec, Checkpoint
   // and ReadWeights say, with the directory in the message.
   static absl::StatusOr<std::shared_ptr<const Model>> Load(
