@@ -27,7 +27,7 @@ struct WorkerConfig {
   std::string device = "cpu";
   int64_t threads = 0;
   int64_t step_tokens = 1024;
-  int64_t decode_step_tokens = 128;
+  int64_t decode_step_tokens = 64;
   bool reproducible = true;
   int64_t weight_bytes = 0;
   int64_t kv_cache_bytes = int64_t{4} << 30;

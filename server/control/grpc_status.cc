@@ -6,6 +6,7 @@
 #include "google/protobuf/any.pb.h"
 #include "google/protobuf/duration.pb.h"
 #include "google/protobuf/unknown_field_set.h"
+#include "src/base/worker_details.h"
 
 namespace dissonance {
 namespace {
@@ -53,6 +54,7 @@ absl::Status WorkerUnavailable() {
 }
 
 grpc::Status FromWorker(const grpc::Status& status) {
+  if (status.error_details() == kWorkerDetails) return ToGrpc(FromGrpc(status));
   const bool is_lost =
       status.error_code() == grpc::StatusCode::UNAVAILABLE ||
       (status.error_code() == grpc::StatusCode::UNKNOWN &&

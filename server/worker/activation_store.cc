@@ -12,7 +12,9 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "google/protobuf/util/delimited_message_util.h"
+#include "google/protobuf/io/coded_stream.h"
+#include "google/protobuf/io/zero_copy_stream_impl_lite.h"
+#include "src/base/file.h"
 #include "src/base/status_macros.h"
 
 namespace dissonance {
@@ -21,9 +23,19 @@ namespace {
 constexpr char kSuffix[] = ".messages";
 constexpr char kScheme[] = "sha256:";
 
-void Report(const absl::Status& status) {
-  std::fprintf(stderr, "an answer is not kept: %s\n",
-               std::string(status.message()).c_str());
+constexpr char kTemporarySuffix[] = ".part";
+// Left for others on the disk.
+constexpr uintmax_t kHeadroomBytes = uintmax_t{1} << 30;
+
+void Report(absl::string_view why) {
+  std::fprintf(stderr, "an answer is not kept: %s\n", std::string(why).c_str());
+}
+
+bool HasSpace(const std::string& folder) {
+  std::error_code error;
+  const std::filesystem::space_info space =
+      std::filesystem::space(folder, error);
+  return !error && space.available > kHeadroomBytes;
 }
 
 }  // namespace
@@ -41,15 +53,19 @@ absl::Status ActivationStore::TakeOver() {
   namespace fs = std::filesystem;
   std::multimap<fs::file_time_type, std::pair<std::string, int64_t>> found;
   std::error_code error;
-  for (const fs::directory_entry& file :
-       fs::directory_iterator(folder_, error)) {
-    const std::string name = file.path().filename().string();
+  fs::directory_iterator file(folder_, error);
+  for (; !error && file != fs::directory_iterator(); file.increment(error)) {
+    const std::string name = file->path().filename().string();
+    std::error_code unreadable;
+    const auto size =
+        static_cast<int64_t>(fs::file_size(file->path(), unreadable));
+    const auto time = fs::last_write_time(file->path(), unreadable);
+    if (unreadable) continue;
     if (absl::EndsWith(name, kSuffix)) {
-      found.emplace(file.last_write_time(error),
-                    std::pair(kScheme + file.path().stem().string(),
-                              static_cast<int64_t>(file.file_size(error))));
-    } else if (absl::StrContains(name, absl::StrCat(kSuffix, ".tmp."))) {
-      fs::remove(file.path(), error);
+      found.emplace(time,
+                    std::pair(kScheme + file->path().stem().string(), size));
+    } else if (absl::EndsWith(name, kTemporarySuffix)) {
+      fs::remove(file->path(), unreadable);
     }
   }
   if (error) {
@@ -69,6 +85,11 @@ absl::Status ActivationStore::TakeOver() {
 std::string ActivationStore::PathOf(const std::string& digest) const {
   return absl::StrCat(folder_, "/", digest.substr(sizeof(kScheme) - 1),
                       kSuffix);
+}
+
+std::string ActivationStore::NewTemporary(const std::string& digest) {
+  const absl::MutexLock lock(&mutex_);
+  return absl::StrCat(PathOf(digest), ".", next_recording_++, kTemporarySuffix);
 }
 
 bool ActivationStore::Reserve(int64_t bytes) {
@@ -144,63 +165,85 @@ std::unique_ptr<ActivationStore::Reader> ActivationStore::Find(
 
 ActivationStore::Recording::Recording(ActivationStore& store,
                                       std::string digest)
-    : store_(store), digest_(std::move(digest)) {
-  absl::StatusOr<AtomicFile> file = AtomicFile::Create(store_.PathOf(digest_));
-  if (!file.ok()) {
-    Report(file.status());
-    return;
-  }
-  file_ = *std::move(file);
+    : store_(store),
+      digest_(std::move(digest)),
+      temporary_(store.NewTemporary(digest_)),
+      file_(temporary_, std::ios::binary | std::ios::trunc) {
+  if (!file_) Report(absl::StrCat("cannot write ", temporary_));
 }
 
-ActivationStore::Recording::~Recording() { Drop(); }
+ActivationStore::Recording::~Recording() { Drop(""); }
 
-void ActivationStore::Recording::Drop() {
-  if (!file_.has_value()) return;
-  file_.reset();
+void ActivationStore::Recording::Drop(absl::string_view why) {
+  if (!file_.is_open()) return;
+  file_.close();
+  std::error_code ignored;
+  std::filesystem::remove(temporary_, ignored);
   store_.Release(bytes_);
+  if (!why.empty()) Report(why);
+}
+
+bool ActivationStore::Recording::Append(const Message& message) {
+  if (!file_.is_open()) return false;
+  const std::string bytes = message.SerializeAsString();
+  std::string length;
+  {
+    google::protobuf::io::StringOutputStream output(&length);
+    google::protobuf::io::CodedOutputStream(&output).WriteVarint32(
+        static_cast<uint32_t>(bytes.size()));
+  }
+  const auto size = static_cast<int64_t>(length.size() + bytes.size());
+  if (bytes_ + size > store_.limit_bytes_ / 2 || !HasSpace(store_.folder_) ||
+      !store_.Reserve(size)) {
+    Drop("");
+    return false;
+  }
+  bytes_ += size;
+  checksum_.UpdateFramed(bytes);
+  if (file_ << length << bytes) return true;
+  Drop(absl::StrCat("cannot write ", size, " bytes to ", temporary_));
+  return false;
 }
 
 void ActivationStore::Recording::Add(const Message& message) {
-  if (!file_.has_value()) return;
-  std::string bytes;
-  {
-    google::protobuf::io::StringOutputStream output(&bytes);
-    google::protobuf::util::SerializeDelimitedToZeroCopyStream(message,
-                                                               &output);
-  }
-  const auto size = static_cast<int64_t>(bytes.size());
-  if (!store_.Reserve(size)) {
-    Drop();
-    return;
-  }
-  bytes_ += size;
-  const absl::Status written = file_->Append(bytes);
-  if (written.ok()) return;
-  Report(written);
-  Drop();
+  Append(message);
 }
 
 void ActivationStore::Recording::Commit() {
-  if (!file_.has_value()) return;
-  const absl::Status committed = file_->Commit();
-  if (!committed.ok()) {
-    Report(committed);
-    Drop();
+  // The checksum travels as a cursor with a summary, which nothing else is.
+  Message end;
+  end.mutable_summary();
+  end.set_cursor(std::exchange(checksum_, Sha256()).Finish());
+  if (!Append(end)) return;
+  file_.flush();
+  const bool is_whole = file_.good();
+  std::error_code error;
+  if (is_whole) {
+    std::filesystem::rename(temporary_, store_.PathOf(digest_), error);
+  }
+  if (!is_whole || error) {
+    Drop(absl::StrCat("cannot finish ", temporary_));
     return;
   }
-  file_.reset();
+  file_.close();
   store_.Insert(digest_, bytes_);
 }
 
 absl::StatusOr<bool> ActivationStore::Reader::Next(Message& message) {
-  bool is_end = false;
-  message.Clear();
-  if (google::protobuf::util::ParseDelimitedFromZeroCopyStream(
-          &message, &input_, &is_end)) {
-    return true;
+  google::protobuf::io::CodedInputStream coded(&input_);
+  uint32_t size = 0;
+  std::string bytes;
+  if (coded.ReadVarint32(&size) &&
+      coded.ReadString(&bytes, static_cast<int>(size)) &&
+      message.ParseFromString(bytes)) {
+    if (!message.has_summary()) {
+      checksum_.UpdateFramed(bytes);
+      return true;
+    }
+    if (message.cursor() == std::exchange(checksum_, Sha256()).Finish()) {
+      return false;
+    }
   }
-  if (is_end && input_.GetErrno() == 0) return false;
   return absl::DataLossError(
       absl::StrCat(path_,
                    " is damaged; the same request is computed anew "

@@ -1,8 +1,9 @@
 // Answers of StreamActivations kept on disk by the digest of all that they
 // depend on, so that the same question is computed once. Bounded in bytes; the
 // least recently used answers go first. Nothing depends on the store: where
-// the disk fails an answer is not kept. Thread safe; reads and writes files on
-// the caller's thread. One process at a time owns a folder.
+// the disk fails or is nearly full an answer is not kept, and a damaged one is
+// told by its checksum, so nobody waits for the disk. Thread safe; reads and
+// writes files on the caller's thread. One process at a time owns a folder.
 //
 //   ASSIGN_OR_RETURN(auto store, ActivationStore::Open(folder, 4 << 30));
 //   auto recording = store->Record(digest);
@@ -13,18 +14,20 @@
 #define DISSONANCE_SERVER_WORKER_ACTIVATION_STORE_H_
 
 #include <cstdint>
+#include <fstream>
 #include <list>
 #include <map>
 #include <memory>
-#include <optional>
 #include <string>
+#include <utility>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "absl/synchronization/mutex.h"
 #include "dissonance/v1/interpretability.pb.h"
 #include "google/protobuf/io/zero_copy_stream_impl.h"
-#include "src/base/file.h"
+#include "src/base/sha256.h"
 
 namespace dissonance {
 
@@ -45,28 +48,32 @@ class ActivationStore {
     Recording(const Recording&) = delete;
     Recording& operator=(const Recording&) = delete;
 
-    // The next message. Once one does not fit or can't be written nothing is
-    // kept.
+    // The next message. Once they are more than half of what the store holds,
+    // or one can't be written, nothing is kept.
     void Add(const Message& message);
-    // Call once, last. Returns when the answer is safe on the disk.
+    // Call once, last.
     void Commit();
 
    private:
     friend class ActivationStore;
     Recording(ActivationStore& store, std::string digest);
-    void Drop();
+    // False if it was dropped.
+    bool Append(const Message& message);
+    void Drop(absl::string_view why);
 
     ActivationStore& store_;
     const std::string digest_;
-    std::optional<AtomicFile> file_;  // none once dropped
+    const std::string temporary_;  // where it is until Commit
+    std::ofstream file_;           // closed once dropped
+    Sha256 checksum_;              // of all messages
     int64_t bytes_ = 0;
   };
 
   // A kept answer; stays readable if it is removed meanwhile. Not thread safe.
   class Reader {
    public:
-    // The next message; false behind the last one. DATA_LOSS if the file is
-    // damaged.
+    // The next message; false behind the last one. DATA_LOSS if the file turns
+    // out to be damaged; what was read of it before must not be used.
     absl::StatusOr<bool> Next(Message& message);
 
    private:
@@ -77,6 +84,7 @@ class ActivationStore {
 
     const std::string path_;
     google::protobuf::io::FileInputStream input_;
+    Sha256 checksum_;
   };
 
   std::unique_ptr<Recording> Record(const std::string& digest);
@@ -99,6 +107,8 @@ class ActivationStore {
       : folder_(std::move(folder)), limit_bytes_(limit_bytes) {}
 
   std::string PathOf(const std::string& digest) const;
+  std::string NewTemporary(const std::string& digest)
+      ABSL_LOCKS_EXCLUDED(mutex_);
   absl::Status TakeOver() ABSL_LOCKS_EXCLUDED(mutex_);
   // Makes room for a recording that grows; false if there is none.
   bool Reserve(int64_t bytes) ABSL_LOCKS_EXCLUDED(mutex_);
@@ -111,6 +121,7 @@ class ActivationStore {
   const std::string folder_;
   const int64_t limit_bytes_;
   mutable absl::Mutex mutex_;
+  int64_t next_recording_ ABSL_GUARDED_BY(mutex_) = 0;
   int64_t bytes_ ABSL_GUARDED_BY(mutex_) = 0;
   std::list<std::string> uses_ ABSL_GUARDED_BY(mutex_);  // least recent first
   std::map<std::string, Entry> entries_ ABSL_GUARDED_BY(mutex_);

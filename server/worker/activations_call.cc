@@ -4,11 +4,14 @@
 #include <ATen/ops/sum.h>
 
 #include <algorithm>
+#include <optional>
+#include <string>
 #include <utility>
 
 #include "server/worker/generate_plan.h"
 #include "server/worker/interp_messages.h"
 #include "src/base/status_macros.h"
+#include "src/compute/text/text_stream.h"
 
 namespace dissonance {
 namespace {
@@ -31,6 +34,12 @@ class ActivationsCall::Unit final : public GenerateListener {
     tokens_ =
         (*call.plan_.prompts[variant_])[static_cast<size_t>(input_)].tokens;
     prompt_count_ = static_cast<int64_t>(tokens_.size());
+    const auto& stops = call.plan_.request->generation().stop_strings();
+    if (!stops.empty()) {
+      // Checked likewise.
+      text_.emplace(*network().model.tokenizer, tokens_,
+                    std::vector<std::string>(stops.begin(), stops.end()));
+    }
     // Checked when the plan was made.
     dtype_ = *WireType(call.plan_.request->capture().dtype(),
                        *network().model.model);
@@ -57,7 +66,10 @@ class ActivationsCall::Unit final : public GenerateListener {
   bool ready() const override { return call_.HasRoom(number_); }
   bool OnToken(GeneratedToken token) override {
     tokens_.push_back(token.token);
-    return true;
+    if (!text_.has_value()) return true;
+    // What can't be decoded holds no stop string.
+    const absl::StatusOr<TextStream::Piece> piece = text_->Add(token.token);
+    return !piece.ok() || !piece->has_stopped;
   }
   void OnCaptured(CapturedRows rows) override {
     if (call_.plan_.request->capture().reduction() == v1::REDUCTION_MEAN) {
@@ -145,8 +157,9 @@ class ActivationsCall::Unit final : public GenerateListener {
   int input_ = 0;
   int64_t prompt_count_ = 0;
   at::ScalarType dtype_ = at::kFloat;
-  std::vector<int32_t> tokens_;   // prompt and generated
-  std::vector<at::Tensor> mean_;  // of each place; the sum until the end
+  std::optional<TextStream> text_;  // where stop strings are looked for
+  std::vector<int32_t> tokens_;     // prompt and generated
+  std::vector<at::Tensor> mean_;    // of each place; the sum until the end
   int64_t mean_count_ = 0;
   int64_t last_position_ = 0;
 };

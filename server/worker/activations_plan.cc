@@ -3,6 +3,7 @@
 #include <optional>
 #include <utility>
 
+#include "absl/algorithm/container.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -54,6 +55,8 @@ std::string DigestOf(const ActivationsPlan& plan, const EngineOptions& engine) {
     all.UpdateFramed(model.device().str());
     all.UpdateFramed(variant.adapter == nullptr ? ""
                                                 : variant.adapter->digest());
+    // Of generation_config.json, which the model's digest leaves out.
+    all.UpdateFramed(absl::StrJoin(variant.model.eos_token_ids, ","));
     for (const EncodedPrompt& prompt : *plan.prompts[v]) {
       all.UpdateFramed(absl::StrJoin(prompt.tokens, ","));
     }
@@ -63,6 +66,21 @@ std::string DigestOf(const ActivationsPlan& plan, const EngineOptions& engine) {
   }
   all.UpdateFramed(engine.reproducible ? "reproducible" : "");
   return all.Finish();
+}
+
+absl::Status CheckReduction(v1::Reduction reduction,
+                            const CaptureSpec& capture) {
+  if (!v1::Reduction_IsValid(reduction)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("reduction: ", static_cast<int>(reduction),
+                     " is none that is known here"));
+  }
+  const bool has_pattern = absl::c_any_of(
+      capture.places,
+      [](const SitePlace& place) { return place.site == Site::kPattern; });
+  if (reduction != v1::REDUCTION_MEAN || !has_pattern) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      "reduction: rows of SITE_PATTERN differ in length and have no mean");
 }
 
 }  // namespace
@@ -91,6 +109,8 @@ absl::StatusOr<ActivationsPlan> MakeActivationsPlan(
     absl::StatusOr<std::shared_ptr<const CaptureSpec>> capture =
         CaptureOf(model, request.capture());
     if (!capture.ok()) return Annotate(capture.status(), "capture");
+    RETURN_IF_ERROR(Annotate(
+        CheckReduction(request.capture().reduction(), **capture), "capture"));
     plan.captures.push_back(*std::move(capture));
     RETURN_IF_ERROR(Annotate(
         WireType(request.capture().dtype(), model).status(), "capture"));
@@ -103,6 +123,9 @@ absl::StatusOr<ActivationsPlan> MakeActivationsPlan(
   ASSIGN_OR_RETURN(
       plan.prompts,
       EncodeForVariants(plan.variants, request.inputs(), limits, cancelled));
+  RETURN_IF_ERROR(CheckSize(plan.prompts, /*sample_count=*/1,
+                            request.generation().max_new_token_count(),
+                            limits));
   for (size_t v = 0; v < plan.variants.size() && !request.has_generation();
        ++v) {
     RETURN_IF_ERROR(CheckInPrompts(plan.captures[v]->positions,

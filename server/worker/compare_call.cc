@@ -14,6 +14,8 @@
 namespace dissonance {
 namespace {
 
+constexpr size_t kMaxCompared = 32;
+
 constexpr int kMaxTop = 1000;
 
 // What one variant says at some positions, [positions, vocab] each.
@@ -73,8 +75,11 @@ absl::StatusOr<ComparePlan> MakeComparePlan(
   }
   ASSIGN_OR_RETURN(plan.variants,
                    ResolveVariants(request.variants(), registry));
-  if (plan.variants.size() < 2) {
-    return absl::InvalidArgumentError("variants: expected at least two");
+  // A position of all variants is read at once.
+  if (plan.variants.size() < 2 || plan.variants.size() > kMaxCompared) {
+    return absl::InvalidArgumentError(absl::StrCat("variants: expected 2 to ",
+                                                   kMaxCompared, ", found ",
+                                                   plan.variants.size()));
   }
   for (size_t v = 1; v < plan.variants.size(); ++v) {
     if (plan.variants[v].model.model == plan.variants[0].model.model) continue;
@@ -95,6 +100,9 @@ absl::StatusOr<ComparePlan> MakeComparePlan(
                    PrepareCapture(*model.model, std::move(capture)));
   ASSIGN_OR_RETURN(plan.prompts,
                    EncodePrompts(model, request.inputs(), limits, cancelled));
+  RETURN_IF_ERROR(
+      CheckSize(std::vector<Prompts>(plan.variants.size(), plan.prompts),
+                /*sample_count=*/1, /*new_count=*/0, limits));
   RETURN_IF_ERROR(
       CheckInPrompts(plan.capture->positions, *plan.prompts, request.inputs()));
   return plan;

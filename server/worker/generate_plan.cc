@@ -11,6 +11,8 @@ namespace {
 constexpr int kMaxSamples = 10'000;
 constexpr int kMaxTopLogprobs = 1000;
 constexpr int kMaxStopStrings = 64;
+constexpr int kMaxStopBytes = 1000;  // of one
+constexpr int kMaxStopTokens = 1000;
 
 absl::Status CheckRange(absl::string_view field, int64_t found, int64_t least,
                         int64_t most) {
@@ -41,35 +43,18 @@ absl::Status CheckStops(const v1::GenerationOptions& options,
       return absl::InvalidArgumentError(
           "options.stop_strings: an empty string stops nothing");
     }
+    RETURN_IF_ERROR(CheckRange("options.stop_strings: bytes of one",
+                               static_cast<int64_t>(stop.size()), 1,
+                               kMaxStopBytes));
   }
   if (!options.stop_strings().empty()) {
     RETURN_IF_ERROR(TokenizerOf(model).status());
   }
+  RETURN_IF_ERROR(CheckRange("options.stop_token_ids",
+                             options.stop_token_ids_size(), 0, kMaxStopTokens));
   const int64_t vocab = model.model->spec().vocab_size;
   for (const int32_t id : options.stop_token_ids()) {
     RETURN_IF_ERROR(CheckRange("options.stop_token_ids", id, 0, vocab - 1));
-  }
-  return absl::OkStatus();
-}
-
-// Tokens that all samples may compute.
-absl::Status CheckSize(const GeneratePlan& plan, const RequestLimits& limits) {
-  int64_t samples = 0;
-  int64_t tokens = 0;
-  for (const Prompts& prompts : plan.prompts) {
-    for (const EncodedPrompt& prompt : *prompts) {
-      samples += plan.sample_count;
-      tokens += static_cast<int64_t>(prompt.tokens.size()) +
-                int64_t{plan.sample_count} *
-                    plan.request->options().max_new_token_count();
-    }
-  }
-  if (samples > limits.items) {
-    return OverLimit("samples of all inputs and variants", samples,
-                     limits.items, "items");
-  }
-  if (tokens > limits.tokens) {
-    return OverLimit("tokens of all samples", tokens, limits.tokens, "tokens");
   }
   return absl::OkStatus();
 }
@@ -124,7 +109,8 @@ absl::StatusOr<GeneratePlan> MakeGeneratePlan(
   ASSIGN_OR_RETURN(
       plan.prompts,
       EncodeForVariants(plan.variants, request.inputs(), limits, cancelled));
-  RETURN_IF_ERROR(CheckSize(plan, limits));
+  RETURN_IF_ERROR(CheckSize(plan.prompts, plan.sample_count,
+                            request.options().max_new_token_count(), limits));
   return plan;
 }
 

@@ -5,6 +5,7 @@
 #include <ATen/ops/from_blob.h>
 
 #include <cstring>
+#include <iterator>
 #include <optional>
 #include <string>
 #include <utility>
@@ -16,6 +17,9 @@
 
 namespace dissonance {
 namespace {
+
+constexpr int64_t kMaxInterventions = 1000;  // of a variant
+constexpr int64_t kMaxCandidates = 1000;
 
 using Op = Intervention::Op;
 
@@ -100,7 +104,20 @@ absl::StatusOr<Intervention> ChangeOf(const v1::Intervention& message) {
   return change;
 }
 
-absl::Status AddChanges(const v1::Intervention& message, Interventions& list) {
+absl::Status CheckCount(absl::string_view field, int64_t count, int64_t limit) {
+  if (count <= limit) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat(field, ": expected at most ", limit, ", found ", count));
+}
+
+// No more than the model has.
+absl::Status CheckBlocks(const Model& model,
+                         const google::protobuf::RepeatedField<int32_t>& own) {
+  return CheckCount("blocks", own.size(), model.spec().block_count());
+}
+
+absl::Status AddChanges(const Model& model, const v1::Intervention& message,
+                        Interventions& list) {
   ASSIGN_OR_RETURN(Intervention change, ChangeOf(message));
   ASSIGN_OR_RETURN(change.site, SiteOf(message.site()));
   if (IsBehindBlocks(change.site)) {
@@ -111,6 +128,7 @@ absl::Status AddChanges(const v1::Intervention& message, Interventions& list) {
   if (message.blocks().empty()) {
     return absl::InvalidArgumentError("blocks: expected at least one");
   }
+  RETURN_IF_ERROR(CheckBlocks(model, message.blocks()));
   for (const int32_t block : message.blocks()) {
     change.block = block;
     list.push_back(change);
@@ -167,6 +185,8 @@ absl::StatusOr<std::vector<SitePlace>> PlacesOf(
   if (sites.empty()) {
     return absl::InvalidArgumentError("sites: expected at least one");
   }
+  RETURN_IF_ERROR(CheckCount("sites", sites.size(), std::size(kSites)));
+  RETURN_IF_ERROR(CheckBlocks(model, blocks));
   std::vector<int64_t> wanted(blocks.begin(), blocks.end());
   if (wanted.empty()) {
     for (int64_t b = 0; b < model.spec().block_count(); ++b) {
@@ -202,9 +222,11 @@ absl::StatusOr<std::shared_ptr<const Interventions>> InterventionsOf(
     const Model& model,
     const google::protobuf::RepeatedPtrField<v1::Intervention>& messages) {
   Interventions list;
+  RETURN_IF_ERROR(
+      CheckCount("interventions", messages.size(), kMaxInterventions));
   for (int i = 0; i < messages.size(); ++i) {
     const size_t begin = list.size();
-    RETURN_IF_ERROR(Annotate(AddChanges(messages[i], list),
+    RETURN_IF_ERROR(Annotate(AddChanges(model, messages[i], list),
                              absl::StrCat("interventions[", i, "]")));
     // Checked one message at a time, so that the error names it.
     RETURN_IF_ERROR(Annotate(
@@ -219,6 +241,7 @@ absl::StatusOr<std::shared_ptr<const Interventions>> InterventionsOf(
 absl::StatusOr<std::vector<int32_t>> CandidateTokens(
     const Model& model,
     const google::protobuf::RepeatedPtrField<v1::Candidate>& candidates) {
+  RETURN_IF_ERROR(CheckCount("candidates", candidates.size(), kMaxCandidates));
   std::vector<int32_t> tokens;
   for (int i = 0; i < candidates.size(); ++i) {
     const int32_t token = candidates[i].token_id();

@@ -1,6 +1,7 @@
 // The Interpretability service of a worker. Everything runs in the engine; no
-// thread waits. Thread safe. Borrows registry, engine and the store of
-// activations; without one (null) everything is computed.
+// thread waits for it. Weights that had left memory are read on the caller's.
+// Thread safe. Borrows registry, engine and the store of activations; without
+// one (null) everything is computed.
 #ifndef DISSONANCE_SERVER_WORKER_INTERPRETABILITY_SERVICE_H_
 #define DISSONANCE_SERVER_WORKER_INTERPRETABILITY_SERVICE_H_
 

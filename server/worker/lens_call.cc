@@ -107,6 +107,8 @@ absl::StatusOr<LensPlan> MakeLensPlan(const v1::LogitLensRequest& request,
   ASSIGN_OR_RETURN(
       plan.prompts,
       EncodeForVariants(plan.variants, request.inputs(), limits, cancelled));
+  RETURN_IF_ERROR(
+      CheckSize(plan.prompts, /*sample_count=*/1, /*new_count=*/0, limits));
   for (size_t v = 0; v < plan.variants.size(); ++v) {
     RETURN_IF_ERROR(CheckInPrompts(plan.captures[v]->positions,
                                    *plan.prompts[v], request.inputs()));

@@ -1,5 +1,6 @@
-// dissonance-worker: the compute process. Serves Models and Inference on the
-// address it is given, for its control plane only, and ends with it.
+// dissonance-worker: the compute process. Serves Models, Inference and
+// Interpretability on the address it is given, for its control plane only, and
+// ends with it.
 #include <ATen/Parallel.h>
 #include <sys/prctl.h>
 #include <unistd.h>
@@ -131,9 +132,15 @@ absl::Status Run(const WorkerOptions& options, const std::string& token) {
   InferenceService inference(registry, engine, options.limits);
   std::unique_ptr<ActivationStore> store;
   if (!options.activation_store.empty() && options.activation_store_bytes > 0) {
-    ASSIGN_OR_RETURN(store,
-                     ActivationStore::Open(options.activation_store,
-                                           options.activation_store_bytes));
+    auto opened = ActivationStore::Open(options.activation_store,
+                                        options.activation_store_bytes);
+    // Without it everything is computed.
+    if (opened.ok()) {
+      store = *std::move(opened);
+    } else {
+      std::fprintf(stderr, "activations are not kept: %s\n",
+                   std::string(opened.status().message()).c_str());
+    }
   }
   InterpretabilityService interpretability(registry, engine, options.limits,
                                            store.get());
@@ -147,7 +154,7 @@ absl::Status Run(const WorkerOptions& options, const std::string& token) {
         const EngineStats stats = engine.stats();
         return WorkerVitals{
             .step_count = stats.step_count,
-            .busy = stats.sequence_count > 0,
+            .busy = stats.busy,
             .resident_bytes = ResidentBytes(),
             .metrics = MetricsOf(stats, registry.stats(),
                                  store == nullptr ? 0 : store->bytes())};

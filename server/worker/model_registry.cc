@@ -5,6 +5,7 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/escaping.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
@@ -81,7 +82,14 @@ absl::Status NoSuchAdapter(absl::string_view name) {
 absl::Status FilesChanged(absl::string_view name, const std::string& path) {
   return absl::FailedPreconditionError(absl::StrCat(
       name, " had left memory to make room, and the files in ", path,
-      " are other ones now; put the old ones back, or load it again"));
+      " are other ones now; put the old ones back, or unload or delete it and "
+      "load or register it again"));
+}
+
+// Not a file over its limit, which has the same code.
+bool IsOutOfMemory(const absl::Status& status) {
+  return absl::IsResourceExhausted(status) &&
+         absl::StrContains(status.message(), "memory");
 }
 
 // The pointer, or null where the directory has no such files.
@@ -127,12 +135,14 @@ absl::StatusOr<ResidentModel> ModelRegistry::LoadModel(
                        "; unload it first or choose another name"));
     }
     known->model.pinned = pinned;
+    known->model.path = path;
     ASSIGN_OR_RETURN(ResidentModel resident, WithWeights(*std::move(known)));
     residency_.SetPinned(name, pinned);
     const absl::MutexLock lock(&mutex_);
     const auto still = models_.find(name);
     if (still == models_.end()) return NoSuchModel(name);
     still->second.model.pinned = pinned;
+    still->second.model.path = path;
     return resident;
   }
   ASSIGN_OR_RETURN(loaded.model, ReadModel(path, options));
@@ -220,7 +230,7 @@ absl::StatusOr<std::shared_ptr<const Model>> ModelRegistry::ReadModel(
   for (;;) {
     absl::StatusOr<std::shared_ptr<const Model>> model =
         Model::Load(path, options);
-    if (!absl::IsResourceExhausted(model.status()) || !residency_.EvictOne()) {
+    if (!IsOutOfMemory(model.status()) || !residency_.EvictOne()) {
       return model;
     }
   }
@@ -270,8 +280,7 @@ absl::StatusOr<std::shared_ptr<const LoraAdapter>> ModelRegistry::ReadAdapter(
       RETURN_IF_ERROR(residency_.MakeRoom(path, (*adapter)->bytes()));
       return adapter;
     }
-    if (!absl::IsResourceExhausted(adapter.status()) ||
-        !residency_.EvictOne()) {
+    if (!IsOutOfMemory(adapter.status()) || !residency_.EvictOne()) {
       return adapter;
     }
   }
@@ -300,6 +309,9 @@ absl::StatusOr<ResidentAdapter> ModelRegistry::GetAdapter(
   ASSIGN_OR_RETURN(KnownModel base, KnownModelOf(ModelOfAdapter(name)));
   ASSIGN_OR_RETURN(KnownAdapter known, KnownAdapterOf(name));
   ResidentAdapter& adapter = known.adapter;
+  // Another call may have read it meanwhile.
+  adapter.adapter = residency_.FindAdapter(name);
+  if (adapter.adapter != nullptr) return std::move(adapter);
   ASSIGN_OR_RETURN(const ResidentModel model, WithWeights(std::move(base)));
   ASSIGN_OR_RETURN(adapter.adapter, ReadAdapter(adapter.path, *model.model));
   if (adapter.adapter->digest() != known.digest) {

@@ -87,11 +87,8 @@ grpc::Status ModelsService::LoadAdapter(grpc::ServerContext* /*context*/,
 grpc::Status ModelsService::UnloadAdapter(
     grpc::ServerContext* /*context*/, const v1::UnloadAdapterRequest* request,
     v1::UnloadAdapterResponse* response) {
-  const grpc::Status found = Answer(registry_.GetAdapter(request->name()),
-                                    response->mutable_adapter());
-  if (!found.ok()) return found;
-  response->mutable_adapter()->set_resident(false);
-  response->mutable_adapter()->set_resident_bytes(0);
+  // The control plane knows the rest.
+  response->mutable_adapter()->set_name(request->name());
   return ToGrpc(registry_.UnloadAdapter(request->name()));
 }
 

@@ -31,7 +31,7 @@ class ModelsService final : public v1::Models::Service {
                             v1::ListAdaptersResponse*) override;
   grpc::Status GetAdapter(grpc::ServerContext*, const v1::GetAdapterRequest*,
                           v1::GetAdapterResponse*) override;
-  // The adapter if it is resident, else NOT_FOUND.
+  // NOT_FOUND if it was never registered here, or unloaded since.
   grpc::Status LoadAdapter(grpc::ServerContext*, const v1::LoadAdapterRequest*,
                            v1::LoadAdapterResponse*) override;
   grpc::Status UnloadAdapter(grpc::ServerContext*,

@@ -66,16 +66,23 @@ absl::Status ReadPlaces(const v1::PatchRequest& request,
   RETURN_IF_ERROR(CheckInPrompts(capture.positions, *plan.target_prompts,
                                  request.inputs()));
   int64_t patches = 0;
+  int64_t tokens = 0;
   for (const EncodedPrompt& prompt : *plan.target_prompts) {
     const auto count = static_cast<int64_t>(prompt.tokens.size());
     std::vector<int64_t>& own = plan.positions.emplace_back();
     for (int64_t position = 0; position < count; ++position) {
       if (capture.positions.Contains(position, count)) own.push_back(position);
     }
-    patches += static_cast<int64_t>(own.size() * capture.places.size());
+    const auto added = static_cast<int64_t>(own.size() * capture.places.size());
+    patches += added;
+    tokens += added * count;
   }
   if (patches > limits.items) {
     return OverLimit("patches", patches, limits.items, "items");
+  }
+  if (tokens > limits.tokens) {
+    return OverLimit("tokens of all patched prompts", tokens, limits.tokens,
+                     "tokens");
   }
   ASSIGN_OR_RETURN(plan.capture, PrepareCapture(model, std::move(capture)));
   return absl::OkStatus();

@@ -63,4 +63,27 @@ absl::StatusOr<std::vector<Prompts>> EncodeForVariants(
   return of_variants;
 }
 
+absl::Status CheckSize(const std::vector<Prompts>& prompts,
+                       int64_t sample_count, int64_t new_count,
+                       const RequestLimits& limits) {
+  int64_t sequences = 0;
+  int64_t tokens = 0;
+  for (const Prompts& own : prompts) {
+    for (const EncodedPrompt& prompt : *own) {
+      sequences += sample_count;
+      tokens += sample_count *
+                (static_cast<int64_t>(prompt.tokens.size()) + new_count);
+    }
+  }
+  if (sequences > limits.items) {
+    return OverLimit("sequences over inputs, variants and samples", sequences,
+                     limits.items, "items");
+  }
+  if (tokens > limits.tokens) {
+    return OverLimit("tokens over inputs, variants and samples", tokens,
+                     limits.tokens, "tokens");
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace dissonance

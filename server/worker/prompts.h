@@ -37,6 +37,12 @@ absl::StatusOr<std::vector<Prompts>> EncodeForVariants(
     const std::vector<ResolvedVariant>& variants, const Inputs& inputs,
     const RequestLimits& limits, const Cancelled& cancelled);
 
+// RESOURCE_EXHAUSTED if the prompts of all variants, each `sample_count` times
+// with `new_count` tokens behind it, are more than a request may ask for.
+absl::Status CheckSize(const std::vector<Prompts>& prompts,
+                       int64_t sample_count, int64_t new_count,
+                       const RequestLimits& limits);
+
 }  // namespace dissonance
 
 #endif  // DISSONANCE_SERVER_WORKER_PROMPTS_H_

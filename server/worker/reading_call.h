@@ -107,19 +107,23 @@ class ReadingCall : public OrderedStream<Response> {
     void Submit(std::vector<ReadingMember> members) {
       rows_.resize(members.size());
       running_ = members.size();
+      std::vector<GenerateRequest> requests;
       for (size_t i = 0; i < members.size(); ++i) {
         call_.group_.Enter();
-        GenerateTask task;
-        task.prompt = std::move(members[i].tokens);
-        task.max_new_tokens = 0;
-        task.capture = std::move(members[i].capture);
-        const absl::StatusOr<int64_t> number = call_.engine_.SubmitGenerate(
-            members[i].variant, std::move(task),
-            std::make_shared<Member>(this->shared_from_this(), i),
-            call_.priority_);
+        GenerateRequest& own = requests.emplace_back();
+        own.variant = std::move(members[i].variant);
+        own.task.prompt = std::move(members[i].tokens);
+        own.task.max_new_tokens = 0;
+        own.task.capture = std::move(members[i].capture);
+        own.listener = std::make_shared<Member>(this->shared_from_this(), i);
+      }
+      // A member waits for rows of all others.
+      const absl::StatusOr<std::vector<int64_t>> numbers =
+          call_.engine_.SubmitTogether(std::move(requests), call_.priority_);
+      for (size_t i = 0; i < members.size(); ++i) {
         call_.group_.Entered(
-            number.ok() ? number
-                        : Annotate(number.status(), call_.LabelOf(number_)));
+            numbers.ok() ? absl::StatusOr<int64_t>((*numbers)[i])
+                         : Annotate(numbers.status(), call_.LabelOf(number_)));
       }
     }
 

@@ -18,6 +18,7 @@
 #include "grpcpp/support/server_callback.h"
 #include "server/worker/grpc_status.h"
 #include "src/compute/engine/engine.h"
+#include "src/compute/tensor/torch_status.h"
 
 namespace dissonance {
 
@@ -58,10 +59,10 @@ class StreamCall : public grpc::ServerWriteReactor<Response> {
   void End(const absl::Status& status) ABSL_LOCKS_EXCLUDED(mutex_) {
     {
       const absl::MutexLock lock(&mutex_);
-      end_ = status;
+      end_ = error_.ok() ? status : error_;
       if (is_writing_) return;
     }
-    this->Finish(ToGrpc(status));
+    this->Finish(ToGrpc(*end_));
   }
 
   void OnWriteDone(bool ok) override ABSL_LOCKS_EXCLUDED(mutex_) {
@@ -111,10 +112,31 @@ class StreamCall : public grpc::ServerWriteReactor<Response> {
       queued_bytes_ -= next.bytes;
     }
     current_.Clear();
-    next.fill(current_);
+    const absl::Status filled =
+        CatchTorch("a message of the stream", [&] { next.fill(current_); });
+    if (!filled.ok()) {
+      Break(filled);
+      return;
+    }
     OnMessage(current_);
     if (!had_room && has_room()) engine_.Wake();
     this->StartWrite(&current_);
+  }
+
+  // Nothing more is written; the stream ends with `why` when it ends.
+  void Break(const absl::Status& why) ABSL_LOCKS_EXCLUDED(mutex_) {
+    std::optional<absl::Status> end;
+    {
+      const absl::MutexLock lock(&mutex_);
+      error_ = why;
+      is_broken_ = true;
+      is_writing_ = false;
+      queue_.clear();
+      queued_bytes_ = 0;
+      if (end_.has_value()) end_ = end = why;
+    }
+    engine_.Wake();
+    if (end.has_value()) this->Finish(ToGrpc(*end));
   }
 
   Engine& engine_;
@@ -124,6 +146,7 @@ class StreamCall : public grpc::ServerWriteReactor<Response> {
   std::deque<Message> queue_ ABSL_GUARDED_BY(mutex_);
   bool is_writing_ ABSL_GUARDED_BY(mutex_) = false;
   bool is_broken_ ABSL_GUARDED_BY(mutex_) = false;  // nobody reads any more
+  absl::Status error_ ABSL_GUARDED_BY(mutex_);      // why it broke, if known
   std::optional<absl::Status> end_ ABSL_GUARDED_BY(mutex_);
 };
 

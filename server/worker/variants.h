@@ -31,7 +31,7 @@ struct ResolvedVariant {
   }
 };
 
-// NOT_FOUND for a model or adapter that is not resident; INVALID_ARGUMENT for
+// NOT_FOUND for a model or adapter that is not known here; INVALID_ARGUMENT for
 // another model's adapter or an intervention that the model can't have.
 absl::StatusOr<ResolvedVariant> ResolveVariant(const v1::Variant& variant,
                                                ModelRegistry& registry);

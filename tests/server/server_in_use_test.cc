@@ -76,23 +76,26 @@ TEST_F(ServerInUseTest, TheSameNameWithNewContentGivesNewResults) {
 
 TEST_F(ServerInUseTest, AnAdapterThatIsDeletedInUseServesItsRequestToTheEnd) {
   Register(kAdapter, "llama_qkvo_r8");
-  // Longer than what waits between worker and client.
-  const v1::GenerateRequest request = LongRequest(kAdapter, 300);
-  const Sample undisturbed = OnlySample(request);
-  ASSERT_EQ(undisturbed.tokens.size(), 300U);
+  // Some 40 MB, which is more than waits between worker and client: while the
+  // first tokens are read, later ones are still to be computed.
+  v1::GenerateRequest request = LongRequest(kAdapter, 300);
+  request.set_sample_count(40);
+  request.set_top_logprob_count(250);
+  const Generated undisturbed = Generate(request);
+  ASSERT_TRUE(undisturbed.status.ok()) << undisturbed.status.error_message();
 
   const auto stub = server_->NewStub<v1::Inference>();
   const auto context = server_->NewContext();
   const auto reader = stub->Generate(context.get(), request);
-  std::vector<int32_t> tokens;
-  std::vector<double> logprobs;
+  std::map<int, Sample> samples;
   bool is_deleted = false;
   for (v1::GenerateResponse event; reader->Read(&event);) {
+    Sample& sample = samples[event.sample_index()];
     for (const v1::GeneratedToken& token : event.delta().tokens()) {
-      tokens.push_back(token.token_id());
-      logprobs.push_back(token.logprob());
+      sample.tokens.push_back(token.token_id());
+      sample.logprobs.push_back(token.logprob());
     }
-    if (is_deleted || tokens.empty()) continue;
+    if (is_deleted || sample.tokens.empty()) continue;
     const auto models = server_->NewStub<v1::Models>();
     const auto other = server_->NewContext();
     v1::DeleteAdapterRequest deletion;
@@ -100,12 +103,15 @@ TEST_F(ServerInUseTest, AnAdapterThatIsDeletedInUseServesItsRequestToTheEnd) {
     v1::DeleteAdapterResponse deleted;
     ASSERT_TRUE(models->DeleteAdapter(other.get(), deletion, &deleted).ok());
     is_deleted = true;
-    EXPECT_LT(tokens.size(), 300U);
   }
   const grpc::Status status = reader->Finish();
   EXPECT_TRUE(status.ok()) << status.error_message();
-  EXPECT_EQ(tokens, undisturbed.tokens);
-  EXPECT_EQ(logprobs, undisturbed.logprobs);
+  for (int s = 0; s < 40; ++s) {
+    const Sample& own = undisturbed.samples.at({0, 0, s});
+    ASSERT_EQ(own.tokens.size(), 300U);
+    EXPECT_EQ(samples[s].tokens, own.tokens);
+    EXPECT_EQ(samples[s].logprobs, own.logprobs);
+  }
   const grpc::Status next = Generate(request).status;
   EXPECT_EQ(next.error_code(), grpc::StatusCode::NOT_FOUND);
   EXPECT_THAT(next.error_message(), HasSubstr("register it first"));

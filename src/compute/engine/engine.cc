@@ -1,12 +1,12 @@
 #include "src/compute/engine/engine.h"
 
 #include <algorithm>
+#include <chrono>
 #include <limits>
 #include <utility>
 
 #include "absl/algorithm/container.h"
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
 #include "src/base/status_macros.h"
 #include "src/compute/tensor/torch_status.h"
 
@@ -120,8 +120,11 @@ absl::StatusOr<int64_t> Engine::SubmitScore(EngineVariant variant,
     longest = std::max(longest, task.continuations[i].size());
   }
   const auto total = static_cast<int64_t>(task.prompt.size() + longest);
-  return Submit(std::move(variant), priority,
-                MakeScoreSequence(std::move(task), std::move(done)), total);
+  ASSIGN_OR_RETURN(
+      std::unique_ptr<EngineEntry> entry,
+      MakeEntry(std::move(variant), priority,
+                MakeScoreSequence(std::move(task), std::move(done)), total));
+  return Enqueue(std::move(entry));
 }
 
 absl::StatusOr<int64_t> Engine::SubmitGenerate(
@@ -130,14 +133,53 @@ absl::StatusOr<int64_t> Engine::SubmitGenerate(
   RETURN_IF_ERROR(CheckTokens(*variant.model, task.prompt));
   const int64_t total =
       static_cast<int64_t>(task.prompt.size()) + task.max_new_tokens;
-  return Submit(std::move(variant), priority,
+  ASSIGN_OR_RETURN(
+      std::unique_ptr<EngineEntry> entry,
+      MakeEntry(std::move(variant), priority,
                 MakeGenerateSequence(std::move(task), std::move(listener)),
-                total);
+                total));
+  return Enqueue(std::move(entry));
 }
 
-absl::StatusOr<int64_t> Engine::Submit(
+absl::StatusOr<std::vector<int64_t>> Engine::SubmitTogether(
+    std::vector<GenerateRequest> requests, Priority priority) {
+  auto group = std::make_shared<CacheGroup>();
+  bool needs_caches = false;
+  std::vector<std::unique_ptr<EngineEntry>> entries;
+  for (GenerateRequest& own : requests) {
+    RETURN_IF_ERROR(CheckTokens(*own.variant.model, own.task.prompt));
+    const int64_t total =
+        static_cast<int64_t>(own.task.prompt.size()) + own.task.max_new_tokens;
+    ASSIGN_OR_RETURN(entries.emplace_back(),
+                     MakeEntry(std::move(own.variant), priority,
+                               MakeGenerateSequence(std::move(own.task),
+                                                    std::move(own.listener)),
+                               total));
+    EngineEntry& entry = *entries.back();
+    entry.group = group;
+    group->bytes += entry.cache_bytes;
+    needs_caches |= !entry.sequence->fits_one_step(entry.row_limit);
+  }
+  if (needs_caches && group->bytes > options_.kv_cache_bytes) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("the key/value caches of ", entries.size(),
+                     " sequences that go on together need ", group->bytes,
+                     " bytes, the limit is ", options_.kv_cache_bytes,
+                     "; ask for fewer variants at once, or shorter inputs"));
+  }
+  const absl::MutexLock lock(&mutex_);
+  RETURN_IF_ERROR(CheckQueue(static_cast<int64_t>(entries.size())));
+  std::vector<int64_t> numbers;
+  for (std::unique_ptr<EngineEntry>& entry : entries) {
+    numbers.push_back(Arrive(std::move(entry)));
+  }
+  return numbers;
+}
+
+absl::StatusOr<std::unique_ptr<EngineEntry>> Engine::MakeEntry(
     EngineVariant variant, Priority priority,
-    absl::StatusOr<std::unique_ptr<Sequence>> made, int64_t total_tokens) {
+    absl::StatusOr<std::unique_ptr<Sequence>> made,
+    int64_t total_tokens) const {
   RETURN_IF_ERROR(made.status());
   const int64_t positions = variant.model->spec().max_positions;
   if (total_tokens > positions) {
@@ -154,7 +196,7 @@ absl::StatusOr<int64_t> Engine::Submit(
   entry->row_limit = std::max(
       options_.attention_tile,
       options_.step_tokens / options_.attention_tile * options_.attention_tile);
-  entry->arrival = absl::Now();
+  entry->arrival = std::chrono::steady_clock::now();
   RETURN_IF_ERROR(PlanCaptures(options_, *entry));
   if (entry->cache_bytes > options_.kv_cache_bytes &&
       !entry->sequence->fits_one_step(entry->row_limit)) {
@@ -162,13 +204,24 @@ absl::StatusOr<int64_t> Engine::Submit(
         absl::StrCat("the request's key/value cache needs ", entry->cache_bytes,
                      " bytes, the limit is ", options_.kv_cache_bytes));
   }
+  return entry;
+}
+
+absl::StatusOr<int64_t> Engine::Enqueue(std::unique_ptr<EngineEntry> entry) {
   const absl::MutexLock lock(&mutex_);
+  RETURN_IF_ERROR(CheckQueue(1));
+  return Arrive(std::move(entry));
+}
+
+absl::Status Engine::CheckQueue(int64_t count) const {
   if (stopping_) return absl::UnavailableError("the engine is stopping");
-  if (sequence_count_ >= options_.queue_limit) {
-    return absl::UnavailableError(
-        absl::StrCat("the queue is full with ", options_.queue_limit,
-                     " sequences; send fewer at once and try again"));
-  }
+  if (sequence_count_ + count <= options_.queue_limit) return absl::OkStatus();
+  return absl::UnavailableError(
+      absl::StrCat("the queue is full with ", options_.queue_limit,
+                   " sequences; send fewer at once and try again"));
+}
+
+int64_t Engine::Arrive(std::unique_ptr<EngineEntry> entry) {
   const int64_t number = next_number_++;
   entry->number = number;
   arrived_.push_back(std::move(entry));
@@ -209,9 +262,11 @@ void Engine::Loop() {
       const auto has_reason = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
         return stopping_ || has_news_;
       };
+      is_stepping_ = false;
       mutex_.Await(absl::Condition(&has_reason));
       if (stopping_) return;
       has_news_ = false;
+      is_stepping_ = true;
     }
     // Whoever was ready is seen; who becomes so later says it by Wake.
     while (Step()) {
@@ -247,10 +302,8 @@ bool Engine::Admit(EngineEntry& entry, int64_t limit) {
   const absl::Span<const int32_t> prefix = Shareable(entry);
   const std::string network = NetworkName(entry.variant);
   const int64_t held = prefixes_.Held(network, prefix);
-  if (held == 0 && entry.sequence->fits_one_step(limit)) return true;
-  if (counts_.kv_cache_bytes + entry.cache_bytes > options_.kv_cache_bytes) {
-    return false;
-  }
+  const bool needs_none = entry.sequence->fits_one_step(limit);
+  if ((held == 0 && needs_none) || !Reserve(entry)) return needs_none;
   const absl::Status made = CatchTorch("key/value cache", [&] {
     auto cache = std::make_unique<KvCache>(
         entry.variant.model->spec(), entry.sequence->cache_tokens(),
@@ -259,14 +312,31 @@ bool Engine::Admit(EngineEntry& entry, int64_t limit) {
     entry.cache = std::move(cache);
   });
   if (made.ok()) {
+    if (entry.group != nullptr) reserved_bytes_ -= entry.cache_bytes;
     counts_.kv_cache_bytes += entry.cache_bytes;
     counts_.prefix_hit_token_count += held;
     if (held > 0) entry.sequence->SkipPrefix(held);
     return true;
   }
   prefixes_.Clear();
+  if (needs_none) return true;
   if (counts_.kv_cache_bytes == 0) End(entry, made);  // no more can be freed
   return false;
+}
+
+bool Engine::Reserve(const EngineEntry& entry) {
+  CacheGroup* group = entry.group.get();
+  if (group != nullptr && group->is_reserved) return true;
+  const int64_t needed = group == nullptr ? entry.cache_bytes : group->bytes;
+  if (counts_.kv_cache_bytes + reserved_bytes_ + needed >
+      options_.kv_cache_bytes) {
+    return false;
+  }
+  if (group != nullptr) {
+    group->is_reserved = true;
+    reserved_bytes_ += needed;
+  }
+  return true;
 }
 
 bool Engine::Step() {
@@ -280,8 +350,9 @@ bool Engine::Step() {
     if (own.entry->has_started) continue;
     own.entry->has_started = true;
     ++counts_.started_sequence_count;
-    counts_.queue_wait_seconds +=
-        absl::ToDoubleSeconds(absl::Now() - own.entry->arrival);
+    const std::chrono::duration<double> waited =
+        std::chrono::steady_clock::now() - own.entry->arrival;
+    counts_.queue_wait_seconds += waited.count();
   }
   if (!picked.empty()) {
     RunOrSplit(picked);
@@ -387,7 +458,13 @@ bool Engine::RunWorkPiece() {
 void Engine::End(EngineEntry& entry, const absl::Status& status) {
   if (entry.ended) return;
   entry.ended = true;
-  if (entry.cache != nullptr) counts_.kv_cache_bytes -= entry.cache_bytes;
+  if (entry.cache != nullptr) {
+    counts_.kv_cache_bytes -= entry.cache_bytes;
+  } else if (entry.group != nullptr) {
+    // What it would have got.
+    (entry.group->is_reserved ? reserved_bytes_ : entry.group->bytes) -=
+        entry.cache_bytes;
+  }
   entry.cache.reset();
   entry.sequence->Finish(status);
 }
@@ -403,6 +480,7 @@ EngineStats Engine::stats() const {
   const absl::MutexLock lock(&mutex_);
   EngineStats stats = stats_;
   stats.sequence_count = sequence_count_;
+  stats.busy = is_stepping_ || has_news_;
   return stats;
 }
 

@@ -47,6 +47,13 @@ class EngineWork {
   virtual void Finish(const absl::Status& status) = 0;
 };
 
+// One of several sequences that are submitted together.
+struct GenerateRequest {
+  EngineVariant variant;
+  GenerateTask task;
+  std::shared_ptr<GenerateListener> listener;
+};
+
 class Engine {
  public:
   explicit Engine(const EngineOptions& options);
@@ -70,6 +77,11 @@ class Engine {
       EngineVariant variant, GenerateTask task,
       std::shared_ptr<GenerateListener> listener,
       Priority priority = Priority::kInteractive);
+  // The same for sequences of which none can go on for long without the others,
+  // as their listeners say: they get their caches all at once, or they might
+  // wait for each other for ever. All are queued or none is.
+  absl::StatusOr<std::vector<int64_t>> SubmitTogether(
+      std::vector<GenerateRequest> requests, Priority priority);
   // UNAVAILABLE if the engine is stopping.
   absl::Status SubmitWork(std::shared_ptr<EngineWork> work);
 
@@ -91,10 +103,16 @@ class Engine {
   const EngineOptions& options() const { return options_; }
 
  private:
-  absl::StatusOr<int64_t> Submit(EngineVariant variant, Priority priority,
-                                 absl::StatusOr<std::unique_ptr<Sequence>> made,
-                                 int64_t total_tokens)
+  absl::StatusOr<std::unique_ptr<EngineEntry>> MakeEntry(
+      EngineVariant variant, Priority priority,
+      absl::StatusOr<std::unique_ptr<Sequence>> made,
+      int64_t total_tokens) const;
+  absl::StatusOr<int64_t> Enqueue(std::unique_ptr<EngineEntry> entry)
       ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::Status CheckQueue(int64_t count) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  int64_t Arrive(std::unique_ptr<EngineEntry> entry)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Loop() ABSL_LOCKS_EXCLUDED(mutex_);
   // Moves new sequences and works in and takes cancelled sequences out.
   void TakeIn() ABSL_LOCKS_EXCLUDED(mutex_);
@@ -102,6 +120,8 @@ class Engine {
   // prompt rows: nothing if that is its only one, else its cache, with what is
   // held of its prefix. False: there is no room now.
   bool Admit(EngineEntry& entry, int64_t limit);
+  // Whether there is room for its cache, and for those of its group.
+  bool Reserve(const EngineEntry& entry);
   // Runs one batch; on an error its halves are tried, so that only the
   // offender fails and what is too large together is done apart.
   void RunOrSplit(const std::vector<PickedEntry>& picked);
@@ -122,6 +142,7 @@ class Engine {
   int64_t next_number_ ABSL_GUARDED_BY(mutex_) = 1;
   int64_t sequence_count_ ABSL_GUARDED_BY(mutex_) = 0;
   bool has_news_ ABSL_GUARDED_BY(mutex_) = false;
+  bool is_stepping_ ABSL_GUARDED_BY(mutex_) = false;
   bool forgets_ ABSL_GUARDED_BY(mutex_) = false;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   EngineStats stats_ ABSL_GUARDED_BY(mutex_);  // as of the last step
@@ -132,6 +153,7 @@ class Engine {
   StepPicker picker_;
   PrefixStore prefixes_;
   EngineStats counts_;
+  int64_t reserved_bytes_ = 0;  // of caches that groups will get
   std::thread thread_;
 };
 

@@ -21,7 +21,7 @@ struct EngineOptions {
   int64_t step_tokens = 1024;
   // Most prompt rows of a step in which an interactive request waits for its
   // next token: bounds the gap between its tokens.
-  int64_t decode_step_tokens = 128;
+  int64_t decode_step_tokens = 64;
   // Rows of a sequence that attend together: pieces of a prompt are multiples
   // of it, and so are shared prefixes. Results may differ in the last bits
   // between two values of it.
@@ -62,6 +62,9 @@ struct EngineStats {
   int64_t last_step_row_count = 0;
   // Now.
   int64_t sequence_count = 0;  // waiting and running
+  // Whether there is something to compute: not while all that there is waits
+  // for its listeners. Of an engine that has a thread.
+  bool busy = false;
   int64_t kv_cache_bytes = 0;
   int64_t prefix_bytes = 0;
 };

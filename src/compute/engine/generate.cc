@@ -58,13 +58,13 @@ class GenerateSequence : public Sequence {
       if (is_last) {
         work.wanted.push_back({.row = row,
                                .target_tokens = {},
-                               .whole = !task_.sampling.is_plain_greedy() ||
-                                        task_.top_logprobs > 0});
+                               .top_count = task_.top_logprobs,
+                               .whole = !task_.sampling.is_plain_greedy()});
       } else if (task_.prompt_logprobs) {
         work.wanted.push_back(
             {.row = row,
              .target_tokens = {tokens_[static_cast<size_t>(position) + 1]},
-             .whole = task_.top_logprobs > 0});
+             .top_count = task_.top_logprobs});
       }
     }
     return work;
@@ -80,9 +80,10 @@ class GenerateSequence : public Sequence {
     const size_t given = result.rows.size() - (is_whole ? 1 : 0);
     for (size_t i = 0; i < given; ++i) {
       const size_t next = static_cast<size_t>(begin) + i + 1;
-      listener_->OnPromptToken(Describe(tokens_[next],
-                                        result.rows[i].target_logprobs.front(),
-                                        result.rows[i]));
+      listener_->OnPromptToken(
+          {.token = tokens_[next],
+           .logprob = result.rows[i].target_logprobs.front(),
+           .top = result.rows[i].top});
     }
     if (!is_whole) return true;
     return task_.max_new_tokens > 0 && TakeToken(result.rows.back());
@@ -99,15 +100,6 @@ class GenerateSequence : public Sequence {
  private:
   int64_t token_count() const { return static_cast<int64_t>(tokens_.size()); }
 
-  GeneratedToken Describe(int32_t token, double logprob,
-                          const RowResult& row) const {
-    GeneratedToken out{.token = token, .logprob = logprob, .top = {}};
-    if (task_.top_logprobs > 0) {
-      out.top = TopTokens(row.logprobs, task_.top_logprobs);
-    }
-    return out;
-  }
-
   // Whether generation goes on.
   bool TakeToken(const RowResult& row) {
     int32_t token = row.best_token;
@@ -118,7 +110,8 @@ class GenerateSequence : public Sequence {
       logprob = row.logprobs[token].item<double>();
     }
     tokens_.push_back(token);
-    if (!listener_->OnToken(Describe(token, logprob, row))) {
+    if (!listener_->OnToken(
+            {.token = token, .logprob = logprob, .top = row.top})) {
       reason_ = FinishReason::kListener;
       return false;
     }

@@ -51,16 +51,25 @@ int64_t PrefixStore::Restore(const std::string& network,
 
 void PrefixStore::Keep(const std::string& network,
                        absl::Span<const int32_t> tokens, const KvCache& cache) {
-  if (byte_limit_ <= 0) return;
+  if (static_cast<int64_t>(tokens.size()) < tile_) return;
   const auto [root, is_new] = networks_.try_emplace(network, next_number_);
   if (is_new) ++next_number_;
   int64_t before = root->second;
   std::vector<Tile*> path;
-  const auto count = static_cast<int64_t>(tokens.size());
+  int64_t tile_bytes = 0;
+  for (int64_t block = 0; block < cache.block_count(); ++block) {
+    tile_bytes += 2 * static_cast<int64_t>(cache.Keys(block, tile_).nbytes());
+  }
+  // More would push out their own beginning.
+  const int64_t count = std::min(static_cast<int64_t>(tokens.size()),
+                                 byte_limit_ / tile_bytes * tile_);
   for (int64_t begin = 0; begin + tile_ <= count; begin += tile_) {
     const Key key = KeyAt(before, tokens, begin);
     auto tile = tiles_.find(key);
-    if (tile == tiles_.end()) {
+    if (tile != tiles_.end()) {
+      uses_.splice(uses_.end(), uses_, tile->second.use);
+    } else {
+      Evict(byte_limit_ - tile_bytes);
       Tile copy{.number = next_number_++, .keys = {}, .values = {}};
       for (int64_t block = 0; block < cache.block_count(); ++block) {
         const int64_t end = begin + tile_;
@@ -79,7 +88,6 @@ void PrefixStore::Keep(const std::string& network,
   for (auto tile = path.rbegin(); tile != path.rend(); ++tile) {
     uses_.splice(uses_.end(), uses_, (*tile)->use);
   }
-  Evict();
 }
 
 int64_t PrefixStore::TileBytes(const Tile& tile) const {
@@ -90,8 +98,8 @@ int64_t PrefixStore::TileBytes(const Tile& tile) const {
   return bytes;
 }
 
-void PrefixStore::Evict() {
-  while (bytes_ > byte_limit_ && !uses_.empty()) {
+void PrefixStore::Evict(int64_t limit) {
+  while (bytes_ > limit && !uses_.empty()) {
     const auto tile = tiles_.find(uses_.front());
     bytes_ -= TileBytes(tile->second);
     tiles_.erase(tile);

@@ -63,7 +63,8 @@ class PrefixStore {
   std::vector<const Tile*> Find(const std::string& network,
                                 absl::Span<const int32_t> tokens) const;
   int64_t TileBytes(const Tile& tile) const;
-  void Evict();
+  // Until no more than so many bytes are held.
+  void Evict(int64_t limit);
 
   const int64_t byte_limit_;
   const int64_t tile_;

@@ -1,5 +1,9 @@
 #include "src/compute/engine/sampling.h"
 
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/nonzero.h>
+#include <ATen/ops/topk.h>
+
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -51,13 +55,23 @@ std::vector<double> Weights(const std::vector<double>& scores) {
 
 // The fewest most likely tokens that together reach `top_p`.
 void KeepTopP(double top_p, std::vector<double>& weights) {
-  std::vector<size_t> order(weights.size());
-  std::iota(order.begin(), order.end(), size_t{0});
+  const double total = std::accumulate(weights.begin(), weights.end(), 0.0);
+  // All that are lighter than this weigh less than what may be left out, so
+  // that few have to be sorted.
+  const double lightest =
+      (1.0 - top_p) * total / static_cast<double>(weights.size());
+  std::vector<size_t> order;
+  for (size_t i = 0; i < weights.size(); ++i) {
+    if (weights[i] < lightest) {
+      weights[i] = 0.0;
+    } else {
+      order.push_back(i);
+    }
+  }
   std::stable_sort(order.begin(), order.end(), [&weights](size_t a, size_t b) {
     return weights[a] > weights[b];
   });
-  const double needed =
-      top_p * std::accumulate(weights.begin(), weights.end(), 0.0);
+  const double needed = top_p * total;
   double sum = 0.0;
   for (const size_t i : order) {
     if (sum >= needed) weights[i] = 0.0;
@@ -118,7 +132,9 @@ int32_t SampleToken(const SamplingOptions& options, const at::Tensor& logits,
     return static_cast<int32_t>(std::max_element(scores.begin(), scores.end()) -
                                 scores.begin());
   }
-  for (double& score : scores) score /= options.temperature;
+  // From the best on, so that no quotient is infinite but the least likely's.
+  const double best = *std::max_element(scores.begin(), scores.end());
+  for (double& score : scores) score = (score - best) / options.temperature;
   KeepTopK(options.top_k, scores);
   std::vector<double> weights = Weights(scores);
   if (options.top_p < 1.0) KeepTopP(options.top_p, weights);
@@ -134,21 +150,25 @@ int32_t SampleToken(const SamplingOptions& options, const at::Tensor& logits,
 
 std::vector<std::pair<int32_t, double>> TopTokens(const at::Tensor& logprobs,
                                                   int64_t k) {
-  const std::vector<double> all = AsDoubles(logprobs);
-  std::vector<int32_t> order(all.size());
-  std::iota(order.begin(), order.end(), 0);
-  const auto count = std::min<int64_t>(k, static_cast<int64_t>(all.size()));
-  const auto better = [&all](int32_t a, int32_t b) {
-    const double x = all[static_cast<size_t>(a)];
-    const double y = all[static_cast<size_t>(b)];
-    return x != y ? x > y : a < b;
-  };
-  std::partial_sort(order.begin(), order.begin() + count, order.end(), better);
+  const int64_t vocab = logprobs.numel();
+  const int64_t count = std::min(k, vocab);
   std::vector<std::pair<int32_t, double>> top;
-  for (int64_t i = 0; i < count; ++i) {
-    const int32_t token = order[static_cast<size_t>(i)];
-    top.emplace_back(token, all[static_cast<size_t>(token)]);
+  if (count <= 0) return top;
+  // topk leaves open which of equals it gives: all that equal the last one are
+  // looked at.
+  const at::Tensor least = std::get<0>(at::topk(logprobs, count)).min();
+  const at::Tensor ids = at::nonzero(logprobs >= least).flatten();
+  const at::Tensor values =
+      logprobs.index_select(0, ids).to(at::kCPU, at::kDouble);
+  const at::Tensor ids_cpu = ids.to(at::kCPU);
+  for (int64_t i = 0; i < values.numel(); ++i) {
+    top.emplace_back(static_cast<int32_t>(ids_cpu.const_data_ptr<int64_t>()[i]),
+                     values.const_data_ptr<double>()[i]);
   }
+  std::stable_sort(top.begin(), top.end(), [](const auto& a, const auto& b) {
+    return a.second > b.second;
+  });
+  top.resize(static_cast<size_t>(count));
   return top;
 }
 

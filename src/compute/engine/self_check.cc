@@ -268,8 +268,6 @@ absl::Status Checker::Cached(Result& result) const {
   result.limit = Rounding();
   for (size_t i = 0; i < prompts_.size(); ++i) {
     const Outcome& own = plain_[i];
-    Prompt whole = prompts_[i];
-    whole.insert(whole.end(), own.tokens.begin(), own.tokens.end());
     std::vector<double> logprobs;
     Engine engine(options_);
     absl::Status status;
@@ -431,7 +429,9 @@ absl::StatusOr<std::vector<InvariantResult>> Checker::Run(
       {"safetensors round trip", "activations written and read",
        &Checker::RoundTrip},
   };
-  const absl::StatusOr<std::vector<Outcome>> plain = Plain();
+  absl::StatusOr<std::vector<Outcome>> plain = absl::UnknownError("not run");
+  const absl::Status ran = CatchTorch("prompts", [&] { plain = Plain(); });
+  if (!ran.ok()) plain = ran;
   if (plain.ok()) plain_ = *plain;
   std::vector<InvariantResult> results;
   for (const Invariant& invariant : invariants) {

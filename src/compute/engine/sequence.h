@@ -7,6 +7,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -19,6 +20,7 @@ namespace dissonance {
 struct WantedRow {
   int64_t row = 0;                     // within the work's rows
   std::vector<int32_t> target_tokens;  // whose log-probabilities
+  int64_t top_count = 0;               // most likely tokens wanted
   bool whole = false;                  // the distribution itself
 };
 
@@ -38,6 +40,8 @@ struct RowResult {
   std::vector<double> target_logprobs;  // nats, one per target token
   int32_t best_token = 0;               // the most likely; first of equals
   double best_logprob = 0.0;
+  // The most likely first, of equals the lower id: token, log-probability.
+  std::vector<std::pair<int32_t, double>> top = {};
   // [vocab] of a row wanted whole, on the CPU, in float32 or float64.
   at::Tensor logits = {};
   at::Tensor logprobs = {};

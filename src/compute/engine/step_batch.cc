@@ -1,5 +1,7 @@
 #include "src/compute/engine/step_batch.h"
 
+#include <ATen/ops/argmax.h>
+#include <ATen/ops/gather.h>
 #include <ATen/ops/isfinite.h>
 #include <ATen/ops/log_softmax.h>
 #include <ATen/ops/tensor.h>
@@ -17,6 +19,7 @@
 #include "absl/algorithm/container.h"
 #include "absl/strings/str_cat.h"
 #include "src/base/status_macros.h"
+#include "src/compute/engine/sampling.h"
 #include "src/compute/interp/hook_plan.h"
 #include "src/compute/tensor/torch_status.h"
 
@@ -193,7 +196,9 @@ void ReadRows(const at::Tensor& logits, absl::Span<const Wanted> wanted) {
   const bool is_double = logits.scalar_type() == at::kDouble;
   const at::Tensor wide = is_double ? logits : logits.to(at::kFloat);
   const at::Tensor logprobs = at::log_softmax(wide, -1);  // [rows, vocab]
-  const auto [best, best_token] = logprobs.max(-1);
+  // Of logits: two that differ may round to one log-probability.
+  const at::Tensor best_token = wide.argmax(-1);
+  const at::Tensor best = logprobs.gather(1, best_token.unsqueeze(1));
   const at::Tensor picked = TargetLogprobs(logprobs, wanted);
   const at::Tensor best_cpu = best.to(at::kCPU, at::kDouble);
   const at::Tensor token_cpu = best_token.to(at::kCPU);
@@ -208,6 +213,10 @@ void ReadRows(const at::Tensor& logits, absl::Span<const Wanted> wanted) {
     result.best_token =
         static_cast<int32_t>(token_cpu.const_data_ptr<int64_t>()[row]);
     result.best_logprob = best_cpu.const_data_ptr<double>()[row];
+    if (asked.top_count > 0) {
+      result.top =
+          TopTokens(logprobs[static_cast<int64_t>(row)], asked.top_count);
+    }
     if (asked.whole) {
       const auto at = static_cast<int64_t>(row);
       result.logits = wide[at].to(at::kCPU);
@@ -260,8 +269,9 @@ class ChainedVisitor final : public SiteVisitor {
     first_.Visit(site, block, x);
     second_.Visit(site, block, x);
   }
-  bool WantsPattern(int64_t block) const override {
-    return first_.WantsPattern(block);
+  bool WantsPattern(int64_t block, int64_t row_begin,
+                    int64_t row_count) const override {
+    return first_.WantsPattern(block, row_begin, row_count);
   }
   void VisitPattern(int64_t block, int64_t row_begin,
                     const at::Tensor& pattern) override {

@@ -2,41 +2,58 @@
 
 #include <algorithm>
 
+#include "absl/algorithm/container.h"
+
 namespace dissonance {
 
-StepPicker::Entries StepPicker::OfNextModel(
+std::vector<StepPicker::Entries> StepPicker::ByModel(
     const std::deque<std::unique_ptr<EngineEntry>>& entries) {
   std::map<const Model*, int64_t> turns;
-  Entries ready;
+  std::map<const Model*, Entries> ready;
+  bool is_starving = false;
   for (const std::unique_ptr<EngineEntry>& entry : entries) {
     const Model* model = entry->variant.model.get();
     const auto last = last_turns_.find(model);
     turns[model] = last == last_turns_.end() ? 0 : last->second;
-    if (entry->sequence->ready()) ready.push_back(entry.get());
+    if (!entry->sequence->ready()) continue;
+    ready[model].push_back(entry.get());
+    is_starving |= entry->cache == nullptr && starved_.has_value() &&
+                   starved_->second == entry->number;
   }
   last_turns_ = std::move(turns);
-  if (ready.empty()) return ready;
-  const auto turn_of = [this](const EngineEntry* entry) {
-    return last_turns_.at(entry->variant.model.get());
-  };
-  const Model* next =
-      (*std::min_element(ready.begin(), ready.end(), [&](auto* a, auto* b) {
-        return turn_of(a) < turn_of(b);
-      }))->variant.model.get();
-  last_turns_[next] = ++turn_;
-  std::erase_if(ready, [next](const EngineEntry* entry) {
-    return entry->variant.model.get() != next;
+  // It has ended, got its cache, or can't go on anyway.
+  if (!is_starving) starved_.reset();
+  std::vector<Entries> models;
+  for (auto& [model, own] : ready) models.push_back(std::move(own));
+  // Models that had no turn yet go by arrival.
+  absl::c_sort(models, [this](const Entries& a, const Entries& b) {
+    const auto key = [this](const Entries& own) {
+      return std::pair(last_turns_.at(own.front()->variant.model.get()),
+                       own.front()->number);
+    };
+    return key(a) < key(b);
   });
-  return ready;
+  return models;
 }
 
 std::vector<PickedEntry> StepPicker::Pick(
     const std::deque<std::unique_ptr<EngineEntry>>& entries,
     const Admit& admit) {
+  for (const Entries& own : ByModel(entries)) {
+    std::vector<PickedEntry> picked = PickOf(own, admit);
+    if (picked.empty()) continue;
+    last_turns_[own.front()->variant.model.get()] = ++turn_;
+    return picked;
+  }
+  return {};
+}
+
+std::vector<PickedEntry> StepPicker::PickOf(const Entries& entries,
+                                            const Admit& admit) {
   std::vector<PickedEntry> picked;
   Entries prompts;
   bool somebody_waits = false;  // for the next token
-  for (EngineEntry* entry : OfNextModel(entries)) {
+  for (EngineEntry* entry : entries) {
     if (!entry->sequence->is_decoding()) {
       prompts.push_back(entry);
       continue;
@@ -44,10 +61,9 @@ std::vector<PickedEntry> StepPicker::Pick(
     picked.push_back({.entry = entry, .row_limit = 1});
     somebody_waits |= entry->priority == Priority::kInteractive;
   }
-  std::stable_sort(prompts.begin(), prompts.end(),
-                   [](const EngineEntry* a, const EngineEntry* b) {
-                     return a->priority < b->priority;
-                   });
+  absl::c_stable_sort(prompts, [](const EngineEntry* a, const EngineEntry* b) {
+    return a->priority < b->priority;
+  });
   const int64_t budget =
       somebody_waits
           ? options_.decode_step_tokens
@@ -58,11 +74,10 @@ std::vector<PickedEntry> StepPicker::Pick(
 
 void StepPicker::AddPrompts(const Entries& prompts, int64_t budget,
                             const Admit& admit,
-                            std::vector<PickedEntry>& picked) const {
+                            std::vector<PickedEntry>& picked) {
   const int64_t tile = options_.attention_tile;
   int64_t capture_budget = options_.capture_bytes;
   bool is_first = true;
-  bool cache_is_full = false;
   for (EngineEntry* entry : prompts) {
     const int64_t room = std::min(entry->row_limit, budget / tile * tile);
     const int64_t limit = is_first ? std::max(room, tile) : room;
@@ -72,9 +87,10 @@ void StepPicker::AddPrompts(const Entries& prompts, int64_t budget,
       if (limit <= 0 || !fits || capture_budget <= 0) break;
     }
     if (entry->cache == nullptr) {
-      if (cache_is_full && !entry->sequence->fits_one_step(limit)) continue;
+      const bool needs_cache = !entry->sequence->fits_one_step(limit);
+      if (needs_cache && IsBehindStarved(*entry)) continue;
       if (!admit(*entry, limit)) {
-        cache_is_full = true;
+        if (!entry->ended) starved_ = std::pair(entry->priority, entry->number);
         continue;
       }
     }

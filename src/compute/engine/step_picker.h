@@ -3,19 +3,27 @@
 #ifndef DISSONANCE_COMPUTE_ENGINE_STEP_PICKER_H_
 #define DISSONANCE_COMPUTE_ENGINE_STEP_PICKER_H_
 
+#include <chrono>
 #include <cstdint>
 #include <deque>
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
+#include <utility>
 #include <vector>
 
-#include "absl/time/time.h"
 #include "src/compute/engine/engine_options.h"
 #include "src/compute/engine/sequence.h"
 #include "src/compute/model/kv_cache.h"
 
 namespace dissonance {
+
+// Sequences that can only go on together: their caches are given all at once.
+struct CacheGroup {
+  int64_t bytes = 0;         // of all their caches
+  bool is_reserved = false;  // for those that have none yet
+};
 
 // A sequence in the engine, with what it computes on.
 struct EngineEntry {
@@ -25,10 +33,11 @@ struct EngineEntry {
   std::unique_ptr<Sequence> sequence;
   // Null until it has to hold something from one step to another.
   std::unique_ptr<KvCache> cache;
-  int64_t cache_bytes = 0;        // that it takes
-  int64_t row_limit = 0;          // most prompt rows at once
-  int64_t capture_row_bytes = 0;  // kept of a prompt row, on average
-  absl::Time arrival;
+  int64_t cache_bytes = 0;            // that it takes
+  std::shared_ptr<CacheGroup> group;  // null: on its own
+  int64_t row_limit = 0;              // most prompt rows at once
+  int64_t capture_row_bytes = 0;      // kept of a prompt row, on average
+  std::chrono::steady_clock::time_point arrival;
   bool has_started = false;
   bool has_kept_prefix = false;
   bool ended = false;
@@ -47,11 +56,11 @@ class StepPicker {
 
   explicit StepPicker(const EngineOptions& options) : options_(options) {}
 
-  // One model's entries: of those with something to do the one that had no
-  // turn for longest. All generation steps come first, then prompts by
-  // priority and arrival while the budget lasts: whole ones, but for the
-  // first. While one waits for its cache no later one gets a new cache, or
-  // small ones would keep a large one waiting. O(entries).
+  // One model's entries: of the models with something that can be done the one
+  // that had no turn for longest. All generation steps come first, then prompts
+  // by priority and arrival while the budget lasts: whole ones, but for the
+  // first. While one waits for its cache no later one of any model gets a new
+  // cache, or small ones would keep a large one waiting. O(entries).
   std::vector<PickedEntry> Pick(
       const std::deque<std::unique_ptr<EngineEntry>>& entries,
       const Admit& admit);
@@ -59,14 +68,25 @@ class StepPicker {
  private:
   using Entries = std::vector<EngineEntry*>;
 
-  // The entries of the model whose turn it is that have something to do.
-  Entries OfNextModel(const std::deque<std::unique_ptr<EngineEntry>>& entries);
+  // The entries of each model that have something to do; the model whose turn
+  // it is comes first.
+  std::vector<Entries> ByModel(
+      const std::deque<std::unique_ptr<EngineEntry>>& entries);
+  std::vector<PickedEntry> PickOf(const Entries& entries, const Admit& admit);
   void AddPrompts(const Entries& prompts, int64_t budget, const Admit& admit,
-                  std::vector<PickedEntry>& picked) const;
+                  std::vector<PickedEntry>& picked);
+  // Whether a cache for the entry would be taken from one that waits for its
+  // own.
+  bool IsBehindStarved(const EngineEntry& entry) const {
+    return starved_.has_value() &&
+           std::pair(entry.priority, entry.number) > *starved_;
+  }
 
   const EngineOptions options_;
   int64_t turn_ = 0;
   std::map<const Model*, int64_t> last_turns_;  // of models with entries
+  // Priority and number of the first one that found no room for its cache.
+  std::optional<std::pair<Priority, int64_t>> starved_;
 };
 
 }  // namespace dissonance

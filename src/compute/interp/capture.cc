@@ -16,6 +16,7 @@ absl::StatusOr<std::shared_ptr<const CaptureSpec>> PrepareCapture(
     return absl::InvalidArgumentError("there is no place to capture");
   }
   RETURN_IF_ERROR(CheckPositions(capture.positions));
+  RETURN_IF_ERROR(SortIndices(capture.positions).status());
   std::set<SitePlace> seen;
   for (SitePlace& place : capture.places) {
     RETURN_IF_ERROR(CheckSite(model.spec(), place.site, place.block));

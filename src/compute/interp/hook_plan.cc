@@ -17,9 +17,10 @@ using Op = Intervention::Op;
 
 at::Tensor VectorAt(const Intervention& own, int64_t position) {
   if (own.vector.dim() == 1) return own.vector;
-  const std::vector<int64_t>& indices = own.positions.indices;
+  const std::vector<int64_t>& indices = own.positions.indices;  // ascending
   return own.vector.select(
-      0, std::find(indices.begin(), indices.end(), position) - indices.begin());
+      0, std::lower_bound(indices.begin(), indices.end(), position) -
+             indices.begin());
 }
 
 bool AreConsecutive(const std::vector<int64_t>& rows) {
@@ -198,23 +199,22 @@ void HookPlan::Visit(Site site, int64_t block, at::Tensor& x) {
 
 void HookPlan::KeepRows(const std::vector<Keep>& keeps, bool shows_wanted,
                         const at::Tensor& x) {
-  std::vector<int64_t> rows;
+  // Each has a copy of its own: a slow reader's rows hold no other's memory.
   for (const Keep& keep : keeps) {
-    const std::vector<int64_t> own =
-        shows_wanted ? Located(keep.rows) : keep.rows;
-    rows.insert(rows.end(), own.begin(), own.end());
-  }
-  const at::Tensor kept = CopyRows(x, rows);
-  int64_t begin = 0;
-  for (const Keep& keep : keeps) {
-    const auto count = static_cast<int64_t>(keep.rows.size());
-    captured_[keep.sequence].values[keep.place] = kept.narrow(0, begin, count);
-    begin += count;
+    captured_[keep.sequence].values[keep.place] =
+        CopyRows(x, shows_wanted ? Located(keep.rows) : keep.rows);
   }
 }
 
-bool HookPlan::WantsPattern(int64_t block) const {
-  return keeps_.contains({Site::kPattern, block});
+bool HookPlan::WantsPattern(int64_t block, int64_t row_begin,
+                            int64_t row_count) const {
+  const auto keeps = keeps_.find({Site::kPattern, block});
+  if (keeps == keeps_.end()) return false;
+  return std::any_of(keeps->second.begin(), keeps->second.end(),
+                     [&](const Keep& keep) {
+                       const int64_t first = keep.rows.front() - row_begin;
+                       return first >= 0 && first < row_count;
+                     });
 }
 
 void HookPlan::VisitPattern(int64_t block, int64_t row_begin,

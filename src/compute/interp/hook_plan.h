@@ -44,7 +44,8 @@ class HookPlan final : public SiteVisitor {
   }
   void Narrowed() override { is_narrowed_ = true; }
   void Visit(Site site, int64_t block, at::Tensor& x) override;
-  bool WantsPattern(int64_t block) const override;
+  bool WantsPattern(int64_t block, int64_t row_begin,
+                    int64_t row_count) const override;
   void VisitPattern(int64_t block, int64_t row_begin,
                     const at::Tensor& pattern) override;
   // Logits [rows, vocab] of the wanted rows from number `begin` on; several

@@ -2,9 +2,11 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/isfinite.h>
+#include <ATen/ops/tensor.h>
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <string>
 #include <utility>
 
@@ -12,6 +14,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "src/base/status_macros.h"
+#include "src/compute/tensor/torch_status.h"
 
 namespace dissonance {
 namespace {
@@ -41,8 +44,8 @@ absl::Status CheckVector(const DecoderSpec& spec, const Intervention& own) {
       own.positions.kind == Positions::Kind::kIndices &&
       own.vector.dim() == 2 &&
       own.vector.size(0) == static_cast<int64_t>(own.positions.indices.size());
-  if (!own.vector.defined() || own.vector.size(-1) != width ||
-      (own.vector.dim() != 1 && !is_matrix)) {
+  if (!own.vector.defined() || (own.vector.dim() != 1 && !is_matrix) ||
+      own.vector.size(-1) != width) {
     return absl::InvalidArgumentError(absl::StrCat(
         "the vector has shape [",
         own.vector.defined() ? absl::StrJoin(own.vector.sizes(), ", ") : "",
@@ -84,9 +87,18 @@ absl::Status Prepare(const Model& model, Intervention& own) {
     return absl::InvalidArgumentError("the coefficient is not finite");
   }
   if (own.site == Site::kFinalNorm) own.block = -1;
-  if (own.op == Op::kScale) return absl::OkStatus();
+  if (own.op == Op::kScale) return SortIndices(own.positions).status();
   RETURN_IF_ERROR(CheckVector(model.spec(), own));
-  ASSIGN_OR_RETURN(own.vector, MakeReady(model, own));
+  absl::StatusOr<at::Tensor> ready = own.vector;
+  RETURN_IF_ERROR(
+      CatchTorch("the vector", [&] { ready = MakeReady(model, own); }));
+  ASSIGN_OR_RETURN(own.vector, ready);
+  ASSIGN_OR_RETURN(const std::vector<int64_t> order,
+                   SortIndices(own.positions));
+  if (own.vector.dim() == 2) {
+    own.vector = own.vector.index_select(
+        0, at::tensor(order, at::kLong).to(own.vector.device()));
+  }
   return absl::OkStatus();
 }
 
@@ -129,8 +141,7 @@ bool Positions::Contains(int64_t position, int64_t prompt_count) const {
     case Kind::kRange:
       return position >= begin && position < end;
     case Kind::kIndices:
-      return std::find(indices.begin(), indices.end(), position) !=
-             indices.end();
+      return std::binary_search(indices.begin(), indices.end(), position);
   }
   return false;
 }
@@ -152,6 +163,23 @@ absl::Status CheckPositions(const Positions& positions) {
   if (!is_bad_range && !is_negative) return absl::OkStatus();
   return absl::InvalidArgumentError(
       "positions count from 0, and a range must not be empty");
+}
+
+absl::StatusOr<std::vector<int64_t>> SortIndices(Positions& positions) {
+  const std::vector<int64_t> before = positions.indices;
+  std::vector<int64_t> order(before.size());
+  std::iota(order.begin(), order.end(), int64_t{0});
+  const auto at = [&before](int64_t i) {
+    return before[static_cast<size_t>(i)];
+  };
+  std::sort(order.begin(), order.end(),
+            [&at](int64_t a, int64_t b) { return at(a) < at(b); });
+  std::transform(order.begin(), order.end(), positions.indices.begin(), at);
+  const auto twice =
+      std::adjacent_find(positions.indices.begin(), positions.indices.end());
+  if (twice == positions.indices.end()) return order;
+  return absl::InvalidArgumentError(
+      absl::StrCat("position ", *twice, " is listed twice"));
 }
 
 absl::StatusOr<std::shared_ptr<const Interventions>> PrepareInterventions(

@@ -27,9 +27,10 @@ namespace dissonance {
 struct Positions {
   enum class Kind { kAll, kPrompt, kLastPrompt, kGenerated, kRange, kIndices };
   Kind kind = Kind::kAll;
-  int64_t begin = 0;                  // kRange
-  int64_t end = 0;                    // kRange, not included
-  std::vector<int64_t> indices = {};  // kIndices
+  int64_t begin = 0;  // kRange
+  int64_t end = 0;    // kRange, not included
+  // kIndices. In any order; Prepare* sorts them.
+  std::vector<int64_t> indices = {};
 
   static Positions Of(Kind kind);  // any but kRange and kIndices
   static Positions Range(int64_t begin, int64_t end);
@@ -42,6 +43,10 @@ struct Positions {
 
 // INVALID_ARGUMENT for a negative position or an empty range.
 absl::Status CheckPositions(const Positions& positions);
+
+// Puts listed positions in ascending order and returns the order: which of
+// them came first, and so on. INVALID_ARGUMENT if one is listed twice.
+absl::StatusOr<std::vector<int64_t>> SortIndices(Positions& positions);
 
 // Several of them on one row take effect in their order in the list.
 struct Intervention {

@@ -143,8 +143,6 @@ at::Tensor Decoder::Attention(const BlockWeights& weights, int64_t block,
   at::Tensor z =
       at::empty({rows, spec_.head_count, spec_.head_dim}, normed.options());
   const std::vector<SegmentMask>& masks = pass.masks.at(window);
-  const bool shows_pattern =
-      pass.hooks.visitor != nullptr && pass.hooks.visitor->WantsPattern(block);
   for (size_t s = 0; s < masks.size(); ++s) {
     const Segment& segment = pass.batch.segments[s];
     const auto own = [&segment](const at::Tensor& x) {
@@ -152,7 +150,9 @@ at::Tensor Decoder::Attention(const BlockWeights& weights, int64_t block,
     };
     AttendSegment(segment, masks[s], scores_, block, own(q), own(k), own(v),
                   own(z));
-    if (shows_pattern) {
+    if (pass.hooks.visitor != nullptr &&
+        pass.hooks.visitor->WantsPattern(block, segment.row_begin,
+                                         segment.row_count())) {
       pass.hooks.visitor->VisitPattern(
           block, segment.row_begin,
           AttentionPattern(segment, masks[s], scores_, block, own(q), own(k)));

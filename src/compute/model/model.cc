@@ -104,7 +104,9 @@ absl::StatusOr<std::shared_ptr<const Model>> Model::Load(
   if (!weights.ok()) return Annotate(weights.status(), directory);
   RETURN_IF_ERROR(digest_text.status());
   model->weights_ = *std::move(weights);
-  model->decoder_ = std::make_unique<Decoder>(model->spec_, model->weights_);
+  RETURN_IF_ERROR(CatchTorch(absl::StrCat("loading ", directory), [&] {
+    model->decoder_ = std::make_unique<Decoder>(model->spec_, model->weights_);
+  }));
   model->digest_ = *std::move(digest_text);
   return model;
 }

@@ -315,7 +315,7 @@ at::Tensor RmsNorm(const at::Tensor& x, const at::Tensor& weight, double eps) {
                                                                eps);
     }
   }
-  const at::Tensor wide = x.to(at::kFloat);
+  const at::Tensor wide = x.scalar_type() == at::kDouble ? x : x.to(at::kFloat);
   const at::Tensor mean_square = at::mean(wide * wide, {-1}, true);
   const at::Tensor normed =
       (wide * at::rsqrt(mean_square + eps)).to(weight.scalar_type());

@@ -68,8 +68,12 @@ class SiteVisitor {
   // is -1 behind the blocks, where x holds only the rows asked for.
   virtual void Visit(Site site, int64_t block, at::Tensor& x) = 0;
 
-  // Whether a block's pattern is wanted, which costs a pass over its scores.
-  virtual bool WantsPattern(int64_t /*block*/) const { return false; }
+  // Whether the pattern of any of these rows of a block is wanted, which costs
+  // a pass over their scores.
+  virtual bool WantsPattern(int64_t /*block*/, int64_t /*row_begin*/,
+                            int64_t /*row_count*/) const {
+    return false;
+  }
   // The pattern of consecutive rows of one sequence: [rows, heads, keys], 0 at
   // keys that a row may not see.
   virtual void VisitPattern(int64_t /*block*/, int64_t /*row_begin*/,

@@ -1,5 +1,6 @@
 #include "src/compute/tensor/dtype.h"
 
+#include <ATen/Context.h>
 #include <dlfcn.h>
 #include <link.h>
 
@@ -86,6 +87,8 @@ absl::Status OpenCudaLibraries() {
                      "; use the device cpu, or install torch with all of its "
                      "CUDA packages"));
   }
+  // It makes a plan for each length anew, and keeps them all.
+  at::globalContext().setSDPUseCuDNN(false);
   return absl::OkStatus();
 }
 

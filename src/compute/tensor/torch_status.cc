@@ -3,6 +3,8 @@
 #include <c10/util/Exception.h>
 
 #include <cstddef>
+#include <cstdio>
+#include <cstdlib>
 #include <exception>
 #include <new>
 #include <string>
@@ -59,6 +61,16 @@ absl::Status OutOfMemory(absl::string_view what, absl::string_view message) {
   return absl::ResourceExhaustedError(text);
 }
 
+// A failed kernel leaves the device unusable for this process, whose every
+// later call fails: it ends, so that another one takes its place.
+void EndIfDeviceIsLost(absl::string_view what, absl::string_view message) {
+  if (!absl::StrContains(message, "CUDA error:")) return;
+  std::fprintf(stderr, "%s: %s; ending, because the device can't be used\n",
+               std::string(what).c_str(),
+               std::string(FirstLine(message)).c_str());
+  std::abort();
+}
+
 }  // namespace
 
 absl::Status CurrentExceptionToStatus(absl::string_view what) {
@@ -69,6 +81,7 @@ absl::Status CurrentExceptionToStatus(absl::string_view what) {
   } catch (const c10::Error& e) {
     const absl::string_view message = e.what_without_backtrace();
     if (IsOutOfMemory(message)) return OutOfMemory(what, message);
+    EndIfDeviceIsLost(what, message);
     return absl::InternalError(absl::StrCat(what, ": ", FirstLine(message)));
   } catch (const std::bad_alloc&) {
     return OutOfMemory(what, "");

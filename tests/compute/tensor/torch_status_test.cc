@@ -71,6 +71,18 @@ TEST(CatchTorchTest, CudaAllocationFailureNamesAskedAndFree) {
                         "free"));
 }
 
+TEST(CatchTorchDeathTest, ALostDeviceEndsTheProcess) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  EXPECT_DEATH(CatchTorch("engine step",
+                          [] {
+                            TORCH_CHECK(false,
+                                        "CUDA error: device-side assert "
+                                        "triggered");
+                          })
+                   .IgnoreError(),
+               "engine step: CUDA error: device-side assert triggered; ending");
+}
+
 TEST(CatchTorchTest, KnowsOtherExceptions) {
   EXPECT_EQ(CatchTorch("x", [] { throw std::bad_alloc(); }),
             absl::ResourceExhaustedError("x: out of memory"));
