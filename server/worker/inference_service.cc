@@ -6,6 +6,7 @@
 #include "server/worker/call_priority.h"
 #include "server/worker/generate_call.h"
 #include "server/worker/grpc_status.h"
+#include "server/worker/refused_stream.h"
 #include "server/worker/score_call.h"
 #include "server/worker/score_plan.h"
 #include "src/base/status_macros.h"

@@ -7,6 +7,7 @@
 #include "server/worker/compare_call.h"
 #include "server/worker/lens_call.h"
 #include "server/worker/patch_call.h"
+#include "server/worker/refused_stream.h"
 #include "server/worker/stored_activations_call.h"
 
 namespace dissonance {

@@ -1,7 +1,6 @@
-// A server stream in flight: a queue of messages, bounded by who fills it, and
-// one write at a time. Whoever computes asks has_room() first and is woken when
-// there is room again, so that a slow reader holds back its own request only.
-// Deletes itself once it has ended and gRPC is done with it. Thread safe.
+// A server stream in flight: a queue of messages and one write at a time.
+// Whoever computes asks has_room() and is woken when there is room again, so
+// a slow reader holds back only itself. Deletes itself at its end. Thread safe.
 #ifndef DISSONANCE_SERVER_WORKER_STREAM_CALL_H_
 #define DISSONANCE_SERVER_WORKER_STREAM_CALL_H_
 
@@ -36,11 +35,11 @@ class StreamCall : public grpc::ServerWriteReactor<Response> {
 
   bool has_room() const { return queued_bytes_ < kStreamQueueBytes; }
 
-  // Queues a message of about so many bytes. Never waits.
+  // Queues a message of about so many bytes. Does not wait.
   void Send(int64_t bytes, Fill fill) ABSL_LOCKS_EXCLUDED(mutex_) {
     {
       const absl::MutexLock lock(&mutex_);
-      if (is_broken_) return;
+      if (!error_.ok()) return;
       queue_.push_back({bytes, std::move(fill)});
       queued_bytes_ += bytes;
       if (is_writing_) return;
@@ -66,15 +65,14 @@ class StreamCall : public grpc::ServerWriteReactor<Response> {
   }
 
   void OnWriteDone(bool ok) override ABSL_LOCKS_EXCLUDED(mutex_) {
+    if (!ok) {
+      Break(absl::CancelledError("the client reads no more"));
+      return;
+    }
     bool has_next = true;
     std::optional<absl::Status> end;
     {
       const absl::MutexLock lock(&mutex_);
-      if (!ok) {
-        is_broken_ = true;
-        queue_.clear();
-        queued_bytes_ = 0;
-      }
       if (queue_.empty()) {
         has_next = is_writing_ = false;
         end = end_;
@@ -103,14 +101,13 @@ class StreamCall : public grpc::ServerWriteReactor<Response> {
   // REQUIRES: is_writing_, a message in the queue, and no write in flight.
   void WriteNext() ABSL_LOCKS_EXCLUDED(mutex_) {
     Message next;
-    bool had_room = true;
     {
       const absl::MutexLock lock(&mutex_);
       next = std::move(queue_.front());
       queue_.pop_front();
-      had_room = has_room();
-      queued_bytes_ -= next.bytes;
     }
+    const bool had_room = has_room();
+    queued_bytes_ -= next.bytes;
     current_.Clear();
     const absl::Status filled =
         CatchTorch("a message of the stream", [&] { next.fill(current_); });
@@ -129,7 +126,6 @@ class StreamCall : public grpc::ServerWriteReactor<Response> {
     {
       const absl::MutexLock lock(&mutex_);
       error_ = why;
-      is_broken_ = true;
       is_writing_ = false;
       queue_.clear();
       queued_bytes_ = 0;
@@ -145,19 +141,8 @@ class StreamCall : public grpc::ServerWriteReactor<Response> {
   absl::Mutex mutex_;
   std::deque<Message> queue_ ABSL_GUARDED_BY(mutex_);
   bool is_writing_ ABSL_GUARDED_BY(mutex_) = false;
-  bool is_broken_ ABSL_GUARDED_BY(mutex_) = false;  // nobody reads any more
-  absl::Status error_ ABSL_GUARDED_BY(mutex_);      // why it broke, if known
+  absl::Status error_ ABSL_GUARDED_BY(mutex_);  // why nothing more is written
   std::optional<absl::Status> end_ ABSL_GUARDED_BY(mutex_);
-};
-
-// A stream that ends before it began. Deletes itself.
-template <typename Response>
-class RefusedStream final : public grpc::ServerWriteReactor<Response> {
- public:
-  explicit RefusedStream(const absl::Status& status) {
-    this->Finish(ToGrpc(status));
-  }
-  void OnDone() override { delete this; }
 };
 
 }  // namespace dissonance

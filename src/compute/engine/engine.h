@@ -16,7 +16,6 @@
 
 #include <cstdint>
 #include <deque>
-#include <functional>
 #include <memory>
 #include <set>
 #include <thread>
@@ -27,6 +26,7 @@
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
 #include "src/compute/engine/engine_options.h"
+#include "src/compute/engine/engine_work.h"
 #include "src/compute/engine/generate.h"
 #include "src/compute/engine/prefix_store.h"
 #include "src/compute/engine/score.h"
@@ -35,17 +35,6 @@
 #include "src/compute/engine/step_picker.h"
 
 namespace dissonance {
-
-// Computation that is not a forward pass, done in pieces between steps.
-class EngineWork {
- public:
-  virtual ~EngineWork() = default;
-  // Does a piece no longer than a step. Returns whether there is more. May
-  // throw c10::Error as torch does.
-  virtual bool RunPiece() = 0;
-  // Called once, last: OK after RunPiece returned false, else why it ended.
-  virtual void Finish(const absl::Status& status) = 0;
-};
 
 // One of several sequences that are submitted together.
 struct GenerateRequest {
@@ -60,8 +49,7 @@ class Engine {
   // Ends all sequences and works with CANCELLED.
   ~Engine();
 
-  // Runs steps on a thread of its own until destruction. Without it the
-  // caller runs Step(), as tests do.
+  // Runs steps on a thread of its own. Without it the caller runs Step().
   void Start();
 
   // Queues work and returns its number for Cancel. INVALID_ARGUMENT for a
@@ -82,7 +70,7 @@ class Engine {
   // wait for each other for ever. All are queued or none is.
   absl::StatusOr<std::vector<int64_t>> SubmitTogether(
       std::vector<GenerateRequest> requests, Priority priority);
-  // UNAVAILABLE if the engine is stopping.
+  // UNAVAILABLE while stopping.
   absl::Status SubmitWork(std::shared_ptr<EngineWork> work);
 
   // Ends a sequence with CANCELLED within one step; unknown numbers and ended
