@@ -33,8 +33,14 @@ target_include_directories(torch SYSTEM INTERFACE ${_torch_include})
 # need not see it.
 target_link_options(torch INTERFACE
   -Wl,-rpath,${_torch_lib} -Wl,--allow-shlib-undefined)
+# The OpenMP library that libtorch itself runs on, or the system's.
+file(GLOB _torch_gomp ${_torch_lib}/libgomp*.so*)
+if(NOT _torch_gomp)
+  find_package(OpenMP REQUIRED)
+  set(_torch_gomp ${OpenMP_gomp_LIBRARY})
+endif()
 target_link_libraries(torch INTERFACE
-  ${_torch_lib}/libtorch_cpu.so ${_torch_lib}/libc10.so)
+  ${_torch_lib}/libtorch_cpu.so ${_torch_lib}/libc10.so ${_torch_gomp})
 
 file(READ ${DISSONANCE_TORCH_DIR}/include/torch/headeronly/version.h
      _torch_version_header)

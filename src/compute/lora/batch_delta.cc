@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "src/base/mix.h"
+#include "src/compute/lora/low_rank.h"
 
 namespace dissonance {
 namespace {
@@ -42,10 +43,15 @@ at::Tensor DropoutFactors(const AdapterRun& run, int64_t module,
 
 void BatchDelta::AddTo(ProjectionGroup group, int64_t block,
                        const at::Tensor& x, at::Tensor& y) const {
+  std::vector<LowRankRows> decoded;
   for (const AdapterRun& run : runs_) {
     if (run.row_count == 0) continue;
     const LoraGroup& weights = run.adapter->group(block, group);
     if (weights.modules.empty()) continue;
+    if (!run.is_prefill && run.dropout == nullptr && HasLowRank(y)) {
+      decoded.push_back({run.row_begin, run.row_count, &weights});
+      continue;
+    }
     const at::Tensor rows = x.narrow(0, run.row_begin, run.row_count)
                                 .to(weights.down.scalar_type());
     const at::Tensor out = y.narrow(0, run.row_begin, run.row_count);
@@ -55,6 +61,7 @@ void BatchDelta::AddTo(ProjectionGroup group, int64_t block,
       AddPlain(run, weights, rows, out);
     }
   }
+  AddLowRank(decoded, x, y);
 }
 
 std::unique_ptr<ProjectionDelta> BatchDelta::OnlyRows(

@@ -111,6 +111,33 @@ void Attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
   z.copy_(out.squeeze(0).transpose(0, 1));
 }
 
+struct KeysAndValues {
+  at::Tensor keys;    // [past + linear, kv_heads, head_dim]
+  at::Tensor values;  // likewise
+};
+
+// Puts the linear rows' k and v behind those that the segment's cache holds.
+KeysAndValues KeepLinear(const Segment& segment, int64_t block,
+                         const at::Tensor& k, const at::Tensor& v) {
+  const int64_t linear = segment.linear_count;
+  const at::Tensor keys = k.narrow(0, 0, linear);
+  const at::Tensor values = v.narrow(0, 0, linear);
+  if (segment.cache == nullptr) return {keys, values};
+  segment.cache->Append(block, keys, values);
+  const int64_t count = segment.past_count() + linear;
+  return {segment.cache->Keys(block, count),
+          segment.cache->Values(block, count)};
+}
+
+// Of a tile of one row.
+RowQuery RowQueryOf(const AttentionTile& tile, const at::Tensor& keys,
+                    const at::Tensor& values, int64_t row) {
+  const int64_t seen = tile.key_count - tile.key_begin;
+  return {.row = row,
+          .keys = keys.narrow(0, tile.key_begin, seen),
+          .values = values.narrow(0, tile.key_begin, seen)};
+}
+
 }  // namespace
 
 SegmentMask MakeSegmentMask(const Segment& segment, int64_t tile,
@@ -124,8 +151,11 @@ SegmentMask MakeSegmentMask(const Segment& segment, int64_t tile,
     const int64_t count =
         std::min(tile - (past + row) % tile, segment.linear_count - row);
     AttentionTile& own = mask.tiles.emplace_back();
-    own = {
-        .row_begin = row, .row_count = count, .key_count = past + row + count};
+    own = {.row_begin = row,
+           .row_count = count,
+           .key_begin =
+               window > 0 ? std::max<int64_t>(past + row - window + 1, 0) : 0,
+           .key_count = past + row + count};
     if (count > 1 || (window > 0 && own.key_count > window)) {
       own.mask =
           MakeTileMask(past + row, count, own.key_count, window).to(device);
@@ -139,16 +169,15 @@ void AttendSegment(const Segment& segment, const SegmentMask& mask,
                    AttentionScores scores, int64_t block, const at::Tensor& q,
                    const at::Tensor& k, const at::Tensor& v,
                    const at::Tensor& z) {
-  const int64_t past = segment.past_count();
   const int64_t linear = segment.linear_count;
-  at::Tensor keys = k.narrow(0, 0, linear);
-  at::Tensor values = v.narrow(0, 0, linear);
-  if (segment.cache != nullptr) {
-    segment.cache->Append(block, keys, values);
-    keys = segment.cache->Keys(block, past + linear);
-    values = segment.cache->Values(block, past + linear);
-  }
+  auto [keys, values] = KeepLinear(segment, block, k, v);
   for (const AttentionTile& tile : mask.tiles) {
+    if (tile.row_count == 1 && HasRowAttention(q)) {
+      // As it would be in a step of its own.
+      AttendRows({RowQueryOf(tile, keys, values, tile.row_begin)}, scores, q,
+                 z);
+      continue;
+    }
     const auto rows = [&tile](const at::Tensor& x) {
       return x.narrow(0, tile.row_begin, tile.row_count);
     };
@@ -167,6 +196,13 @@ void AttendSegment(const Segment& segment, const SegmentMask& mask,
   }
   Attend(q.narrow(0, linear, tree), keys, values, mask.tree, scores,
          z.narrow(0, linear, tree));
+}
+
+RowQuery MakeRowQuery(const Segment& segment, const SegmentMask& mask,
+                      int64_t block, const at::Tensor& k, const at::Tensor& v) {
+  const KeysAndValues held = KeepLinear(segment, block, k, v);
+  return RowQueryOf(mask.tiles.front(), held.keys, held.values,
+                    segment.row_begin);
 }
 
 at::Tensor AttentionPattern(const Segment& segment, const SegmentMask& mask,

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "src/compute/model/row_attention.h"
 #include "src/compute/model/token_batch.h"
 
 namespace dissonance {
@@ -18,6 +19,7 @@ namespace dissonance {
 struct AttentionTile {
   int64_t row_begin = 0;  // within the segment
   int64_t row_count = 0;
+  int64_t key_begin = 0;  // first key that its first row may see
   int64_t key_count = 0;  // past and own keys up to the last row's
   // [rows, keys], true: may be seen. Undefined for a row that sees all.
   at::Tensor mask = {};
@@ -30,11 +32,6 @@ struct SegmentMask {
   // [tree rows, past + linear + tree rows], true: may be seen. Undefined
   // without tree rows.
   at::Tensor tree = {};
-};
-
-struct AttentionScores {
-  double scale = 1.0;    // of q k^T
-  double softcap = 0.0;  // c * tanh(score / c); 0: none
 };
 
 // `tile`: rows of a tile; `window` 0: no limit. `device` is where the masks are
@@ -50,6 +47,11 @@ void AttendSegment(const Segment& segment, const SegmentMask& mask,
                    AttentionScores scores, int64_t block, const at::Tensor& q,
                    const at::Tensor& k, const at::Tensor& v,
                    const at::Tensor& z);
+
+// The same for a segment of one row, up to the keys and values that AttendRows
+// takes: for many of them at once.
+RowQuery MakeRowQuery(const Segment& segment, const SegmentMask& mask,
+                      int64_t block, const at::Tensor& k, const at::Tensor& v);
 
 // The probabilities that AttendSegment weighs the values with, of the linear
 // rows after it ran: [rows, heads, past + linear rows], 0 where a row may not

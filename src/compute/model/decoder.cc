@@ -143,13 +143,20 @@ at::Tensor Decoder::Attention(const BlockWeights& weights, int64_t block,
   at::Tensor z =
       at::empty({rows, spec_.head_count, spec_.head_dim}, normed.options());
   const std::vector<SegmentMask>& masks = pass.masks.at(window);
+  std::vector<RowQuery> single_rows;
   for (size_t s = 0; s < masks.size(); ++s) {
     const Segment& segment = pass.batch.segments[s];
     const auto own = [&segment](const at::Tensor& x) {
       return x.narrow(0, segment.row_begin, segment.row_count());
     };
-    AttendSegment(segment, masks[s], scores_, block, own(q), own(k), own(v),
-                  own(z));
+    if (segment.linear_count == 1 && segment.tree_parents.empty() &&
+        HasRowAttention(q)) {
+      single_rows.push_back(
+          MakeRowQuery(segment, masks[s], block, own(k), own(v)));
+    } else {
+      AttendSegment(segment, masks[s], scores_, block, own(q), own(k), own(v),
+                    own(z));
+    }
     if (pass.hooks.visitor != nullptr &&
         pass.hooks.visitor->WantsPattern(block, segment.row_begin,
                                          segment.row_count())) {
@@ -158,6 +165,7 @@ at::Tensor Decoder::Attention(const BlockWeights& weights, int64_t block,
           AttentionPattern(segment, masks[s], scores_, block, own(q), own(k)));
     }
   }
+  AttendRows(single_rows, scores_, q, z);
   pass.Visit(Site::kZ, block, z);
   return z.view({rows, spec_.q_width()});
 }

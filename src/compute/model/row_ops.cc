@@ -1,6 +1,5 @@
 #include "src/compute/model/row_ops.h"
 
-#include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
@@ -20,6 +19,8 @@
 
 #include "absl/functional/function_ref.h"
 #include "src/compute/model/product_heights.h"
+#include "src/compute/model/row_product.h"
+#include "src/compute/tensor/parallel.h"
 
 // A loop over one row, compiled for each kind of vector unit; the loader picks.
 #define DISSONANCE_ROW_KERNEL \
@@ -37,6 +38,10 @@ __attribute__((simd("notinbranch"), const)) float expf(float x) noexcept;
 __attribute__((simd("notinbranch"), const)) double exp(double x) noexcept;
 #endif
 }
+
+// Up to here products of few rows are faster than a library's, whose rows need
+// not be reproducible.
+constexpr int64_t kFewRows = 16;
 
 // Products whose rows have the bits of products of `reference` rows.
 void TiledLinearInto(const at::Tensor& out, const at::Tensor& x,
@@ -81,7 +86,7 @@ void SwiGluRows(const at::Tensor& gate_up, at::Tensor& out) {
   const int64_t width = out.size(1);
   const T* in = gate_up.const_data_ptr<T>();
   T* result = out.mutable_data_ptr<T>();
-  at::parallel_for(0, out.size(0), 8, [&](int64_t begin, int64_t end) {
+  ParallelFor(0, out.size(0), 8, [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {
       const T* gate = in + row * 2 * width;
       SwiGluRow(gate, gate + width, result + row * width, width);
@@ -94,7 +99,7 @@ void SwiGluRowsBfloat16(const at::Tensor& gate_up, at::Tensor& out) {
   const int64_t width = out.size(1);
   const c10::BFloat16* in = gate_up.const_data_ptr<c10::BFloat16>();
   c10::BFloat16* result = out.mutable_data_ptr<c10::BFloat16>();
-  at::parallel_for(0, out.size(0), 8, [&](int64_t begin, int64_t end) {
+  ParallelFor(0, out.size(0), 8, [&](int64_t begin, int64_t end) {
     std::vector<float> gate(static_cast<size_t>(width));
     const std::vector<float> ones(static_cast<size_t>(width), 1.0F);
     for (int64_t row = begin; row < end; ++row) {
@@ -125,7 +130,7 @@ void ForEachPiece(
     return;
   }
   const int64_t width = x.size(1);
-  at::parallel_for(0, x.size(0), 1, [&](int64_t begin, int64_t end) {
+  ParallelFor(0, x.size(0), 1, [&](int64_t begin, int64_t end) {
     const c10::InferenceMode inference;  // does not reach threads by itself
     for (int64_t row = begin; row < end; ++row) {
       for (int64_t column = 0; column < width; column += kPieceColumns) {
@@ -200,7 +205,7 @@ at::Tensor RmsNormRows(const at::Tensor& x, const at::Tensor& weight,
   const T* in = x.const_data_ptr<T>();
   const auto* scale = weight.const_data_ptr<Weight>();
   T* result = out.mutable_data_ptr<T>();
-  at::parallel_for(0, x.numel() / width, 8, [&](int64_t begin, int64_t end) {
+  ParallelFor(0, x.numel() / width, 8, [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {
       RmsNormRowOf(in + row * width, scale, result + row * width, width, eps);
     }
@@ -245,27 +250,41 @@ void RowDotsInto(const at::Tensor& x, const at::Tensor& y, at::Tensor& out) {
   }
 }
 
-DISSONANCE_ROW_KERNEL void RotateHead(float* low, float* high, const float* cos,
-                                      const float* sin, int64_t half) {
+// T rounds after each operation, as torch's own functions would.
+template <typename T>
+__attribute__((always_inline)) inline void Rotate(T* low, T* high, const T* cos,
+                                                  const T* sin, int64_t half) {
   for (int64_t i = 0; i < half; ++i) {
-    const float first = low[i];
+    const T first = low[i];
     low[i] = first * cos[i] - high[i] * sin[i];
     high[i] = high[i] * cos[i] + first * sin[i];
   }
 }
 
+DISSONANCE_ROW_KERNEL void RotateHead(float* low, float* high, const float* cos,
+                                      const float* sin, int64_t half) {
+  Rotate(low, high, cos, sin, half);
+}
+
+DISSONANCE_ROW_KERNEL void RotateHead(c10::BFloat16* low, c10::BFloat16* high,
+                                      const c10::BFloat16* cos,
+                                      const c10::BFloat16* sin, int64_t half) {
+  Rotate(low, high, cos, sin, half);
+}
+
+template <typename T>
 void RotateRows(at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin) {
   const int64_t heads = x.size(1);
   const int64_t half = cos.size(1);
   const int64_t stride = x.stride(0);
   const int64_t head_stride = x.stride(1);
-  auto* data = x.mutable_data_ptr<float>();
-  const auto* cosines = cos.const_data_ptr<float>();
-  const auto* sines = sin.const_data_ptr<float>();
-  at::parallel_for(0, x.size(0), 8, [&](int64_t begin, int64_t end) {
+  T* data = x.mutable_data_ptr<T>();
+  const T* cosines = cos.const_data_ptr<T>();
+  const T* sines = sin.const_data_ptr<T>();
+  ParallelFor(0, x.size(0), 8, [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {
       for (int64_t head = 0; head < heads; ++head) {
-        float* low = data + row * stride + head * head_stride;
+        T* low = data + row * stride + head * head_stride;
         RotateHead(low, low + half, cosines + row * half, sines + row * half,
                    half);
       }
@@ -275,28 +294,37 @@ void RotateRows(at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin) {
 
 bool CanRotateRows(const at::Tensor& x, const at::Tensor& cos,
                    const at::Tensor& sin) {
-  return x.is_cpu() && x.scalar_type() == at::kFloat &&
-         cos.scalar_type() == at::kFloat && x.stride(2) == 1 &&
-         cos.is_contiguous() && sin.is_contiguous();
+  const at::ScalarType type = x.scalar_type();
+  return x.is_cpu() && (type == at::kFloat || type == at::kBFloat16) &&
+         cos.scalar_type() == type && x.stride(2) == 1 && cos.is_contiguous() &&
+         sin.is_contiguous();
 }
 
 }  // namespace
 
 at::Tensor RowLinear(const at::Tensor& x, const at::Tensor& weight,
                      const std::optional<at::Tensor>& bias, RowKinds kinds) {
-  if (!kinds.tiled) return at::linear(x, weight, bias);
   const int64_t rows = x.size(0);
+  const bool has_row_product = HasRowProduct(weight);
+  if (!kinds.tiled && (rows > kFewRows || !has_row_product)) {
+    return at::linear(x, weight, bias);
+  }
+  int64_t prefill = kinds.tiled ? std::min(kinds.prefill, rows) : 0;
   // Where both kinds of rows get the same bits they are one kind.
-  const bool one_kind =
-      kinds.prefill > 0 &&
-      SameRowBits(weight, bias.has_value(), kPrefillTile, kDecodeTile);
-  const int64_t prefill = one_kind ? rows : std::min(kinds.prefill, rows);
+  if (!has_row_product && prefill > 0 &&
+      SameRowBits(weight, bias.has_value(), kPrefillTile, kDecodeTile)) {
+    prefill = rows;
+  }
   at::Tensor out = at::empty({rows, weight.size(0)}, x.options());
   TiledLinearInto(out.narrow(0, 0, prefill), x.narrow(0, 0, prefill), weight,
                   bias, kPrefillTile);
-  TiledLinearInto(out.narrow(0, prefill, rows - prefill),
-                  x.narrow(0, prefill, rows - prefill), weight, bias,
-                  kDecodeTile);
+  const at::Tensor decoded = out.narrow(0, prefill, rows - prefill);
+  const at::Tensor left = x.narrow(0, prefill, rows - prefill);
+  if (has_row_product) {
+    RowProductInto(decoded, left, weight, bias);
+  } else {
+    TiledLinearInto(decoded, left, weight, bias, kDecodeTile);
+  }
   return out;
 }
 
@@ -388,7 +416,11 @@ at::Tensor RowDots(const at::Tensor& x, const at::Tensor& y) {
 
 void ApplyRotary(at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin) {
   if (CanRotateRows(x, cos, sin)) {
-    RotateRows(x, cos, sin);
+    if (x.scalar_type() == at::kFloat) {
+      RotateRows<float>(x, cos, sin);
+    } else {
+      RotateRows<c10::BFloat16>(x, cos, sin);
+    }
     return;
   }
   const int64_t half = cos.size(1);

@@ -6,7 +6,8 @@
 // Matrix products get this from tiles: a library's product of [M, K] and [K, N]
 // may round differently for another M, so every product is made of calls with
 // M rows that are known to round alike (product_heights.h), the last one filled
-// up with zero rows.
+// up with zero rows. Rows of generation steps on the CPU have a product of
+// their own (row_product.h).
 #ifndef DISSONANCE_COMPUTE_MODEL_ROW_OPS_H_
 #define DISSONANCE_COMPUTE_MODEL_ROW_OPS_H_
 
@@ -20,8 +21,9 @@
 namespace dissonance {
 
 // Rows of prompts go through products of kPrefillTile rows, rows of generation
-// steps through kDecodeTile, so that one new token does not cost a whole
-// prompt tile. Which kind a row is depends on its own request only.
+// steps, elsewhere than on the CPU, through kDecodeTile, so that one new token
+// does not cost a whole prompt tile. Which kind a row is depends on its own
+// request only.
 inline constexpr int64_t kPrefillTile = 128;
 inline constexpr int64_t kDecodeTile = 16;
 

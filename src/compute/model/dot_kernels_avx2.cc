@@ -1,0 +1,9 @@
+#define DISSONANCE_VECTOR_BYTES 32
+#define DISSONANCE_ACCUMULATORS 8
+#include "src/compute/model/dot_kernels_impl.h"
+
+namespace dissonance {
+
+const DotKernels kAvx2DotKernels = kDotKernelsHere;
+
+}  // namespace dissonance

@@ -1,0 +1,12 @@
+#include "src/compute/tensor/parallel.h"
+
+#include <ATen/Parallel.h>
+
+namespace dissonance {
+
+void ParallelFor(int64_t begin, int64_t end, int64_t grain,
+                 absl::FunctionRef<void(int64_t, int64_t)> body) {
+  at::parallel_for(begin, end, grain, body);
+}
+
+}  // namespace dissonance
