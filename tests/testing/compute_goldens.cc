@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <limits>
@@ -13,6 +14,7 @@
 #include "absl/algorithm/container.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "src/compute/tensor/dtype.h"
 
 namespace dissonance {
 namespace {
@@ -21,6 +23,21 @@ const std::string& GoldenRoot() {
   static const auto* root =
       new std::string(std::string(DISSONANCE_SOURCE_DIR) + "/tests/goldens");
   return *root;
+}
+
+// DISSONANCE_TEST_DEVICE, e.g. cuda:0; the CPU without it.
+at::Device TestDevice() {
+  static const at::Device device = [] {
+    const char* name = std::getenv("DISSONANCE_TEST_DEVICE");
+    if (name == nullptr) return at::Device(at::kCPU);
+    const absl::StatusOr<at::Device> parsed = ParseDevice(name);
+    EXPECT_TRUE(parsed.ok()) << parsed.status();
+    if (!parsed.ok() || !parsed->is_cuda()) return at::Device(at::kCPU);
+    const absl::Status opened = OpenCudaLibraries();
+    EXPECT_TRUE(opened.ok()) << opened;
+    return *parsed;
+  }();
+  return device;
 }
 
 class Collector final : public GenerateListener {
@@ -38,6 +55,9 @@ class Collector final : public GenerateListener {
   void OnCaptured(CapturedRows rows) override {
     absl::c_move(rows.positions,
                  std::back_inserter(result_.captured_positions));
+    for (at::Tensor& rows_of_place : rows.values) {
+      rows_of_place = rows_of_place.to(at::kCPU);
+    }
     result_.captured.push_back(std::move(rows.values));
   }
   void OnEnd(absl::StatusOr<FinishReason> reason) override {
@@ -74,7 +94,7 @@ GoldenCase ReadGolden(const std::string& name) {
 
 std::shared_ptr<const Model> LoadGoldenModel(const std::string& directory,
                                              at::ScalarType dtype) {
-  auto model = Model::Load(directory, {.dtype = dtype});
+  auto model = Model::Load(directory, {.dtype = dtype, .device = TestDevice()});
   EXPECT_TRUE(model.ok()) << model.status();
   return model.ok() ? *model : nullptr;
 }
@@ -94,7 +114,10 @@ std::vector<std::string> GoldenNames(const std::string& directory,
 double MaxAbsDifference(const at::Tensor& a, const at::Tensor& b) {
   if (a.sizes() != b.sizes()) return std::numeric_limits<double>::infinity();
   if (a.numel() == 0) return 0.0;
-  return (a.to(at::kDouble) - b.to(at::kDouble)).abs().max().item<double>();
+  return (a.to(at::kCPU, at::kDouble) - b.to(at::kCPU, at::kDouble))
+      .abs()
+      .max()
+      .item<double>();
 }
 
 at::Tensor LogitsOf(const Model& model, const std::vector<int32_t>& tokens,
@@ -107,7 +130,9 @@ at::Tensor LogitsOf(const Model& model, const std::vector<int32_t>& tokens,
   batch.segments.emplace_back().linear_count = batch.row_count();
   const at::Tensor hidden =
       model.decoder().Forward(batch, batch.positions, hooks);
-  return model.decoder().Unembed(hidden, {.prefill = hidden.size(0)});
+  return model.decoder()
+      .Unembed(hidden, {.prefill = hidden.size(0)})
+      .to(at::kCPU);
 }
 
 ScoreResult ScoreNow(Engine& engine, const EngineVariant& variant,

@@ -29,7 +29,9 @@ struct GoldenCase {
 // "models/llama" and so on. Fails the test if it can't be read.
 GoldenCase ReadGolden(const std::string& name);
 
-// The model of a golden folder, or a failed test.
+// The model of a golden folder, or a failed test. On the device that the
+// environment's DISSONANCE_TEST_DEVICE names, else on the CPU; what the helpers
+// below return is on the CPU.
 std::shared_ptr<const Model> LoadGoldenModel(const std::string& directory,
                                              at::ScalarType dtype);
 

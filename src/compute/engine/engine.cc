@@ -17,6 +17,9 @@ namespace {
 // bytes of a step is refused.
 constexpr int64_t kCaptureExcess = 16;
 
+// Slabs that the caches' bytes are taken in, where they are taken in slabs.
+constexpr int64_t kSlabs = 4;
+
 int64_t CacheBytes(const EngineVariant& variant, int64_t tokens) {
   return KvCache::BytesFor(
       variant.model->spec(), tokens,
@@ -89,6 +92,7 @@ absl::Status PlanCaptures(const EngineOptions& options, EngineEntry& entry) {
 Engine::Engine(const EngineOptions& options)
     : options_(options),
       picker_(options),
+      pools_(options.kv_cache_bytes / kSlabs),
       prefixes_(options.prefix_cache_bytes, options.attention_tile) {}
 
 Engine::~Engine() {
@@ -305,9 +309,8 @@ bool Engine::Admit(EngineEntry& entry, int64_t limit) {
   const bool needs_none = entry.sequence->fits_one_step(limit);
   if ((held == 0 && needs_none) || !Reserve(entry)) return needs_none;
   const absl::Status made = CatchTorch("key/value cache", [&] {
-    auto cache = std::make_unique<KvCache>(
-        entry.variant.model->spec(), entry.sequence->cache_tokens(),
-        entry.variant.model->weights().embed.options());
+    std::unique_ptr<KvCache> cache =
+        pools_.MakeCache(entry.variant.model, entry.sequence->cache_tokens());
     prefixes_.Restore(network, prefix, *cache);
     entry.cache = std::move(cache);
   });

@@ -28,6 +28,7 @@
 #include "src/compute/engine/engine_options.h"
 #include "src/compute/engine/engine_work.h"
 #include "src/compute/engine/generate.h"
+#include "src/compute/engine/kv_pools.h"
 #include "src/compute/engine/prefix_store.h"
 #include "src/compute/engine/score.h"
 #include "src/compute/engine/sequence.h"
@@ -65,16 +66,14 @@ class Engine {
       EngineVariant variant, GenerateTask task,
       std::shared_ptr<GenerateListener> listener,
       Priority priority = Priority::kInteractive);
-  // The same for sequences of which none can go on for long without the others,
-  // as their listeners say: they get their caches all at once, or they might
-  // wait for each other for ever. All are queued or none is.
+  // The same for sequences that can't go on without each other, as their
+  // listeners say: they get their caches at once. All are queued or none is.
   absl::StatusOr<std::vector<int64_t>> SubmitTogether(
       std::vector<GenerateRequest> requests, Priority priority);
   // UNAVAILABLE while stopping.
   absl::Status SubmitWork(std::shared_ptr<EngineWork> work);
 
-  // Ends a sequence with CANCELLED within one step; unknown numbers and ended
-  // sequences are ignored.
+  // Ends a sequence with CANCELLED within one step, if it has not ended.
   void Cancel(int64_t number) ABSL_LOCKS_EXCLUDED(mutex_);
 
   // A listener that was not ready is.
@@ -139,6 +138,7 @@ class Engine {
   std::deque<std::unique_ptr<EngineEntry>> entries_;
   std::deque<std::shared_ptr<EngineWork>> works_;
   StepPicker picker_;
+  KvPools pools_;
   PrefixStore prefixes_;
   EngineStats counts_;
   int64_t reserved_bytes_ = 0;  // of caches that groups will get

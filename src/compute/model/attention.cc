@@ -169,8 +169,7 @@ void AttendSegment(const Segment& segment, const SegmentMask& mask,
                    AttentionScores scores, int64_t block, const at::Tensor& q,
                    const at::Tensor& k, const at::Tensor& v,
                    const at::Tensor& z) {
-  const int64_t linear = segment.linear_count;
-  auto [keys, values] = KeepLinear(segment, block, k, v);
+  const auto [keys, values] = KeepLinear(segment, block, k, v);
   for (const AttentionTile& tile : mask.tiles) {
     if (tile.row_count == 1 && HasRowAttention(q)) {
       // As it would be in a step of its own.
@@ -178,21 +177,32 @@ void AttendSegment(const Segment& segment, const SegmentMask& mask,
                  z);
       continue;
     }
-    const auto rows = [&tile](const at::Tensor& x) {
+    const auto own = [&tile](const at::Tensor& x) {
       return x.narrow(0, tile.row_begin, tile.row_count);
     };
-    Attend(rows(q), keys.narrow(0, 0, tile.key_count),
-           values.narrow(0, 0, tile.key_count), tile.mask, scores, rows(z));
+    const auto seen = [&tile](const at::Tensor& x) {
+      return x.narrow(0, 0, tile.key_count);
+    };
+    Attend(own(q), seen(keys), seen(values), tile.mask, scores, own(z));
   }
+  AttendTree(segment, mask, scores, block, q, k, v, z);
+}
+
+void AttendTree(const Segment& segment, const SegmentMask& mask,
+                AttentionScores scores, int64_t block, const at::Tensor& q,
+                const at::Tensor& k, const at::Tensor& v, const at::Tensor& z) {
+  const int64_t linear = segment.linear_count;
   const int64_t tree = segment.row_count() - linear;
   if (tree == 0) return;
-  if (segment.cache == nullptr) {
-    // The tree's keys follow the linear ones in memory: no copy.
-    keys = k;
-    values = v;
-  } else {
-    keys = at::cat({keys, k.narrow(0, linear, tree)});
-    values = at::cat({values, v.narrow(0, linear, tree)});
+  // Without a cache the tree's keys follow the linear ones in memory: no copy.
+  at::Tensor keys = k;
+  at::Tensor values = v;
+  if (segment.cache != nullptr) {
+    const int64_t count = segment.past_count() + linear;
+    keys =
+        at::cat({segment.cache->Keys(block, count), k.narrow(0, linear, tree)});
+    values = at::cat(
+        {segment.cache->Values(block, count), v.narrow(0, linear, tree)});
   }
   Attend(q.narrow(0, linear, tree), keys, values, mask.tree, scores,
          z.narrow(0, linear, tree));

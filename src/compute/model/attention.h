@@ -48,6 +48,11 @@ void AttendSegment(const Segment& segment, const SegmentMask& mask,
                    const at::Tensor& k, const at::Tensor& v,
                    const at::Tensor& z);
 
+// The part of it that is the tree rows', once the linear rows' keys are kept.
+void AttendTree(const Segment& segment, const SegmentMask& mask,
+                AttentionScores scores, int64_t block, const at::Tensor& q,
+                const at::Tensor& k, const at::Tensor& v, const at::Tensor& z);
+
 // The same for a segment of one row, up to the keys and values that AttendRows
 // takes: for many of them at once.
 RowQuery MakeRowQuery(const Segment& segment, const SegmentMask& mask,

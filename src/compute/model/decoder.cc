@@ -12,6 +12,7 @@
 #include <map>
 
 #include "src/compute/model/experts.h"
+#include "src/compute/model/flash_attention.h"
 
 namespace dissonance {
 namespace {
@@ -37,6 +38,7 @@ struct Decoder::Pass {
   RotaryTable::Angles window_angles;  // of blocks with a rope of their own
   // One list of masks, a segment each, for every window in use.
   std::map<int64_t, std::vector<SegmentMask>> masks;
+  std::vector<FlashGroup> flash;  // empty: attention by segment
   const ProjectionDelta* delta = nullptr;
   std::unique_ptr<ProjectionDelta> narrowed_delta;  // after Narrow
   bool narrowed = false;
@@ -143,14 +145,21 @@ at::Tensor Decoder::Attention(const BlockWeights& weights, int64_t block,
   at::Tensor z =
       at::empty({rows, spec_.head_count, spec_.head_dim}, normed.options());
   const std::vector<SegmentMask>& masks = pass.masks.at(window);
+  for (const FlashGroup& group : pass.flash) {
+    FlashAttend(group, TorchFlashKernel, scores_.scale, window, block, q, k, v,
+                z);
+  }
   std::vector<RowQuery> single_rows;
   for (size_t s = 0; s < masks.size(); ++s) {
     const Segment& segment = pass.batch.segments[s];
     const auto own = [&segment](const at::Tensor& x) {
       return x.narrow(0, segment.row_begin, segment.row_count());
     };
-    if (segment.linear_count == 1 && segment.tree_parents.empty() &&
-        HasRowAttention(q)) {
+    if (!pass.flash.empty()) {
+      AttendTree(segment, masks[s], scores_, block, own(q), own(k), own(v),
+                 own(z));
+    } else if (segment.linear_count == 1 && segment.tree_parents.empty() &&
+               HasRowAttention(q)) {
       single_rows.push_back(
           MakeRowQuery(segment, masks[s], block, own(k), own(v)));
     } else {
@@ -193,6 +202,7 @@ Decoder::Pass Decoder::MakePass(const TokenBatch& batch,
       .angles = {},
       .window_angles = {},
       .masks = {},
+      .flash = {},
       .delta = hooks.delta,
       .narrowed_delta = nullptr,
       .narrowed = false};
@@ -201,6 +211,9 @@ Decoder::Pass Decoder::MakePass(const TokenBatch& batch,
   if (rotary_ != nullptr) pass.angles = rotary_->At(positions, limit);
   if (window_rotary_ != nullptr) {
     pass.window_angles = window_rotary_->At(positions, limit);
+  }
+  if (HasFlashAttention(weights_.embed.options(), scores_)) {
+    pass.flash = MakeFlashGroups(batch, positions.device());
   }
   for (const BlockSpec& block : spec_.blocks) {
     std::vector<SegmentMask>& masks = pass.masks[block.window];

@@ -1,6 +1,6 @@
 #define DISSONANCE_VECTOR_BYTES 64
 #define DISSONANCE_ACCUMULATORS 16
-#include "src/compute/model/dot_kernels_impl.h"
+#include "src/compute/model/dot_kernels_attention.h"
 
 namespace dissonance {
 

@@ -7,24 +7,27 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
-#include <vector>
+#include <utility>
 
 #include "src/compute/model/decoder_spec.h"
+#include "src/compute/model/kv_slab.h"
 
 namespace dissonance {
 
 class KvCache {
  public:
-  // Room for `capacity` tokens.
+  // Room for `capacity` tokens, in memory of its own.
   KvCache(const DecoderSpec& spec, int64_t capacity,
           const at::TensorOptions& options);
+  // Room for as many tokens as the range has.
+  explicit KvCache(KvRange range) : range_(std::move(range)) {}
 
   // Bytes that a cache of `capacity` tokens takes.
   static int64_t BytesFor(const DecoderSpec& spec, int64_t capacity,
                           int64_t element_bytes);
 
   int64_t length() const { return length_; }
-  int64_t block_count() const { return static_cast<int64_t>(layers_.size()); }
+  int64_t block_count() const { return range_.slab().block_count(); }
 
   // Writes k and v [tokens, kv_heads, head_dim] of a block behind the tokens
   // held. REQUIRES: length() + tokens <= the capacity.
@@ -37,12 +40,11 @@ class KvCache {
   at::Tensor Keys(int64_t block, int64_t tokens) const;
   at::Tensor Values(int64_t block, int64_t tokens) const;
 
+  // Where they lie.
+  const KvRange& range() const { return range_; }
+
  private:
-  struct Layer {
-    at::Tensor keys;    // [capacity, kv_heads, head_dim]
-    at::Tensor values;  // [capacity, kv_heads, head_dim]
-  };
-  std::vector<Layer> layers_;
+  KvRange range_;
   int64_t length_ = 0;
 };
 
