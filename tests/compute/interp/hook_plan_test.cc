@@ -64,11 +64,12 @@ TEST_F(HookPlanTest, SeveralOnOneRowTakeEffectInTheirOrder) {
 }
 
 TEST_F(HookPlanTest, EachRowHasItsOwnVectorHeadAndPosition) {
+  const at::Tensor vectors = RandomTensor({2, 16}, at::kFloat, 1);
   const auto first = Ready({{.site = Site::kZ,
                              .head = 1,
                              .positions = Positions::Indices({7, 5}),
                              .op = Op::kSet,
-                             .vector = RandomTensor({2, 16}, at::kFloat, 1)}});
+                             .vector = vectors}});
   const auto second = Ready({{.site = Site::kZ,
                               .head = 1,
                               .op = Op::kSet,
@@ -86,9 +87,9 @@ TEST_F(HookPlanTest, EachRowHasItsOwnVectorHeadAndPosition) {
   const at::Tensor before = RandomTensor({6, 4, 16}, at::kFloat, 2);
   at::Tensor x = before.clone();
   plan.Visit(Site::kZ, 0, x);
-  EXPECT_TRUE(x[0][1].equal((*first)[0].vector[1]));
+  EXPECT_TRUE(x[0][1].equal(vectors[1]));
   EXPECT_TRUE(x[1].equal(before[1]));
-  EXPECT_TRUE(x[2][1].equal((*first)[0].vector[0]));
+  EXPECT_TRUE(x[2][1].equal(vectors[0]));
   EXPECT_TRUE(x[4][1].equal(at::zeros({16})));
   for (const int64_t head : {0, 2, 3}) {
     EXPECT_TRUE(x.select(1, head).equal(before.select(1, head)));
