@@ -21,6 +21,7 @@
 #include "dissonance/v1/admin.grpc.pb.h"
 #include "dissonance/v1/artifacts.grpc.pb.h"
 #include "dissonance/v1/inference.grpc.pb.h"
+#include "dissonance/v1/interpretability.grpc.pb.h"
 #include "dissonance/v1/jobs.grpc.pb.h"
 #include "dissonance/v1/models.grpc.pb.h"
 #include "grpcpp/channel.h"
@@ -97,6 +98,7 @@ class Connection {
   const std::shared_ptr<grpc::Channel> channel_;
   const std::tuple<
       std::unique_ptr<v1::Models::Stub>, std::unique_ptr<v1::Inference::Stub>,
+      std::unique_ptr<v1::Interpretability::Stub>,
       std::unique_ptr<v1::Jobs::Stub>, std::unique_ptr<v1::Artifacts::Stub>,
       std::unique_ptr<v1::Admin::Stub>>
       stubs_;

@@ -7,6 +7,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "src/base/file.h"
+#include "src/base/json_lines.h"
 #include "src/base/status_macros.h"
 
 namespace dissonance::cli {
@@ -78,6 +79,15 @@ absl::StatusOr<v1::Chat> ParseChat(const nlohmann::json& messages,
                      RequiredText(messages[i], "content", place));
   }
   return chat;
+}
+
+absl::StatusOr<v1::Chat> ReadChat(const std::string& path,
+                                  uint64_t limit_bytes) {
+  ASSIGN_OR_RETURN(const std::string text, ReadInput(path, limit_bytes));
+  const std::string label = InputLabel(path);
+  ASSIGN_OR_RETURN(const nlohmann::json value, ParseJson(text, label));
+  const bool wrapped = value.is_object() && value.contains("messages");
+  return ParseChat(wrapped ? value["messages"] : value, label);
 }
 
 absl::StatusOr<v1::TokenIds> ParseTokenIds(const nlohmann::json& ids,

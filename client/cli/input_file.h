@@ -25,6 +25,11 @@ std::string InputLabel(const std::string& path);
 absl::StatusOr<v1::Chat> ParseChat(const nlohmann::json& messages,
                                    const std::string& where);
 
+// The conversation in a JSON file: such a list, or {"messages": [...]} as chat
+// endpoints take it. "-" is standard input.
+absl::StatusOr<v1::Chat> ReadChat(const std::string& path,
+                                  uint64_t limit_bytes);
+
 // Token ids from an array of integers of 0 to 2^31 - 1; same errors.
 absl::StatusOr<v1::TokenIds> ParseTokenIds(const nlohmann::json& ids,
                                            const std::string& where);
