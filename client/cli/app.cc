@@ -32,6 +32,7 @@ constexpr Noun kNouns[] = {
     {"models", "Base models: load, list, show, unload"},
     {"adapters", "LoRA adapters of a model"},
     {"chat", "Conversations and chat templates"},
+    {"direction", "Directions in activation space"},
     {"eval", "Experiments on what a model answers"},
     {"jobs", "Recorded experiments: list, show, watch, cancel"},
     {"artifacts", "Files that experiments produced"},
@@ -39,8 +40,10 @@ constexpr Noun kNouns[] = {
 
 using CommandList = std::vector<Command> (*)();
 constexpr CommandList kCommands[] = {
-    ServerCommands, ModelsCommands, AdaptersCommands, TextCommands,
-    ScoreCommands,  EvalCommands,   JobsCommands,     ArtifactsCommands,
+    ServerCommands,    ModelsCommands,      AdaptersCommands, TextCommands,
+    ScoreCommands,     ActivationsCommands, LensCommands,     CompareCommands,
+    PatchCommands,     DirectionCommands,   EvalCommands,     JobsCommands,
+    ArtifactsCommands,
 };
 
 // A command of the parsed command line.

@@ -28,7 +28,6 @@ static_assert(std::endian::native == std::endian::little,
               "numbers are copied as they lie in memory");
 
 constexpr uint64_t kHeaderLimitBytes = 16 << 20;
-constexpr uint64_t kTensorLimitBytes = 16 << 20;
 constexpr size_t kNamesShown = 10;
 constexpr char kMetadataKey[] = "__metadata__";
 
@@ -147,7 +146,8 @@ uint64_t ElementBytes(const std::string& dtype) {
   return 0;
 }
 
-absl::StatusOr<Entry> CheckEntry(const Json& json, const OpenFile& file) {
+absl::StatusOr<Entry> CheckEntry(const Json& json, const OpenFile& file,
+                                 uint64_t limit_bytes) {
   const auto shape = SizesOf(json, "shape");
   const auto offsets = SizesOf(json, "data_offsets");
   if (!shape.has_value() || !offsets.has_value() || offsets->size() != 2 ||
@@ -164,10 +164,11 @@ absl::StatusOr<Entry> CheckEntry(const Json& json, const OpenFile& file) {
   }
   for (const int64_t size : entry.shape) {
     if (size < 1) return absl::InvalidArgumentError("holds no numbers");
-    if (bytes > kTensorLimitBytes / static_cast<uint64_t>(size)) {
-      return absl::ResourceExhaustedError(absl::StrCat(
-          "has shape [", absl::StrJoin(entry.shape, ", "),
-          "], larger than the limit of ", HumanBytes(kTensorLimitBytes)));
+    if (bytes > limit_bytes / static_cast<uint64_t>(size)) {
+      return absl::ResourceExhaustedError(
+          absl::StrCat("has shape [", absl::StrJoin(entry.shape, ", "),
+                       "], larger than the limit of ",
+                       HumanBytes(static_cast<int64_t>(limit_bytes))));
     }
     bytes *= static_cast<uint64_t>(size);
   }
@@ -221,7 +222,8 @@ void FillNumbers(const std::string& dtype, std::string bytes,
 }  // namespace
 
 absl::StatusOr<v1::Tensor> ReadTensor(const std::string& path,
-                                      const std::string& name) {
+                                      const std::string& name,
+                                      uint64_t limit_bytes) {
   absl::StatusOr<OpenFile> file = OpenHeader(path);
   if (!file.ok()) return Annotate(file.status(), path);
   const absl::StatusOr<std::string> chosen =
@@ -231,7 +233,8 @@ absl::StatusOr<v1::Tensor> ReadTensor(const std::string& path,
                     name.empty() ? path : absl::StrCat(path, ":", name));
   }
   const std::string where = absl::StrCat(path, ":", Printable(*chosen));
-  const absl::StatusOr<Entry> entry = CheckEntry(file->header[*chosen], *file);
+  const absl::StatusOr<Entry> entry =
+      CheckEntry(file->header[*chosen], *file, limit_bytes);
   if (!entry.ok()) return Annotate(entry.status(), where);
   absl::StatusOr<std::string> bytes =
       ReadBytes(file->stream, entry->begin, entry->bytes);

@@ -6,6 +6,7 @@
 #ifndef DISSONANCE_CLIENT_CLI_SAFETENSORS_READER_H_
 #define DISSONANCE_CLIENT_CLI_SAFETENSORS_READER_H_
 
+#include <cstdint>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -18,9 +19,10 @@ namespace dissonance::cli {
 // NOT_FOUND if there is no such file or tensor; INVALID_ARGUMENT, with file
 // and tensor, for a file that is malformed, holds several tensors of which none
 // was named, or a tensor of another type; RESOURCE_EXHAUSTED for one of more
-// than 16 MiB.
+// than `limit_bytes`.
 absl::StatusOr<v1::Tensor> ReadTensor(const std::string& path,
-                                      const std::string& name);
+                                      const std::string& name,
+                                      uint64_t limit_bytes = 16 << 20);
 
 }  // namespace dissonance::cli
 
