@@ -23,13 +23,17 @@ grpc::Status NotFound(const std::string& name) {
 }  // namespace
 
 FakeServer::FakeServer(const std::string& socket_path, const std::string& token)
-    : token_(token) {
+    : token_(token),
+      interpretability_(
+          [this](const grpc::ServerContext& context) { return Check(context); },
+          stopping_) {
   grpc::EnableDefaultHealthCheckService(true);
   grpc::ServerBuilder builder;
   builder.AddListeningPort(absl::StrCat("unix:", socket_path),
                            grpc::InsecureServerCredentials());
   builder.RegisterService(static_cast<v1::Models::Service*>(this));
   builder.RegisterService(static_cast<v1::Inference::Service*>(this));
+  builder.RegisterService(&interpretability_);
   builder.RegisterService(static_cast<v1::Jobs::Service*>(this));
   builder.RegisterService(static_cast<v1::Artifacts::Service*>(this));
   builder.RegisterService(static_cast<v1::Admin::Service*>(this));

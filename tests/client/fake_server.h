@@ -23,6 +23,7 @@
 #include "dissonance/v1/jobs.grpc.pb.h"
 #include "dissonance/v1/models.grpc.pb.h"
 #include "grpcpp/server.h"
+#include "tests/client/fake_interpretability.h"
 
 namespace dissonance {
 
@@ -62,6 +63,8 @@ class FakeServer final : public v1::Models::Service,
   // File names of these and their artifacts.
   using Outputs = std::map<std::string, std::string>;
   Outputs outputs();
+
+  FakeInterpretability& interpretability() { return interpretability_; }
 
   // What was asked for.
   std::vector<int64_t> watch_cursors();
@@ -137,6 +140,7 @@ class FakeServer final : public v1::Models::Service,
   std::vector<v1::CreateJobRequest> created_ ABSL_GUARDED_BY(mutex_);
   v1::LoadModelRequest last_load_ ABSL_GUARDED_BY(mutex_);
   v1::ScoreRequest last_score_ ABSL_GUARDED_BY(mutex_);
+  FakeInterpretability interpretability_;
   std::unique_ptr<grpc::Server> server_;
 };
 
