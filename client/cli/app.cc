@@ -29,7 +29,7 @@ struct Noun {
 };
 constexpr Noun kNouns[] = {
     {"server", "Start, stop and look at the server on this machine"},
-    {"models", "Base models: load, list, show, unload"},
+    {"models", "Base models: load, list, show, unload, check"},
     {"adapters", "LoRA adapters of a model"},
     {"chat", "Conversations and chat templates"},
     {"eval", "Experiments on what a model answers"},
@@ -39,8 +39,9 @@ constexpr Noun kNouns[] = {
 
 using CommandList = std::vector<Command> (*)();
 constexpr CommandList kCommands[] = {
-    ServerCommands, ModelsCommands, AdaptersCommands, TextCommands,
-    ScoreCommands,  EvalCommands,   JobsCommands,     ArtifactsCommands,
+    ServerCommands, ModelsCommands, AdaptersCommands,
+    TextCommands,   ScoreCommands,  GenerateCommands,
+    EvalCommands,   JobsCommands,   ArtifactsCommands,
 };
 
 // A command of the parsed command line.

@@ -62,6 +62,24 @@ uint32_t TakeCodePoint(absl::string_view& text) {
   return point;
 }
 
+// Control characters as \uXXXX; line breaks and tabs kept, or as spaces.
+std::string Escaped(absl::string_view text, bool keep_lines) {
+  std::string out;
+  while (!text.empty()) {
+    const absl::string_view before = text;
+    const uint32_t point = TakeCodePoint(text);
+    const bool is_line = point == '\n' || point == '\t';
+    if (!keep_lines && (is_line || point == '\r')) {
+      out += ' ';
+    } else if (!is_line && (point < 0x20 || (point >= 0x7F && point < 0xA0))) {
+      absl::StrAppendFormat(&out, "\\u%04x", point);
+    } else {
+      absl::StrAppend(&out, before.substr(0, before.size() - text.size()));
+    }
+  }
+  return out;
+}
+
 void Write(absl::string_view text) {
   std::fwrite(text.data(), 1, text.size(), stdout);
 }
@@ -83,19 +101,11 @@ int DisplayWidth(absl::string_view text) {
 }
 
 std::string Printable(absl::string_view text) {
-  std::string out;
-  while (!text.empty()) {
-    const absl::string_view before = text;
-    const uint32_t point = TakeCodePoint(text);
-    if (point == '\n' || point == '\t' || point == '\r') {
-      out += ' ';
-    } else if (point < 0x20 || (point >= 0x7F && point < 0xA0)) {
-      absl::StrAppendFormat(&out, "\\u%04x", point);
-    } else {
-      absl::StrAppend(&out, before.substr(0, before.size() - text.size()));
-    }
-  }
-  return out;
+  return Escaped(text, /*keep_lines=*/false);
+}
+
+std::string PrintableLines(absl::string_view text) {
+  return Escaped(text, /*keep_lines=*/true);
 }
 
 Table::Table(std::vector<Column> columns) : columns_(std::move(columns)) {}
