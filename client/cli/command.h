@@ -54,6 +54,7 @@ std::vector<Command> ModelsCommands();
 std::vector<Command> AdaptersCommands();
 std::vector<Command> TextCommands();
 std::vector<Command> ScoreCommands();
+std::vector<Command> GenerateCommands();
 std::vector<Command> ActivationsCommands();
 std::vector<Command> LensCommands();
 std::vector<Command> CompareCommands();

@@ -21,7 +21,7 @@
 #include "client/cli/prompt_options.h"
 #include "client/cli/record_writer.h"
 #include "client/cli/row_batches.h"
-#include "client/cli/tokens.h"
+#include "client/cli/token_texts.h"
 #include "client/cli/variant_options.h"
 #include "src/base/status_macros.h"
 
@@ -30,7 +30,7 @@ namespace {
 
 struct CompareArgs {
   VariantOptions variant;
-  ComparedOptions compared;
+  std::vector<std::string> compared;
   PromptOptions prompts;
   std::optional<v1::Positions> positions;
   int32_t top_k = 1;
@@ -96,6 +96,9 @@ absl::Status Compare(const Session& session, const CompareArgs& args) {
   TokenTexts texts(*connection, variants.front().variant.model());
   const Heat heat(UsesColour());
   RecordWriter records(FormatFor(session));
+  if (records.wants_table()) {
+    std::fputs(LabelLegend(variants).c_str(), stdout);
+  }
   RETURN_IF_ERROR(InBatches(
       rows, [](const InputRow& row) { return row.input.ByteSizeLong(); },
       [&](absl::Span<const InputRow> some) -> absl::Status {
@@ -104,16 +107,13 @@ absl::Status Compare(const Session& session, const CompareArgs& args) {
         for (size_t i = 0; i < some.size(); ++i) {
           if (inputs[i].empty()) continue;
           if (records.wants_table()) {
-            ASSIGN_OR_RETURN(
-                const std::string text,
-                ComparedText(some[i].id, inputs[i], names, texts, heat));
+            const std::string text =
+                ComparedText(some[i].id, inputs[i], names, texts, heat);
             std::printf("%s\n", text.c_str());
             continue;
           }
           for (const v1::ComparedPosition& position : inputs[i]) {
-            ASSIGN_OR_RETURN(nlohmann::json record,
-                             ComparedJson(some[i].id, position, names, texts));
-            records.Add(std::move(record));
+            records.Add(ComparedJson(some[i].id, position, names, texts));
           }
         }
         return absl::OkStatus();
@@ -125,7 +125,7 @@ absl::Status Compare(const Session& session, const CompareArgs& args) {
 CommandRun DefineCompare(CLI::App& app) {
   auto args = std::make_shared<CompareArgs>();
   AddVariantOptions(app, args->variant);
-  AddComparedOptions(app, args->compared);
+  AddComparedOption(app, args->compared);
   AddPromptOptions(app, args->prompts);
   AddParsed(app, "--positions", "POSITIONS", args->positions, ParsePositions,
             "Positions of the prompt: last_prompt, all, BEGIN-END or indices "

@@ -5,9 +5,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "client/cli/compared_variants.h"
 #include "client/cli/output.h"
 #include "client/cli/proto_json.h"
-#include "src/base/status_macros.h"
 
 namespace dissonance::cli {
 namespace {
@@ -52,32 +52,28 @@ Cell Shaded(double value, double largest, const Heat& heat) {
           heat.Style(largest > 0 ? value / largest : 0)};
 }
 
-absl::StatusOr<Table> PositionTable(Positions positions,
-                                    const std::vector<std::string>& variants,
-                                    TokenTexts& texts, const Heat& heat) {
+Table PositionTable(Positions positions,
+                    const std::vector<std::string>& variants, TokenTexts& texts,
+                    const Heat& heat) {
   std::vector<Table::Column> columns = {{"POSITION", Align::kRight}, {"TOKEN"}};
   for (size_t v = 0; v < variants.size(); ++v) {
-    columns.push_back(
-        {absl::StrCat(variants[v], ": NEXT LOGPROB"), Align::kRight});
+    columns.push_back({absl::StrCat(TableLabel(variants[v]), ": NEXT LOGPROB"),
+                       Align::kRight});
     columns.push_back({"TOP"});
     if (v > 0) columns.push_back({"KL", Align::kRight});
   }
   Table table(std::move(columns));
   const double largest = LargestKl(positions);
   for (const v1::ComparedPosition& position : positions) {
-    ASSIGN_OR_RETURN(std::string token,
-                     texts.Quoted(position.row().token_id()));
     std::vector<Cell> row = {{absl::StrCat(position.row().position())},
-                             {std::move(token)}};
+                             {texts.Quoted(position.row().token_id())}};
     for (const v1::VariantReading& reading : position.readings()) {
       row.push_back({reading.has_next_token_logprob()
                          ? absl::StrFormat("%.4f", reading.next_token_logprob())
                          : "-"});
-      std::string top = "-";
-      if (!reading.top().empty()) {
-        ASSIGN_OR_RETURN(top, texts.Quoted(reading.top(0).token_id()));
-      }
-      row.push_back({std::move(top)});
+      row.push_back({reading.top().empty()
+                         ? "-"
+                         : texts.Quoted(reading.top(0).token_id())});
       if (reading.variant_index() > 0) {
         row.push_back(Shaded(reading.kl(), largest, heat));
       }
@@ -129,36 +125,35 @@ Table BlockTable(Positions positions, int variant, const Heat& heat) {
 
 }  // namespace
 
-absl::StatusOr<nlohmann::json> ComparedJson(
-    const nlohmann::json& id, const v1::ComparedPosition& position,
-    const std::vector<std::string>& variants, TokenTexts& texts) {
+nlohmann::json ComparedJson(const nlohmann::json& id,
+                            const v1::ComparedPosition& position,
+                            const std::vector<std::string>& variants,
+                            TokenTexts& texts) {
   nlohmann::json readings = nlohmann::json::array();
   for (const v1::VariantReading& reading : position.readings()) {
     nlohmann::json fields = ToJson(reading);
     fields.erase("variant_index");
     fields["variant"] = variants[reading.variant_index()];
-    ASSIGN_OR_RETURN(fields["top"], texts.TopJson(reading.top()));
+    fields["top"] = texts.TopJson(reading.top());
     readings.push_back(std::move(fields));
   }
-  ASSIGN_OR_RETURN(const std::string token,
-                   texts.Of(position.row().token_id()));
-  return nlohmann::json{{"id", id},
-                        {"position", position.row().position()},
-                        {"token_id", position.row().token_id()},
-                        {"token", token},
-                        {"readings", std::move(readings)}};
+  return {{"id", id},
+          {"position", position.row().position()},
+          {"token_id", position.row().token_id()},
+          {"token", texts.Of(position.row().token_id())},
+          {"readings", std::move(readings)}};
 }
 
-absl::StatusOr<std::string> ComparedText(
-    const nlohmann::json& id, Positions positions,
-    const std::vector<std::string>& variants, TokenTexts& texts,
-    const Heat& heat) {
-  ASSIGN_OR_RETURN(const Table table,
-                   PositionTable(positions, variants, texts, heat));
-  std::string out = absl::StrCat(TextOfId(id), "\n", table.Render());
+std::string ComparedText(const nlohmann::json& id, Positions positions,
+                         const std::vector<std::string>& variants,
+                         TokenTexts& texts, const Heat& heat) {
+  std::string out =
+      absl::StrCat(TextOfId(id), "\n",
+                   PositionTable(positions, variants, texts, heat).Render());
   for (size_t v = 1; v < variants.size(); ++v) {
-    absl::StrAppend(&out, "\n", TextOfId(id), ", resid_post of ", variants[v],
-                    " against ", variants[0], ", mean over ", positions.size(),
+    absl::StrAppend(&out, "\n", TextOfId(id), ", resid_post of ",
+                    TableLabel(variants[v]), " against ",
+                    TableLabel(variants[0]), ", mean over ", positions.size(),
                     " positions\n",
                     BlockTable(positions, static_cast<int>(v), heat).Render());
   }

@@ -1,7 +1,7 @@
 // Several networks side by side, from the options of one. Thread compatible.
 //
 //   AddVariantOptions(app, args->variant);
-//   AddComparedOptions(app, args->compared);
+//   AddComparedOption(app, args->compared);
 //   ...
 //   ASSIGN_OR_RETURN(std::vector<NamedVariant> variants,
 //                    ComparedVariants(args->variant, args->compared));
@@ -16,17 +16,19 @@
 
 namespace dissonance::cli {
 
-struct ComparedOptions {
-  std::vector<std::string> also;
-};
-
-// Adds --also.
-void AddComparedOptions(CLI::App& app, ComparedOptions& options);
+// Adds --compare-adapter.
+void AddComparedOption(CLI::App& app, std::vector<std::string>& adapters);
 
 // The base model; the adapter, if there is one; what the interventions make of
-// either, if there are any; then the further adapters. Names differ.
+// it, if there are any; and each of `adapters` in its place. Names differ.
 absl::StatusOr<std::vector<NamedVariant>> ComparedVariants(
-    const VariantOptions& options, const ComparedOptions& compared);
+    const VariantOptions& options, const std::vector<std::string>& adapters);
+
+// A short name for tables: "cubic*" for "cubic + zero z.3.h2".
+std::string TableLabel(const std::string& variant_name);
+
+// A line for each label that is not the name itself: "cubic* is cubic + ...".
+std::string LabelLegend(const std::vector<NamedVariant>& variants);
 
 }  // namespace dissonance::cli
 

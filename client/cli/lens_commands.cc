@@ -10,6 +10,7 @@
 #include "CLI/CLI.hpp"
 #include "absl/strings/str_cat.h"
 #include "absl/types/span.h"
+#include "client/cli/candidates.h"
 #include "client/cli/command.h"
 #include "client/cli/compared_variants.h"
 #include "client/cli/connection.h"
@@ -20,7 +21,7 @@
 #include "client/cli/prompt_options.h"
 #include "client/cli/record_writer.h"
 #include "client/cli/row_batches.h"
-#include "client/cli/tokens.h"
+#include "client/cli/token_texts.h"
 #include "client/cli/variant_options.h"
 #include "src/base/status_macros.h"
 
@@ -30,7 +31,7 @@ namespace {
 struct LensArgs {
   VariantOptions variant;
   bool compare = false;
-  ComparedOptions compared;
+  std::vector<std::string> compared;
   PromptOptions prompts;
   std::vector<v1::Site> sites;
   std::vector<int32_t> blocks;
@@ -55,7 +56,8 @@ absl::StatusOr<std::vector<std::vector<LensResult>>> ReadLens(
     const auto input = static_cast<size_t>(position.row().input_index());
     const auto variant = static_cast<size_t>(position.variant_index());
     if (input >= rows.size() || variant >= variants.size() ||
-        position.layers().empty()) {
+        position.layers().empty() ||
+        position.layers_size() != responses.front().position().layers_size()) {
       return absl::InternalError(
           "the server's answer does not match what was asked; are client and "
           "server of the same version?");
@@ -68,7 +70,7 @@ absl::StatusOr<std::vector<std::vector<LensResult>>> ReadLens(
 absl::Status Lens(const Session& session, const LensArgs& args) {
   ASSIGN_OR_RETURN(const std::vector<InputRow> rows, ReadPrompts(args.prompts));
   std::vector<NamedVariant> variants;
-  if (args.compare || !args.compared.also.empty()) {
+  if (args.compare || !args.compared.empty()) {
     ASSIGN_OR_RETURN(variants, ComparedVariants(args.variant, args.compared));
   } else {
     ASSIGN_OR_RETURN(NamedVariant variant, MakeVariant(args.variant));
@@ -92,6 +94,9 @@ absl::Status Lens(const Session& session, const LensArgs& args) {
   TokenTexts texts(*connection, model);
   const Heat heat(UsesColour());
   RecordWriter records(FormatFor(session));
+  if (records.wants_table()) {
+    std::fputs(LabelLegend(variants).c_str(), stdout);
+  }
   RETURN_IF_ERROR(InBatches(
       rows, [](const InputRow& row) { return row.input.ByteSizeLong(); },
       [&](absl::Span<const InputRow> some) -> absl::Status {
@@ -100,14 +105,12 @@ absl::Status Lens(const Session& session, const LensArgs& args) {
         for (const std::vector<LensResult>& results : inputs) {
           if (results.empty()) continue;
           if (records.wants_table()) {
-            ASSIGN_OR_RETURN(const std::string text,
-                             LensText(results, texts, heat));
+            const std::string text = LensText(results, texts, heat);
             std::printf("%s\n", text.c_str());
             continue;
           }
           for (const LensResult& result : results) {
-            ASSIGN_OR_RETURN(nlohmann::json record, LensJson(result, texts));
-            records.Add(std::move(record));
+            records.Add(LensJson(result, texts));
           }
         }
         return absl::OkStatus();
@@ -122,7 +125,7 @@ CommandRun DefineLens(CLI::App& app) {
   app.add_flag("--compare", args->compare,
                "Side by side: the base model, the adapter, and what the "
                "interventions make of it");
-  AddComparedOptions(app, args->compared);
+  AddComparedOption(app, args->compared);
   AddPromptOptions(app, args->prompts);
   app.add_option("--candidates", args->candidates,
                  absl::StrCat("Answers to watch, ", kCandidatesHelp))

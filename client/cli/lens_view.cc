@@ -7,10 +7,10 @@
 #include "absl/algorithm/container.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "client/cli/compared_variants.h"
 #include "client/cli/output.h"
 #include "client/cli/places.h"
 #include "client/cli/proto_json.h"
-#include "src/base/status_macros.h"
 
 namespace dissonance::cli {
 namespace {
@@ -44,11 +44,10 @@ Cell ProbCell(double prob, const Heat& heat) {
   return {absl::StrFormat("%.3f", prob), heat.Style(prob)};
 }
 
-absl::StatusOr<Cell> TopCell(const v1::LensLayer& layer, TokenTexts& texts,
-                             const Heat& heat) {
-  if (layer.top().empty()) return Cell{"-"};
-  ASSIGN_OR_RETURN(std::string text, texts.Quoted(layer.top(0).token_id()));
-  return Cell{std::move(text), heat.Style(std::exp(layer.top(0).logprob()))};
+Cell TopCell(const v1::LensLayer& layer, TokenTexts& texts, const Heat& heat) {
+  if (layer.top().empty()) return {"-"};
+  return {texts.Quoted(layer.top(0).token_id()),
+          heat.Style(std::exp(layer.top(0).logprob()))};
 }
 
 // What the margin says of where the answer is made.
@@ -58,8 +57,9 @@ std::string BreakingLine(const LensResult& result) {
   const v1::LensLayer& output = *reading.layers().rbegin();
   const std::string& winner =
       output.candidates(output.margin() > 0 ? 0 : 1).name();
-  const std::string where = absl::StrCat("position ", reading.row().position(),
-                                         ", ", result.variant, ": ", winner);
+  const std::string where =
+      absl::StrCat("position ", reading.row().position(), ", ",
+                   TableLabel(result.variant), ": ", winner);
   // The server counts the output as the block behind the last.
   const bool is_late =
       absl::c_none_of(reading.layers(), [&](const v1::LensLayer& layer) {
@@ -74,12 +74,13 @@ std::string BreakingLine(const LensResult& result) {
 }
 
 // Variants side by side.
-absl::StatusOr<Table> TableOfPosition(absl::Span<const LensResult> results,
-                                      TokenTexts& texts, const Heat& heat) {
+Table TableOfPosition(absl::Span<const LensResult> results, TokenTexts& texts,
+                      const Heat& heat) {
   const bool named = results.size() > 1;
   std::vector<Table::Column> columns = {{"LAYER"}};
   for (const LensResult& result : results) {
-    const std::string prefix = named ? absl::StrCat(result.variant, ": ") : "";
+    const std::string prefix =
+        named ? absl::StrCat(TableLabel(result.variant), ": ") : "";
     const v1::LensLayer& first = result.reading.layers(0);
     for (const v1::CandidateReading& candidate : first.candidates()) {
       columns.push_back(
@@ -100,8 +101,7 @@ absl::StatusOr<Table> TableOfPosition(absl::Span<const LensResult> results,
         row.push_back(ProbCell(candidate.prob(), heat));
       }
       if (layer.has_margin()) row.push_back(MarginCell(layer, largest, heat));
-      ASSIGN_OR_RETURN(Cell top, TopCell(layer, texts, heat));
-      row.push_back(std::move(top));
+      row.push_back(TopCell(layer, texts, heat));
     }
     table.AddCells(std::move(row));
   }
@@ -109,15 +109,15 @@ absl::StatusOr<Table> TableOfPosition(absl::Span<const LensResult> results,
 }
 
 // One variant's positions side by side.
-absl::StatusOr<Table> TableOfVariant(absl::Span<const LensResult> results,
-                                     double largest_margin, TokenTexts& texts,
-                                     const Heat& heat) {
+Table TableOfVariant(absl::Span<const LensResult> results,
+                     double largest_margin, TokenTexts& texts,
+                     const Heat& heat) {
   std::vector<Table::Column> columns = {{"LAYER"}};
   for (const LensResult& result : results) {
     const v1::RowLabel& row = result.reading.row();
-    ASSIGN_OR_RETURN(const std::string token, texts.Quoted(row.token_id()));
     columns.push_back(
-        {absl::StrCat(row.position(), " ", token), Align::kRight});
+        {absl::StrCat(row.position(), " ", texts.Quoted(row.token_id())),
+         Align::kRight});
   }
   Table table(std::move(columns));
   for (int l = 0; l < results.front().reading.layers_size(); ++l) {
@@ -129,8 +129,7 @@ absl::StatusOr<Table> TableOfVariant(absl::Span<const LensResult> results,
       } else if (!layer.candidates().empty()) {
         row.push_back(ProbCell(layer.candidates(0).prob(), heat));
       } else {
-        ASSIGN_OR_RETURN(Cell top, TopCell(layer, texts, heat));
-        row.push_back(std::move(top));
+        row.push_back(TopCell(layer, texts, heat));
       }
     }
     table.AddCells(std::move(row));
@@ -151,8 +150,7 @@ absl::Span<const LensResult> FirstVariant(
 
 }  // namespace
 
-absl::StatusOr<nlohmann::json> LensJson(const LensResult& result,
-                                        TokenTexts& texts) {
+nlohmann::json LensJson(const LensResult& result, TokenTexts& texts) {
   const v1::LensPosition& reading = result.reading;
   nlohmann::json fields = ToJson(reading);
   nlohmann::json layers = nlohmann::json::array();
@@ -164,43 +162,37 @@ absl::StatusOr<nlohmann::json> LensJson(const LensResult& result,
       each.erase("name");
       candidates[name] = std::move(each);
     }
-    ASSIGN_OR_RETURN(nlohmann::json top,
-                     texts.TopJson(reading.layers(l).top()));
     layers.push_back({{"block", layer["place"]["block"]},
                       {"site", layer["place"]["site"]},
                       {"candidates", std::move(candidates)},
                       {"margin", layer["margin"]},
-                      {"top", std::move(top)}});
+                      {"top", texts.TopJson(reading.layers(l).top())}});
   }
-  ASSIGN_OR_RETURN(const std::string token, texts.Of(reading.row().token_id()));
-  return nlohmann::json{{"id", result.id},
-                        {"variant", result.variant},
-                        {"position", reading.row().position()},
-                        {"token_id", reading.row().token_id()},
-                        {"token", token},
-                        {"breaking_block", fields["breaking_block"]},
-                        {"layers", std::move(layers)}};
+  return {{"id", result.id},
+          {"variant", result.variant},
+          {"position", reading.row().position()},
+          {"token_id", reading.row().token_id()},
+          {"token", texts.Of(reading.row().token_id())},
+          {"breaking_block", fields["breaking_block"]},
+          {"layers", std::move(layers)}};
 }
 
-absl::StatusOr<std::string> LensText(absl::Span<const LensResult> results,
-                                     TokenTexts& texts, const Heat& heat) {
+std::string LensText(absl::Span<const LensResult> results, TokenTexts& texts,
+                     const Heat& heat) {
   std::string out;
   const v1::RowLabel& row = results.front().reading.row();
   if (FirstVariant(results).size() == 1) {
-    ASSIGN_OR_RETURN(const std::string token, texts.Quoted(row.token_id()));
     out = absl::StrCat(TextOfId(results.front().id), ", position ",
-                       row.position(), " ", token, "\n");
-    ASSIGN_OR_RETURN(const Table table, TableOfPosition(results, texts, heat));
-    absl::StrAppend(&out, table.Render());
+                       row.position(), " ", texts.Quoted(row.token_id()), "\n",
+                       TableOfPosition(results, texts, heat).Render());
   } else {
     const double largest = LargestMargin(results);
     for (absl::Span<const LensResult> left = results; !left.empty();) {
       const absl::Span<const LensResult> own = FirstVariant(left);
       left.remove_prefix(own.size());
-      ASSIGN_OR_RETURN(const Table table,
-                       TableOfVariant(own, largest, texts, heat));
-      absl::StrAppend(&out, TextOfId(own.front().id), ", ", own.front().variant,
-                      "\n", table.Render());
+      absl::StrAppend(&out, TextOfId(own.front().id), ", ",
+                      TableLabel(own.front().variant), "\n",
+                      TableOfVariant(own, largest, texts, heat).Render());
     }
   }
   for (const LensResult& result : results) {

@@ -5,10 +5,9 @@
 #include <string>
 #include <vector>
 
-#include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "client/cli/heat.h"
-#include "client/cli/tokens.h"
+#include "client/cli/token_texts.h"
 #include "dissonance/v1/interpretability.pb.h"
 #include "nlohmann/json.hpp"
 
@@ -25,15 +24,14 @@ struct LensResult {
 // site, candidates: {NAME: {token_id, logit, logprob, prob, rank}}, margin,
 // top: [{token_id, text, logprob}]}]}; block, margin and breaking_block are
 // null where there is none.
-absl::StatusOr<nlohmann::json> LensJson(const LensResult& result,
-                                        TokenTexts& texts);
+nlohmann::json LensJson(const LensResult& result, TokenTexts& texts);
 
 // The readings of one input: rows are layers, the last is the model's output.
 // Of a single position each variant has its candidates' probabilities, their
 // margin and its most likely token; of several, each variant has a map of its
 // own with a column for each position. REQUIRES: all have the same layers.
-absl::StatusOr<std::string> LensText(absl::Span<const LensResult> results,
-                                     TokenTexts& texts, const Heat& heat);
+std::string LensText(absl::Span<const LensResult> results, TokenTexts& texts,
+                     const Heat& heat);
 
 }  // namespace dissonance::cli
 

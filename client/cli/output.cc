@@ -67,6 +67,24 @@ std::string Styled(const std::string& cell, absl::string_view style) {
   return absl::StrCat("\x1b[", style, "m", cell, "\x1b[0m");
 }
 
+// Control characters as \uXXXX; line breaks and tabs kept, or as spaces.
+std::string Escaped(absl::string_view text, bool keep_lines) {
+  std::string out;
+  while (!text.empty()) {
+    const absl::string_view before = text;
+    const uint32_t point = TakeCodePoint(text);
+    const bool is_line = point == '\n' || point == '\t';
+    if (!keep_lines && (is_line || point == '\r')) {
+      out += ' ';
+    } else if (!is_line && (point < 0x20 || (point >= 0x7F && point < 0xA0))) {
+      absl::StrAppendFormat(&out, "\\u%04x", point);
+    } else {
+      absl::StrAppend(&out, before.substr(0, before.size() - text.size()));
+    }
+  }
+  return out;
+}
+
 void Write(absl::string_view text) {
   std::fwrite(text.data(), 1, text.size(), stdout);
 }
@@ -83,22 +101,16 @@ int DisplayWidth(absl::string_view text) {
 }
 
 std::string Printable(absl::string_view text) {
-  std::string out;
-  while (!text.empty()) {
-    const absl::string_view before = text;
-    const uint32_t point = TakeCodePoint(text);
-    if (point == '\n' || point == '\t' || point == '\r') {
-      out += ' ';
-    } else if (point < 0x20 || (point >= 0x7F && point < 0xA0)) {
-      absl::StrAppendFormat(&out, "\\u%04x", point);
-    } else {
-      absl::StrAppend(&out, before.substr(0, before.size() - text.size()));
-    }
-  }
-  return out;
+  return Escaped(text, /*keep_lines=*/false);
 }
 
-Table::Table(std::vector<Column> columns) : columns_(std::move(columns)) {}
+std::string PrintableLines(absl::string_view text) {
+  return Escaped(text, /*keep_lines=*/true);
+}
+
+Table::Table(std::vector<Column> columns) : columns_(std::move(columns)) {
+  for (Column& column : columns_) column.title = Printable(column.title);
+}
 
 void Table::AddRow(std::vector<std::string> cells) {
   std::vector<Cell> row;

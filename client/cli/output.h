@@ -82,6 +82,9 @@ int DisplayWidth(absl::string_view text);
 // `text` with control characters as \uXXXX and line breaks as spaces.
 std::string Printable(absl::string_view text);
 
+// The same for text of several lines: line breaks and tabs are kept.
+std::string PrintableLines(absl::string_view text);
+
 // "12.1 KiB"; "-" for 0, which means absent throughout the API.
 std::string HumanBytes(int64_t bytes);
 // "8.03 B", "1,234".

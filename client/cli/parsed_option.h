@@ -1,5 +1,5 @@
 // Options whose value a function reads from the word, saying what is wrong
-// with it. Thread compatible.
+// with it, and checks of numbers. Thread compatible.
 //
 //   AddParsed(app, "--positions", "POSITIONS", args->positions,
 //             ParsePositions, "Which positions");
@@ -11,6 +11,8 @@
 
 #include "CLI/CLI.hpp"
 #include "absl/status/statusor.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
 
 namespace dissonance::cli {
 
@@ -37,6 +39,17 @@ CLI::Option* AddParsed(CLI::App& app, const std::string& option,
           },
           description)
       ->type_name(place);
+}
+
+// A check of numbers from `least` on, with a message for people.
+inline CLI::Validator AtLeast(double least) {
+  return CLI::Validator(
+      [least](const std::string& word) -> std::string {
+        double number = 0;
+        if (absl::SimpleAtod(word, &number) && number >= least) return "";
+        return absl::StrCat("'", word, "' is no number from ", least, " on");
+      },
+      /*validator_desc=*/"");
 }
 
 }  // namespace dissonance::cli

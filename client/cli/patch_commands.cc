@@ -10,6 +10,7 @@
 #include "CLI/CLI.hpp"
 #include "absl/strings/str_cat.h"
 #include "absl/types/span.h"
+#include "client/cli/candidates.h"
 #include "client/cli/command.h"
 #include "client/cli/connection.h"
 #include "client/cli/errors.h"
@@ -20,7 +21,7 @@
 #include "client/cli/prompt_options.h"
 #include "client/cli/record_writer.h"
 #include "client/cli/row_batches.h"
-#include "client/cli/tokens.h"
+#include "client/cli/token_texts.h"
 #include "client/cli/variant_options.h"
 #include "src/base/status_macros.h"
 
@@ -147,9 +148,8 @@ absl::Status Patch(const Session& session, const PatchArgs& args) {
                      TokensOf(*connection, model, pair.target.input));
     const std::vector<v1::PatchResult> results(response.results().begin(),
                                                response.results().end());
-    ASSIGN_OR_RETURN(
-        const std::string text,
-        PatchText(pair.target.id, results, tokens, names, texts, heat));
+    const std::string text =
+        PatchText(pair.target.id, results, tokens, names, texts, heat);
     std::printf("%s\n", text.c_str());
     return absl::OkStatus();
   };

@@ -9,7 +9,6 @@
 #include "client/cli/output.h"
 #include "client/cli/places.h"
 #include "client/cli/proto_json.h"
-#include "src/base/status_macros.h"
 
 namespace dissonance::cli {
 namespace {
@@ -31,17 +30,15 @@ double Effect(const v1::PatchResult& result) {
                     : (result.delta_after() - result.delta_before()) / whole;
 }
 
-absl::StatusOr<std::string> TokenAt(int position,
-                                    const std::vector<int32_t>& tokens,
-                                    TokenTexts& texts) {
+std::string TokenAt(int position, const std::vector<int32_t>& tokens,
+                    TokenTexts& texts) {
   const auto index = static_cast<size_t>(position);
-  if (index >= tokens.size()) return std::string("-");
+  if (index >= tokens.size()) return "-";
   return texts.Quoted(tokens[index]);
 }
 
-absl::StatusOr<Table> MapTable(const Map& map,
-                               const std::vector<int32_t>& tokens,
-                               TokenTexts& texts, const Heat& heat) {
+Table MapTable(const Map& map, const std::vector<int32_t>& tokens,
+               TokenTexts& texts, const Heat& heat) {
   std::vector<Table::Column> columns = {{"POSITION", Align::kRight}, {"TOKEN"}};
   for (const auto& [block, result] : map.begin()->second) {
     columns.push_back(
@@ -49,8 +46,8 @@ absl::StatusOr<Table> MapTable(const Map& map,
   }
   Table table(std::move(columns));
   for (const auto& [position, row] : map) {
-    ASSIGN_OR_RETURN(std::string token, TokenAt(position, tokens, texts));
-    std::vector<Cell> cells = {{absl::StrCat(position)}, {std::move(token)}};
+    std::vector<Cell> cells = {{absl::StrCat(position)},
+                               {TokenAt(position, tokens, texts)}};
     for (const auto& [block, result] : row) {
       cells.push_back({absl::StrFormat("%+.2f%s", result->delta_after(),
                                        result->flip() ? "*" : " "),
@@ -74,11 +71,11 @@ nlohmann::json PatchJson(const nlohmann::json& id,
   return fields;
 }
 
-absl::StatusOr<std::string> PatchText(const nlohmann::json& id,
-                                      absl::Span<const v1::PatchResult> results,
-                                      const std::vector<int32_t>& tokens,
-                                      const PatchNames& names,
-                                      TokenTexts& texts, const Heat& heat) {
+std::string PatchText(const nlohmann::json& id,
+                      absl::Span<const v1::PatchResult> results,
+                      const std::vector<int32_t>& tokens,
+                      const PatchNames& names, TokenTexts& texts,
+                      const Heat& heat) {
   const v1::PatchResult& first = results.front();
   std::string out = absl::StrFormat(
       "%s, delta = logit(%s) - logit(%s): %+.2f in %s, %+.2f in %s, which is "
@@ -94,19 +91,16 @@ absl::StatusOr<std::string> PatchText(const nlohmann::json& id,
     if (Effect(result) > Effect(*best)) best = &result;
   }
   for (const auto& [site, map] : sites) {
-    ASSIGN_OR_RETURN(const Table table, MapTable(map, tokens, texts, heat));
     absl::StrAppend(&out, EnumWord(site), ", delta after each patch\n",
-                    table.Render());
+                    MapTable(map, tokens, texts, heat).Render());
   }
-  ASSIGN_OR_RETURN(const std::string token,
-                   TokenAt(best->position(), tokens, texts));
   absl::StrAppendFormat(
       &out,
       "%d of %d patches flip the answer (*); furthest towards %s: %s at "
       "position %d %s, %+.2f to %+.2f (%s)\n",
       flips, results.size(), names.source, PlaceName(best->place()),
-      best->position(), token, best->delta_before(), best->delta_after(),
-      HumanPercent(Effect(*best)));
+      best->position(), TokenAt(best->position(), tokens, texts),
+      best->delta_before(), best->delta_after(), HumanPercent(Effect(*best)));
   return out;
 }
 

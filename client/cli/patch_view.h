@@ -6,10 +6,9 @@
 #include <string>
 #include <vector>
 
-#include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "client/cli/heat.h"
-#include "client/cli/tokens.h"
+#include "client/cli/token_texts.h"
 #include "dissonance/v1/interpretability.pb.h"
 #include "nlohmann/json.hpp"
 
@@ -32,11 +31,11 @@ nlohmann::json PatchJson(const nlohmann::json& id,
 // tokens, columns are blocks; coloured by the share of the way from the target
 // to the source, flips marked "*". Then how many flipped, and the patch that
 // went furthest towards the source. REQUIRES: at least one result.
-absl::StatusOr<std::string> PatchText(const nlohmann::json& id,
-                                      absl::Span<const v1::PatchResult> results,
-                                      const std::vector<int32_t>& tokens,
-                                      const PatchNames& names,
-                                      TokenTexts& texts, const Heat& heat);
+std::string PatchText(const nlohmann::json& id,
+                      absl::Span<const v1::PatchResult> results,
+                      const std::vector<int32_t>& tokens,
+                      const PatchNames& names, TokenTexts& texts,
+                      const Heat& heat);
 
 }  // namespace dissonance::cli
 

@@ -7,6 +7,7 @@
 #include "absl/strings/strip.h"
 #include "client/cli/errors.h"
 #include "client/cli/input_file.h"
+#include "client/cli/parsed_option.h"
 #include "src/base/status_macros.h"
 
 namespace dissonance::cli {
@@ -52,7 +53,7 @@ void AddPromptOptions(CLI::App& app, PromptOptions& options) {
                     "assistant's turn follows; -: stdin");
   source.add_option("--tokens", options.tokens, "Token ids: 1,2,3")
       ->delimiter(',')
-      ->check(CLI::NonNegativeNumber);
+      ->check(AtLeast(0));
   source.add_option("--input", options.input,
                     "JSON lines {\"id\", \"prompt\" | \"chat\" | \"tokens\", "
                     "\"add_special_tokens\"?, \"labels\"?, \"group\"?}; -: "

@@ -66,7 +66,8 @@ absl::StatusOr<NamedVariant> MakeVariant(const VariantOptions& options) {
     }
     out.variant.mutable_interventions()->Add(messages->begin(),
                                              messages->end());
-    absl::StrAppend(&out.name, " + ", spec.text);
+    const bool is_unit = options.unit_normalize && spec.message.has_add();
+    absl::StrAppend(&out.name, " + ", spec.text, is_unit ? " unit" : "");
   }
   return out;
 }

@@ -53,15 +53,18 @@ TEST_F(InsideTest, LensShowsVariantsSideBySideWithTheBreakingBlock) {
   ASSERT_EQ(result.exit_code, 0) << result.err;
   EXPECT_EQ(
       result.out,
-      "1, position 0 'a'\n"
+      "1, position 0 \"a\"\n"
       "LAYER         base: A  base: B  base: MARGIN  base: TOP   c: A   c: B  "
       "c: MARGIN  c: TOP\n"
-      "0.resid_post    0.368    0.368         -1.00  'x'        0.368  0.368  "
-      "    -1.00  'x'\n"
-      "1.resid_post    0.368    0.368         +1.00  'x'        0.368  0.368  "
-      "    -1.00  'x'\n"
-      "output          0.368    0.368         +2.00  'x'        0.368  0.368  "
-      "    -2.00  'x'\n"
+      "0.resid_post    0.368    0.368         -1.00  \"x\"        0.368  0.368 "
+      " "
+      "    -1.00  \"x\"\n"
+      "1.resid_post    0.368    0.368         +1.00  \"x\"        0.368  0.368 "
+      " "
+      "    -1.00  \"x\"\n"
+      "output          0.368    0.368         +2.00  \"x\"        0.368  0.368 "
+      " "
+      "    -2.00  \"x\"\n"
       "position 0, base: A leads from block 1 on (breaking block)\n"
       "position 0, c: B leads from block 0 on (breaking block)\n\n");
 }
@@ -73,10 +76,10 @@ TEST_F(InsideTest, LensPutsSeveralPositionsIntoColumns) {
   ASSERT_EQ(result.exit_code, 0) << result.err;
   EXPECT_EQ(result.out,
             "1, base\n"
-            "LAYER         0 'a'  1 'b'\n"
-            "0.resid_post    'x'    'x'\n"
-            "1.resid_post    'x'    'x'\n"
-            "output          'x'    'x'\n\n");
+            "LAYER         0 \"a\"  1 \"b\"\n"
+            "0.resid_post    \"x\"    \"x\"\n"
+            "1.resid_post    \"x\"    \"x\"\n"
+            "output          \"x\"    \"x\"\n\n");
 }
 
 TEST_F(InsideTest, ColoursAreForTerminalsAlone) {
@@ -111,7 +114,7 @@ TEST_F(InsideTest, CompareTakesBaseAdapterAndSteeredAdapter) {
   FakeServer& server = StartServer();
   const CommandResult result =
       Run({"compare", "--model", "m", "--adapter", "c", "--zero", "z.3.h2",
-           "--also", "d", "--prompt", "xy"});
+           "--compare-adapter", "d", "--prompt", "xy"});
   ASSERT_EQ(result.exit_code, 0) << result.err;
   const v1::CompareVariantsRequest request =
       server.interpretability().last_compare();
@@ -121,6 +124,7 @@ TEST_F(InsideTest, CompareTakesBaseAdapterAndSteeredAdapter) {
   EXPECT_EQ(request.variants(2).adapter(), "models/m/adapters/c");
   EXPECT_EQ(request.variants(2).interventions_size(), 1);
   EXPECT_EQ(request.variants(3).adapter(), "models/m/adapters/d");
+  EXPECT_EQ(request.variants(3).interventions_size(), 1);
   const std::vector<nlohmann::json> lines = Lines(result.out);
   ASSERT_EQ(lines.size(), 2U);
   const nlohmann::json& reading = lines[1]["readings"][2];
@@ -139,8 +143,9 @@ TEST_F(InsideTest, CompareShowsPositionsThenBlocks) {
   ASSERT_EQ(result.exit_code, 0) << result.err;
   EXPECT_THAT(
       result.out,
-      HasSubstr("       0  'a'               -1.5000  'x'          -2.5000  "
-                "'y'  0.5000\n"));
+      HasSubstr(
+          "       0  \"a\"               -1.5000  \"x\"          -2.5000  "
+          "\"y\"  0.5000\n"));
   EXPECT_THAT(
       result.out,
       HasSubstr("1, resid_post of c against base, mean over 2 positions\n"
@@ -189,10 +194,10 @@ TEST_F(InsideTest, PatchMarksFlipsAndNamesTheStrongest) {
             "is patched\n"
             "resid_post, delta after each patch\n"
             "POSITION  TOKEN     BLOCK 0  BLOCK 1\n"
-            "       0  '\\u0001'   -2.00    -2.00\n"
-            "       1  'x'        -2.00    +1.00*\n"
+            "       0  \"\\u0001\"   -2.00    -2.00\n"
+            "       1  \"x\"        -2.00    +1.00*\n"
             "1 of 4 patches flip the answer (*); furthest towards base: "
-            "blocks.1.resid_post at position 1 'x', -2.00 to +1.00 (50.0 %)\n"
+            "blocks.1.resid_post at position 1 \"x\", -2.00 to +1.00 (50.0 %)\n"
             "\n");
 }
 

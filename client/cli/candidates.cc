@@ -1,4 +1,4 @@
-#include "client/cli/tokens.h"
+#include "client/cli/candidates.h"
 
 #include <utility>
 
@@ -9,8 +9,6 @@
 #include "absl/strings/string_view.h"
 #include "absl/strings/strip.h"
 #include "client/cli/errors.h"
-#include "client/cli/output.h"
-#include "client/cli/proto_json.h"
 #include "src/base/status_macros.h"
 
 namespace dissonance::cli {
@@ -55,41 +53,6 @@ absl::StatusOr<int32_t> TokenOf(Connection& connection,
 }
 
 }  // namespace
-
-TokenTexts::TokenTexts(Connection& connection, std::string model)
-    : connection_(connection), model_(std::move(model)) {}
-
-absl::StatusOr<std::string> TokenTexts::Of(int32_t token_id) {
-  const auto known = texts_.find(token_id);
-  if (known != texts_.end()) return known->second;
-  v1::DetokenizeRequest request;
-  request.set_model(model_);
-  request.add_ids(token_id);
-  const absl::StatusOr<v1::DetokenizeResponse> response =
-      connection_.CallAgain(&v1::Inference::Stub::Detokenize, request);
-  if (absl::IsFailedPrecondition(response.status())) {
-    return texts_[token_id] = absl::StrCat("#", token_id);
-  }
-  RETURN_IF_ERROR(response.status());
-  return texts_[token_id] = response->text();
-}
-
-absl::StatusOr<std::string> TokenTexts::Quoted(int32_t token_id) {
-  ASSIGN_OR_RETURN(const std::string text, Of(token_id));
-  return absl::StrCat("'", Printable(text), "'");
-}
-
-absl::StatusOr<nlohmann::json> TokenTexts::TopJson(
-    const google::protobuf::RepeatedPtrField<v1::TokenLogprob>& top) {
-  nlohmann::json out = nlohmann::json::array();
-  for (const v1::TokenLogprob& each : top) {
-    ASSIGN_OR_RETURN(const std::string text, Of(each.token_id()));
-    out.push_back({{"token_id", each.token_id()},
-                   {"text", text},
-                   {"logprob", FiniteOrNull(each.logprob())}});
-  }
-  return out;
-}
 
 absl::StatusOr<std::vector<int32_t>> TokensOf(Connection& connection,
                                               const std::string& model,
