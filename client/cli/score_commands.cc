@@ -14,8 +14,8 @@
 #include "client/cli/connection.h"
 #include "client/cli/input_file.h"
 #include "client/cli/input_rows.h"
-#include "client/cli/names.h"
 #include "client/cli/progress.h"
+#include "client/cli/variant_options.h"
 #include "src/base/clock.h"
 #include "src/base/json_lines.h"
 #include "src/base/status_macros.h"
@@ -30,8 +30,7 @@ constexpr size_t kRowsPerRequest = 64;
 constexpr size_t kBytesPerRequest = 1 << 20;
 
 struct ScoreArgs {
-  std::string model;
-  std::string adapter;
+  VariantOptions variant;
   std::string input;
 };
 
@@ -95,11 +94,7 @@ absl::Status Score(const Session& session, const ScoreArgs& args) {
                    ReadInput(args.input, kInputLimitBytes));
   ASSIGN_OR_RETURN(const std::vector<ScoreRow> rows,
                    ParseScoreRows(text, InputLabel(args.input)));
-  v1::Variant variant;
-  variant.set_model(ModelName(args.model));
-  if (!args.adapter.empty()) {
-    variant.set_adapter(AdapterName(args.model, args.adapter));
-  }
+  ASSIGN_OR_RETURN(const NamedVariant named, MakeVariant(args.variant));
   ASSIGN_OR_RETURN(auto connection, Connection::Open(session.settings));
   ProgressDisplay display(stderr, ::isatty(STDERR_FILENO) == 1, Clock::Real());
   // Results are for programs first: JSON lines unless asked otherwise.
@@ -112,8 +107,9 @@ absl::Status Score(const Session& session, const ScoreArgs& args) {
   progress.set_unit("rows");
   for (absl::Span<const ScoreRow> left(rows); !left.empty();) {
     const size_t count = RequestSize(left);
-    ASSIGN_OR_RETURN(const std::vector<nlohmann::json> records,
-                     ScoreSome(*connection, variant, left.subspan(0, count)));
+    ASSIGN_OR_RETURN(
+        const std::vector<nlohmann::json> records,
+        ScoreSome(*connection, named.variant, left.subspan(0, count)));
     left.remove_prefix(count);
     if (stream) {
       Emit(format, records, Table({{""}}));
@@ -131,9 +127,7 @@ absl::Status Score(const Session& session, const ScoreArgs& args) {
 
 CommandRun DefineScore(CLI::App& app) {
   auto args = std::make_shared<ScoreArgs>();
-  app.add_option("--model", args->model, "Model")->required();
-  app.add_option("--adapter", args->adapter,
-                 "Adapter of the model (default: none, the base model)");
+  AddVariantOptions(app, args->variant);
   app.add_option("--input", args->input,
                  "JSON lines {id, prompt | chat | tokens, continuations}; -: "
                  "stdin")
