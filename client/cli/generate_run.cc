@@ -148,9 +148,11 @@ void GenerateRun::EndText(GenerationText& text) {
   Write(columns_width_ > 0 ? text.Columns(columns_width_) : text.Finish());
   if (plan_.request.top_logprob_count() > 0) {
     TokenTexts texts(connection_, plan_.variants.front().variant.model());
-    const Table table =
-        text.TokenTable([&](int32_t token) { return texts.Quoted(token); });
-    Write(absl::StrCat("\n", table.Render()));
+    interrupts_.EndProcessDuring([&] {
+      const Table table =
+          text.TokenTable([&](int32_t token) { return texts.Quoted(token); });
+      Write(absl::StrCat("\n", table.Render()));
+    });
   }
   const std::vector<std::string> endings = text.Endings();
   if (endings.size() > kMostEndings) return;
@@ -218,11 +220,13 @@ absl::Status GenerateRun::RunRequest(absl::Span<const InputRow> rows) {
 }
 
 absl::Status GenerateRun::Run() {
-  if (is_text()) RETURN_IF_ERROR(PrepareText());
+  absl::Status status;
+  if (is_text()) {
+    interrupts_.EndProcessDuring([&] { status = PrepareText(); });
+  }
   const auto per_request = static_cast<size_t>(
       std::max(kSamplesPerRequest / (sample_count() * variant_count()), 1));
   const absl::Duration start = Clock::Real().Monotonic();
-  absl::Status status;
   for (size_t done = 0; status.ok() && done < plan_.rows.size();
        done += per_request) {
     if (is_text() && done > 0) Write("\n");

@@ -112,13 +112,13 @@ std::string GenerationText::Columns(int width) const {
 
 Table GenerationText::TokenTable(
     const std::function<std::string(int32_t)>& text_of) const {
-  // Without titles the column is empty.
-  const bool titled = !TitleOf(TurnAt(0), /*with_variant=*/true).empty();
-  Table table({{titled ? "SAMPLE" : ""},
-               {"TOKEN", Align::kRight},
-               {"TEXT"},
-               {"LOGPROB", Align::kRight},
-               {"MOST LIKELY"}});
+  std::vector<Table::Column> columns = {{"TOKEN", Align::kRight},
+                                        {"TEXT"},
+                                        {"LOGPROB", Align::kRight},
+                                        {"MOST LIKELY"}};
+  const bool is_titled = !TitleOf(TurnAt(0), /*with_variant=*/true).empty();
+  if (is_titled) columns.insert(columns.begin(), {"SAMPLE"});
+  Table table(std::move(columns));
   for (int number = 0; number < turn_count(); ++number) {
     const Turn turn = TurnAt(number);
     for (const v1::GeneratedToken& token : SampleOf(turn).tokens) {
@@ -127,10 +127,13 @@ Table GenerationText::TokenTable(
         top.push_back(absl::StrFormat("%s %.3f", text_of(each.token_id()),
                                       each.logprob()));
       }
-      table.AddRow({TitleOf(turn, /*with_variant=*/true),
-                    absl::StrCat(token.token_id()), text_of(token.token_id()),
-                    absl::StrFormat("%.3f", token.logprob()),
-                    absl::StrJoin(top, "  ")});
+      std::vector<std::string> cells = {
+          absl::StrCat(token.token_id()), text_of(token.token_id()),
+          absl::StrFormat("%.3f", token.logprob()), absl::StrJoin(top, "  ")};
+      if (is_titled) {
+        cells.insert(cells.begin(), TitleOf(turn, /*with_variant=*/true));
+      }
+      table.AddRow(std::move(cells));
     }
   }
   return table;

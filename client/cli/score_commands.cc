@@ -11,8 +11,8 @@
 #include "client/cli/connection.h"
 #include "client/cli/input_file.h"
 #include "client/cli/input_rows.h"
-#include "client/cli/names.h"
 #include "client/cli/row_batches.h"
+#include "client/cli/variant_options.h"
 #include "src/base/status_macros.h"
 
 namespace dissonance::cli {
@@ -21,8 +21,7 @@ namespace {
 constexpr uint64_t kInputLimitBytes = uint64_t{1} << 30;
 
 struct ScoreArgs {
-  std::string model;
-  std::string adapter;
+  VariantOptions variant;
   std::string input;
 };
 
@@ -74,11 +73,7 @@ absl::Status Score(const Session& session, const ScoreArgs& args) {
                    ReadInput(args.input, kInputLimitBytes));
   ASSIGN_OR_RETURN(const std::vector<ScoreRow> rows,
                    ParseScoreRows(text, InputLabel(args.input)));
-  v1::Variant variant;
-  variant.set_model(ModelName(args.model));
-  if (!args.adapter.empty()) {
-    variant.set_adapter(AdapterName(args.model, args.adapter));
-  }
+  ASSIGN_OR_RETURN(const NamedVariant named, MakeVariant(args.variant));
   ASSIGN_OR_RETURN(auto connection, Connection::Open(session.settings));
   // Results are for programs first: JSON lines unless asked otherwise.
   const OutputFormat format =
@@ -89,7 +84,7 @@ absl::Status Score(const Session& session, const ScoreArgs& args) {
       rows, [](const ScoreRow& row) { return row.item.ByteSizeLong(); },
       [&](absl::Span<const ScoreRow> some) -> absl::Status {
         ASSIGN_OR_RETURN(const std::vector<nlohmann::json> records,
-                         ScoreSome(*connection, variant, some));
+                         ScoreSome(*connection, named.variant, some));
         if (stream) {
           Emit(format, records, Table({{""}}));
         } else {
@@ -103,9 +98,7 @@ absl::Status Score(const Session& session, const ScoreArgs& args) {
 
 CommandRun DefineScore(CLI::App& app) {
   auto args = std::make_shared<ScoreArgs>();
-  app.add_option("--model", args->model, "Model")->required();
-  app.add_option("--adapter", args->adapter,
-                 "Adapter of the model (default: none, the base model)");
+  AddVariantOptions(app, args->variant);
   app.add_option("--input", args->input,
                  "JSON lines {id, prompt | chat | tokens, continuations}; -: "
                  "stdin")
