@@ -10,6 +10,7 @@
 #include "client/cli/connection.h"
 #include "client/cli/errors.h"
 #include "client/cli/generate_run.h"
+#include "client/cli/input_file.h"
 #include "client/cli/interrupts.h"
 #include "client/cli/parsed_option.h"
 #include "client/cli/prompt_options.h"
@@ -92,6 +93,9 @@ v1::GenerateRequest RequestOf(const GenerateArgs& args) {
 }
 
 absl::Status Generate(const Session& session, const GenerateArgs& args) {
+  for (const std::string& stop : args.stop_strings) {
+    RETURN_IF_ERROR(CheckUtf8(stop, "--stop"));
+  }
   GeneratePlan plan;
   plan.format = session.output;
   plan.request = RequestOf(args);

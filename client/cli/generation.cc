@@ -52,7 +52,8 @@ bool IsIn(int index, int count) { return index >= 0 && index < count; }
 
 Generations::Generations(const Counts& counts)
     : counts_(counts),
-      all_(static_cast<size_t>(counts.variants * counts.inputs)) {
+      all_(static_cast<size_t>(counts.variants) *
+           static_cast<size_t>(counts.inputs)) {
   for (Generation& each : all_) {
     each.samples.resize(static_cast<size_t>(counts.samples));
   }
@@ -71,8 +72,8 @@ absl::Status Generations::Add(const v1::GenerateResponse& event) {
         "the server's answer does not match what was asked for; are client and "
         "server of the same version?");
   }
-  Generation& generation = all_[static_cast<size_t>(
-      event.variant_index() * counts_.inputs + event.input_index())];
+  Generation& generation =
+      all_[IndexOf(event.variant_index(), event.input_index())];
   GeneratedSample& sample =
       generation.samples[static_cast<size_t>(event.sample_index())];
   switch (event.event_case()) {

@@ -7,6 +7,7 @@
 #ifndef DISSONANCE_CLIENT_CLI_GENERATION_H_
 #define DISSONANCE_CLIENT_CLI_GENERATION_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -45,7 +46,7 @@ class Generations {
 
   const Counts& counts() const { return counts_; }
   const Generation& At(int variant, int input) const {
-    return all_[static_cast<size_t>(variant * counts_.inputs + input)];
+    return all_[IndexOf(variant, input)];
   }
 
   // Whether anything came, and whether the stream's last event did.
@@ -58,6 +59,11 @@ class Generations {
   int64_t UnusedTokens(int64_t most) const;
 
  private:
+  size_t IndexOf(int variant, int input) const {
+    return static_cast<size_t>(variant) * static_cast<size_t>(counts_.inputs) +
+           static_cast<size_t>(input);
+  }
+
   const Counts counts_;
   std::vector<Generation> all_;
   bool has_begun_ = false;

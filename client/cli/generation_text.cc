@@ -146,7 +146,8 @@ std::vector<std::string> GenerationText::Endings() const {
     const GeneratedSample& sample = SampleOf(turn);
     const std::string title = TitleOf(turn, /*with_variant=*/true);
     lines.push_back(absl::StrCat(
-        title, title.empty() ? "" : ": ", sample.tokens.size(), " tokens, ",
+        title, title.empty() ? "" : ": ", sample.tokens.size(),
+        sample.tokens.size() == 1 ? " token, " : " tokens, ",
         sample.end.has_value()
             ? absl::StrCat("ended by ", EnumWord(sample.end->finish_reason()))
             : "cut short"));

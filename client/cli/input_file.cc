@@ -3,12 +3,13 @@
 #include <cstddef>
 #include <cstdio>
 #include <limits>
+#include <optional>
 
-#include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "src/base/file.h"
 #include "src/base/json_lines.h"
 #include "src/base/status_macros.h"
+#include "src/base/utf8.h"
 
 namespace dissonance::cli {
 namespace {
@@ -51,6 +52,14 @@ absl::StatusOr<std::string> ReadInput(const std::string& path,
                                       uint64_t limit_bytes) {
   return path == "-" ? ReadStandardInput(limit_bytes)
                      : ReadFile(path, limit_bytes);
+}
+
+absl::Status CheckUtf8(absl::string_view text, absl::string_view where) {
+  const std::optional<size_t> at = FindInvalidUtf8(text);
+  if (!at.has_value()) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat(where, ": not UTF-8 at byte ", *at + 1,
+                   "; convert the text, e.g. with iconv"));
 }
 
 std::string InputLabel(const std::string& path) {

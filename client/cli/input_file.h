@@ -6,7 +6,9 @@
 #include <cstdint>
 #include <string>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "dissonance/v1/common.pb.h"
 #include "nlohmann/json.hpp"
 
@@ -16,6 +18,9 @@ namespace dissonance::cli {
 // is larger than `limit_bytes`.
 absl::StatusOr<std::string> ReadInput(const std::string& path,
                                       uint64_t limit_bytes);
+
+// INVALID_ARGUMENT, with `where` and the byte, unless the text can be sent.
+absl::Status CheckUtf8(absl::string_view text, absl::string_view where);
 
 // What messages call the file: the path, or "standard input".
 std::string InputLabel(const std::string& path);

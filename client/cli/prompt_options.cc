@@ -30,6 +30,7 @@ absl::StatusOr<v1::Input> SinglePrompt(const PromptOptions& options) {
   v1::Input input;
   if (options.prompt.has_value()) {
     ASSIGN_OR_RETURN(*input.mutable_text(), PromptText(*options.prompt));
+    RETURN_IF_ERROR(CheckUtf8(input.text(), "--prompt"));
     input.set_skip_special_tokens(options.skip_special_tokens);
   } else if (!options.chat.empty()) {
     ASSIGN_OR_RETURN(*input.mutable_chat(),

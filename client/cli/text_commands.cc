@@ -44,6 +44,8 @@ absl::Status Tokenize(const Session& session, const TokenizeArgs& args) {
     ASSIGN_OR_RETURN(*request.mutable_text(),
                      ReadInput(args.file, kTextLimitBytes));
   }
+  RETURN_IF_ERROR(CheckUtf8(
+      request.text(), args.file.empty() ? "TEXT" : InputLabel(args.file)));
   ASSIGN_OR_RETURN(auto connection, Connection::Open(session.settings));
   ASSIGN_OR_RETURN(const v1::TokenizeResponse response,
                    connection->Call(&v1::Inference::Stub::Tokenize, request));

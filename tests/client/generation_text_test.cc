@@ -44,7 +44,7 @@ TEST(GenerationTextTest, HoldsBackTextUntilItsTurn) {
   EXPECT_EQ(text.Finish(), "\n");
   EXPECT_EQ(text.Finish(), "");
   EXPECT_THAT(text.Endings(), ElementsAre("base: 2 tokens, ended by stop_token",
-                                          "cubic: 1 tokens, cut short"));
+                                          "cubic: 1 token, cut short"));
 }
 
 TEST(GenerationTextTest, EscapesControlCharactersForATerminal) {

@@ -102,6 +102,12 @@ TEST_F(PromptOptionsTest, TakesAnEmptyText) {
   EXPECT_TRUE(ReadPrompts(options_)->front().input.has_text());
 }
 
+TEST_F(PromptOptionsTest, RefusesTextThatIsNotUtf8) {
+  ASSERT_EQ(Parse(app_, {"--prompt", "a\xFF"}), "");
+  EXPECT_THAT(std::string(ReadPrompts(options_).status().message()),
+              HasSubstr("--prompt: not UTF-8 at byte 2"));
+}
+
 TEST_F(PromptOptionsTest, TakesTokenIds) {
   ASSERT_EQ(Parse(app_, {"--tokens", "1,2,3"}), "");
   EXPECT_THAT(ReadPrompts(options_)->front().input.tokens().ids(),
