@@ -29,9 +29,10 @@ struct Noun {
 };
 constexpr Noun kNouns[] = {
     {"server", "Start, stop and look at the server on this machine"},
-    {"models", "Base models: load, list, show, unload"},
+    {"models", "Base models: load, list, show, unload, check"},
     {"adapters", "LoRA adapters of a model"},
     {"chat", "Conversations and chat templates"},
+    {"direction", "Directions in activation space"},
     {"eval", "Experiments on what a model answers"},
     {"jobs", "Recorded experiments: list, show, watch, cancel"},
     {"artifacts", "Files that experiments produced"},
@@ -39,8 +40,10 @@ constexpr Noun kNouns[] = {
 
 using CommandList = std::vector<Command> (*)();
 constexpr CommandList kCommands[] = {
-    ServerCommands, ModelsCommands, AdaptersCommands, TextCommands,
-    ScoreCommands,  EvalCommands,   JobsCommands,     ArtifactsCommands,
+    ServerCommands,  ModelsCommands,    AdaptersCommands,    TextCommands,
+    ScoreCommands,   GenerateCommands,  ActivationsCommands, LensCommands,
+    CompareCommands, PatchCommands,     DirectionCommands,   EvalCommands,
+    JobsCommands,    ArtifactsCommands,
 };
 
 // A command of the parsed command line.

@@ -119,6 +119,7 @@ Connection::Connection(const Settings& settings, std::string token,
       token_(std::move(token)),
       channel_(std::move(channel)),
       stubs_(v1::Models::NewStub(channel_), v1::Inference::NewStub(channel_),
+             v1::Interpretability::NewStub(channel_),
              v1::Jobs::NewStub(channel_), v1::Artifacts::NewStub(channel_),
              v1::Admin::NewStub(channel_)) {}
 

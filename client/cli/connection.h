@@ -12,6 +12,7 @@
 #include <memory>
 #include <string>
 #include <tuple>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -21,10 +22,12 @@
 #include "dissonance/v1/admin.grpc.pb.h"
 #include "dissonance/v1/artifacts.grpc.pb.h"
 #include "dissonance/v1/inference.grpc.pb.h"
+#include "dissonance/v1/interpretability.grpc.pb.h"
 #include "dissonance/v1/jobs.grpc.pb.h"
 #include "dissonance/v1/models.grpc.pb.h"
 #include "grpcpp/channel.h"
 #include "grpcpp/client_context.h"
+#include "grpcpp/support/sync_stream.h"
 
 namespace dissonance::cli {
 
@@ -58,14 +61,26 @@ class Connection {
       grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&,
                                    Response*),
       const Request& request, absl::Duration timeout = absl::Minutes(1)) {
-    absl::StatusOr<Response> response = Call(method, request, timeout);
-    for (absl::Duration pause = absl::Milliseconds(200);
-         absl::IsUnavailable(response.status()) && pause < absl::Seconds(6);
-         pause *= 2) {
-      absl::SleepFor(pause);
-      response = Call(method, request, timeout);
-    }
-    return response;
+    return Again([&] { return Call(method, request, timeout); });
+  }
+
+  // All responses of a stream, asked for again likewise. REQUIRES: they fit
+  // into memory.
+  template <typename Stub, typename Request, typename Response>
+  absl::StatusOr<std::vector<Response>> CollectAgain(
+      std::unique_ptr<grpc::ClientReader<Response>> (Stub::*method)(
+          grpc::ClientContext*, const Request&),
+      const Request& request) {
+    return Again([&]() -> absl::StatusOr<std::vector<Response>> {
+      const std::unique_ptr<grpc::ClientContext> context = NewContext();
+      const auto reader = (stub<Stub>().*method)(context.get(), request);
+      std::vector<Response> responses(1);
+      while (reader->Read(&responses.back())) responses.emplace_back();
+      responses.pop_back();
+      const grpc::Status status = reader->Finish();
+      if (!status.ok()) return Explain(status);
+      return responses;
+    });
   }
 
   // For streams: a context with the token and no deadline.
@@ -89,6 +104,19 @@ class Connection {
   Connection(const Settings& settings, std::string token,
              std::shared_ptr<grpc::Channel> channel);
 
+  // `ask` until its answer is not UNAVAILABLE.
+  template <typename Ask>
+  auto Again(Ask ask) {
+    auto response = ask();
+    for (absl::Duration pause = absl::Milliseconds(200);
+         absl::IsUnavailable(response.status()) && pause < absl::Seconds(6);
+         pause *= 2) {
+      absl::SleepFor(pause);
+      response = ask();
+    }
+    return response;
+  }
+
   static void SetDeadline(grpc::ClientContext& context, absl::Duration timeout);
 
   const std::string address_;
@@ -97,6 +125,7 @@ class Connection {
   const std::shared_ptr<grpc::Channel> channel_;
   const std::tuple<
       std::unique_ptr<v1::Models::Stub>, std::unique_ptr<v1::Inference::Stub>,
+      std::unique_ptr<v1::Interpretability::Stub>,
       std::unique_ptr<v1::Jobs::Stub>, std::unique_ptr<v1::Artifacts::Stub>,
       std::unique_ptr<v1::Admin::Stub>>
       stubs_;

@@ -3,11 +3,13 @@
 #include <cstddef>
 #include <cstdio>
 #include <limits>
+#include <optional>
 
-#include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "src/base/file.h"
+#include "src/base/json_lines.h"
 #include "src/base/status_macros.h"
+#include "src/base/utf8.h"
 
 namespace dissonance::cli {
 namespace {
@@ -52,6 +54,14 @@ absl::StatusOr<std::string> ReadInput(const std::string& path,
                      : ReadFile(path, limit_bytes);
 }
 
+absl::Status CheckUtf8(absl::string_view text, absl::string_view where) {
+  const std::optional<size_t> at = FindInvalidUtf8(text);
+  if (!at.has_value()) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat(where, ": not UTF-8 at byte ", *at + 1,
+                   "; convert the text, e.g. with iconv"));
+}
+
 std::string InputLabel(const std::string& path) {
   return path == "-" ? "standard input" : path;
 }
@@ -78,6 +88,15 @@ absl::StatusOr<v1::Chat> ParseChat(const nlohmann::json& messages,
                      RequiredText(messages[i], "content", place));
   }
   return chat;
+}
+
+absl::StatusOr<v1::Chat> ReadChat(const std::string& path,
+                                  uint64_t limit_bytes) {
+  ASSIGN_OR_RETURN(const std::string text, ReadInput(path, limit_bytes));
+  const std::string label = InputLabel(path);
+  ASSIGN_OR_RETURN(const nlohmann::json value, ParseJson(text, label));
+  const bool wrapped = value.is_object() && value.contains("messages");
+  return ParseChat(wrapped ? value["messages"] : value, label);
 }
 
 absl::StatusOr<v1::TokenIds> ParseTokenIds(const nlohmann::json& ids,

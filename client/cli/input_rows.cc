@@ -112,15 +112,21 @@ absl::StatusOr<v1::Continuation> ParseContinuation(const Json& value,
       place, ": expected text or {\"tokens\": [ids]}, found ", value.dump()));
 }
 
-absl::StatusOr<ScoreRow> ParseScoreRow(const JsonLine& line,
-                                       const std::string& file_name) {
-  const std::string where = absl::StrCat(file_name, ":", line.line_number);
-  ScoreRow row;
-  ASSIGN_OR_RETURN(*row.item.mutable_prompt(), ParseInput(line.value, where));
+absl::StatusOr<InputRow> ParseInputRow(const JsonLine& line,
+                                       const std::string& where) {
+  InputRow row;
+  ASSIGN_OR_RETURN(row.input, ParseInput(line.value, where));
   row.id = line.value.value("id", Json(line.line_number));
-  if (row.item.prompt().id().empty()) {
-    row.item.mutable_prompt()->set_id(absl::StrCat(line.line_number));
-  }
+  if (row.input.id().empty()) row.input.set_id(absl::StrCat(line.line_number));
+  return row;
+}
+
+absl::StatusOr<ScoreRow> ParseScoreRow(const JsonLine& line,
+                                       const std::string& where) {
+  ASSIGN_OR_RETURN(InputRow prompt, ParseInputRow(line, where));
+  ScoreRow row;
+  row.id = std::move(prompt.id);
+  *row.item.mutable_prompt() = std::move(prompt.input);
   const auto list = line.value.find("continuations");
   if (list == line.value.end() || !list->is_array() || list->empty()) {
     return absl::InvalidArgumentError(absl::StrCat(
@@ -135,6 +141,27 @@ absl::StatusOr<ScoreRow> ParseScoreRow(const JsonLine& line,
                           absl::StrCat(where, ": continuations[", i, "]")));
   }
   return row;
+}
+
+// `parse_row` of each line; `fields` are those of a row.
+template <typename Row>
+absl::StatusOr<std::vector<Row>> ParseRows(
+    const std::string& text, const std::string& file_name,
+    absl::StatusOr<Row> (*parse_row)(const JsonLine&, const std::string&),
+    const char* fields) {
+  ASSIGN_OR_RETURN(const std::vector<JsonLine> lines,
+                   ParseJsonLines(text, file_name));
+  if (lines.empty()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(file_name, ": has no rows; a row is ", fields));
+  }
+  std::vector<Row> rows;
+  for (const JsonLine& line : lines) {
+    ASSIGN_OR_RETURN(Row row, parse_row(line, absl::StrCat(file_name, ":",
+                                                           line.line_number)));
+    rows.push_back(std::move(row));
+  }
+  return rows;
 }
 
 }  // namespace
@@ -160,21 +187,16 @@ absl::StatusOr<v1::Input> ParseInput(const nlohmann::json& row,
   return input;
 }
 
+absl::StatusOr<std::vector<InputRow>> ParseInputRows(
+    const std::string& text, const std::string& file_name) {
+  return ParseRows(text, file_name, ParseInputRow,
+                   "{\"id\", \"prompt\" | \"chat\" | \"tokens\"}");
+}
+
 absl::StatusOr<std::vector<ScoreRow>> ParseScoreRows(
     const std::string& text, const std::string& file_name) {
-  ASSIGN_OR_RETURN(const std::vector<JsonLine> lines,
-                   ParseJsonLines(text, file_name));
-  if (lines.empty()) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        file_name,
-        ": has no rows; a row is {\"id\", \"prompt\", \"continuations\"}"));
-  }
-  std::vector<ScoreRow> rows;
-  for (const JsonLine& line : lines) {
-    ASSIGN_OR_RETURN(ScoreRow row, ParseScoreRow(line, file_name));
-    rows.push_back(std::move(row));
-  }
-  return rows;
+  return ParseRows(text, file_name, ParseScoreRow,
+                   "{\"id\", \"prompt\", \"continuations\"}");
 }
 
 nlohmann::json ScoreRowJson(const ScoreRow& row, const v1::ItemScore& score) {

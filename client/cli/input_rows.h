@@ -1,6 +1,6 @@
-// Rows of the JSON-lines files that score takes: {id, prompt | chat | tokens,
-// labels?, group?, add_special_tokens?, continuations}. Errors name file, line
-// and field. Values and pure functions; thread safe.
+// Rows of the JSON-lines files that commands take: {id, prompt | chat | tokens,
+// labels?, group?, add_special_tokens?}, for score with continuations. Errors
+// name file, line and field. Values and pure functions; thread safe.
 //
 //   ASSIGN_OR_RETURN(std::vector<ScoreRow> rows,
 //                    ParseScoreRows(text, "rows.jsonl"));
@@ -17,6 +17,13 @@
 
 namespace dissonance::cli {
 
+struct InputRow {
+  // As the file has it, a string or an integer; the line number if absent.
+  nlohmann::json id;
+  // Its id is the same as text.
+  v1::Input input;
+};
+
 struct ScoreRow {
   // As the file has it, a string or an integer; the line number if absent.
   nlohmann::json id;
@@ -30,6 +37,8 @@ absl::StatusOr<v1::Input> ParseInput(const nlohmann::json& row,
 
 // All rows of a file. INVALID_ARGUMENT naming file, line and field; also for a
 // file without rows.
+absl::StatusOr<std::vector<InputRow>> ParseInputRows(
+    const std::string& text, const std::string& file_name);
 absl::StatusOr<std::vector<ScoreRow>> ParseScoreRows(
     const std::string& text, const std::string& file_name);
 

@@ -1,10 +1,13 @@
-// dissonance models load | list | show | unload.
+// dissonance models load | list | show | unload | selfcheck.
 #include <algorithm>
+#include <cstdint>
 #include <filesystem>
 #include <memory>
 
 #include "CLI/CLI.hpp"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "client/cli/choice.h"
 #include "client/cli/command.h"
 #include "client/cli/connection.h"
@@ -155,6 +158,61 @@ CommandRun DefineUnload(CLI::App& app) {
   return [name](const Session& session) { return Unload(session, *name); };
 }
 
+struct SelfCheckArgs {
+  std::string name;
+  uint64_t seed = 0;
+};
+
+Table InvariantTable(const v1::SelfCheckResponse& response) {
+  Table table({{"INVARIANT"},
+               {"RESULT"},
+               {"DIFFERENCE", Align::kRight},
+               {"LIMIT", Align::kRight},
+               {"COMPARED", Align::kRight},
+               {"REMARK"}});
+  for (const v1::Invariant& each : response.invariants()) {
+    table.AddRow({each.name(), each.passed() ? "pass" : "FAIL",
+                  absl::StrFormat("%.3g", each.difference()),
+                  absl::StrFormat("%.3g", each.limit()),
+                  HumanCount(each.compared_count()), each.message()});
+  }
+  return table;
+}
+
+// An error that names the invariants that don't hold.
+absl::Status StatusOfCheck(const v1::SelfCheckResponse& response,
+                           const std::string& model) {
+  std::vector<std::string> failed;
+  for (const v1::Invariant& each : response.invariants()) {
+    if (!each.passed()) failed.push_back(each.name());
+  }
+  if (failed.empty()) return absl::OkStatus();
+  return absl::AbortedError(absl::StrCat(
+      model, " fails ", failed.size(), " of ", response.invariants_size(),
+      " invariants: ", absl::StrJoin(failed, "; "),
+      "; do not rely on its results"));
+}
+
+absl::Status SelfCheck(const Session& session, const SelfCheckArgs& args) {
+  v1::SelfCheckRequest request;
+  request.set_name(ModelName(args.name));
+  request.set_seed(args.seed);
+  ASSIGN_OR_RETURN(auto connection, Connection::Open(session.settings));
+  ASSIGN_OR_RETURN(const v1::SelfCheckResponse response,
+                   connection->CallAgain(&v1::Models::Stub::SelfCheck, request,
+                                         absl::InfiniteDuration()));
+  EmitOne(session.output, ToJson(response), InvariantTable(response));
+  return StatusOfCheck(response, request.name());
+}
+
+CommandRun DefineSelfCheck(CLI::App& app) {
+  auto args = std::make_shared<SelfCheckArgs>();
+  app.add_option("MODEL", args->name, "Model to check")->required();
+  app.add_option("--seed", args->seed,
+                 "Seed from which the prompts are drawn (default: 0)");
+  return [args](const Session& session) { return SelfCheck(session, *args); };
+}
+
 }  // namespace
 
 std::vector<Command> ModelsCommands() {
@@ -165,6 +223,8 @@ std::vector<Command> ModelsCommands() {
       {"models", "show", "Show one model", DefineShow},
       {"models", "unload", "Release a model and forget it and its adapters",
        DefineUnload},
+      {"models", "selfcheck", "Check on a model what every result relies on",
+       DefineSelfCheck},
   };
 }
 

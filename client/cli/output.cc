@@ -62,13 +62,31 @@ uint32_t TakeCodePoint(absl::string_view& text) {
   return point;
 }
 
-void Write(absl::string_view text) {
-  std::fwrite(text.data(), 1, text.size(), stdout);
+std::string Styled(const std::string& cell, absl::string_view style) {
+  if (style.empty()) return cell;
+  return absl::StrCat("\x1b[", style, "m", cell, "\x1b[0m");
 }
 
-std::string Indented(const nlohmann::json& value) {
-  return value.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) +
-         "\n";
+// Control characters as \uXXXX; line breaks and tabs kept, or as spaces.
+std::string Escaped(absl::string_view text, bool keep_lines) {
+  std::string out;
+  while (!text.empty()) {
+    const absl::string_view before = text;
+    const uint32_t point = TakeCodePoint(text);
+    const bool is_line = point == '\n' || point == '\t';
+    if (!keep_lines && (is_line || point == '\r')) {
+      out += ' ';
+    } else if (!is_line && (point < 0x20 || (point >= 0x7F && point < 0xA0))) {
+      absl::StrAppendFormat(&out, "\\u%04x", point);
+    } else {
+      absl::StrAppend(&out, before.substr(0, before.size() - text.size()));
+    }
+  }
+  return out;
+}
+
+void Write(absl::string_view text) {
+  std::fwrite(text.data(), 1, text.size(), stdout);
 }
 
 }  // namespace
@@ -83,47 +101,51 @@ int DisplayWidth(absl::string_view text) {
 }
 
 std::string Printable(absl::string_view text) {
-  std::string out;
-  while (!text.empty()) {
-    const absl::string_view before = text;
-    const uint32_t point = TakeCodePoint(text);
-    if (point == '\n' || point == '\t' || point == '\r') {
-      out += ' ';
-    } else if (point < 0x20 || (point >= 0x7F && point < 0xA0)) {
-      absl::StrAppendFormat(&out, "\\u%04x", point);
-    } else {
-      absl::StrAppend(&out, before.substr(0, before.size() - text.size()));
-    }
-  }
-  return out;
+  return Escaped(text, /*keep_lines=*/false);
 }
 
-Table::Table(std::vector<Column> columns) : columns_(std::move(columns)) {}
+std::string PrintableLines(absl::string_view text) {
+  return Escaped(text, /*keep_lines=*/true);
+}
+
+Table::Table(std::vector<Column> columns) : columns_(std::move(columns)) {
+  for (Column& column : columns_) column.title = Printable(column.title);
+}
 
 void Table::AddRow(std::vector<std::string> cells) {
-  for (std::string& cell : cells) cell = Printable(cell);
+  std::vector<Cell> row;
+  for (std::string& cell : cells) row.push_back({std::move(cell)});
+  AddCells(std::move(row));
+}
+
+void Table::AddCells(std::vector<Cell> cells) {
+  for (Cell& cell : cells) cell.text = Printable(cell.text);
   cells.resize(columns_.size());
   rows_.push_back(std::move(cells));
 }
 
 std::string Table::Render() const {
+  std::vector<Cell> titles;
   std::vector<int> widths;
   for (const Column& column : columns_) {
+    titles.push_back({column.title});
     widths.push_back(DisplayWidth(column.title));
   }
-  for (const std::vector<std::string>& row : rows_) {
+  for (const std::vector<Cell>& row : rows_) {
     for (size_t i = 0; i < row.size(); ++i) {
-      widths[i] = std::max(widths[i], DisplayWidth(row[i]));
+      widths[i] = std::max(widths[i], DisplayWidth(row[i].text));
     }
   }
   std::string out;
-  const auto add_line = [&](const auto& cell_of) {
+  const auto add_line = [&](const std::vector<Cell>& cells) {
     std::string line;
     for (size_t i = 0; i < columns_.size(); ++i) {
-      const std::string& cell = cell_of(i);
-      const std::string fill(widths[i] - DisplayWidth(cell), ' ');
+      const Cell& cell = cells[i];
+      const std::string fill(widths[i] - DisplayWidth(cell.text), ' ');
       if (i > 0) absl::StrAppend(&line, kColumnGap);
-      line += columns_[i].align == Align::kLeft ? cell + fill : fill + cell;
+      line += Styled(columns_[i].align == Align::kLeft ? cell.text + fill
+                                                       : fill + cell.text,
+                     cell.style);
     }
     line.erase(line.find_last_not_of(' ') + 1);
     absl::StrAppend(&out, line, "\n");
@@ -131,12 +153,8 @@ std::string Table::Render() const {
   const bool titled =
       std::any_of(columns_.begin(), columns_.end(),
                   [](const Column& c) { return !c.title.empty(); });
-  if (titled) {
-    add_line([&](size_t i) -> const std::string& { return columns_[i].title; });
-  }
-  for (const std::vector<std::string>& row : rows_) {
-    add_line([&](size_t i) -> const std::string& { return row[i]; });
-  }
+  if (titled) add_line(titles);
+  for (const std::vector<Cell>& row : rows_) add_line(row);
   return out;
 }
 
@@ -147,7 +165,7 @@ void Emit(OutputFormat format, const std::vector<nlohmann::json>& records,
       Write(table.Render());
       return;
     case OutputFormat::kJson:
-      Write(Indented(nlohmann::json(records)));
+      Write(ToIndented(nlohmann::json(records)));
       return;
     case OutputFormat::kJsonLines:
       for (const nlohmann::json& record : records) Write(ToJsonLine(record));
@@ -158,7 +176,7 @@ void Emit(OutputFormat format, const std::vector<nlohmann::json>& records,
 void EmitOne(OutputFormat format, const nlohmann::json& record,
              const Table& table) {
   if (format == OutputFormat::kJson) {
-    Write(Indented(record));
+    Write(ToIndented(record));
     return;
   }
   Emit(format, {record}, table);
@@ -172,6 +190,15 @@ void EmitText(OutputFormat format, const nlohmann::json& record,
     return;
   }
   EmitOne(format, record, Table({{""}}));
+}
+
+std::string TextOfId(const nlohmann::json& id) {
+  return Printable(id.is_string() ? id.get<std::string>() : id.dump());
+}
+
+std::string ToIndented(const nlohmann::json& value) {
+  return value.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) +
+         "\n";
 }
 
 std::string HumanBytes(int64_t bytes) {

@@ -36,17 +36,25 @@ class Table {
     Align align = Align::kLeft;
   };
 
+  // Text, and SGR parameters ("48;5;202") for its colours; empty: none.
+  struct Cell {
+    std::string text;
+    std::string style = {};
+  };
+
   // A table without titles prints none.
   explicit Table(std::vector<Column> columns);
 
   // REQUIRES: as many cells as columns.
   void AddRow(std::vector<std::string> cells);
+  // Not as an overload: braced texts would fit both.
+  void AddCells(std::vector<Cell> cells);
 
   std::string Render() const;
 
  private:
   std::vector<Column> columns_;
-  std::vector<std::vector<std::string>> rows_;
+  std::vector<std::vector<Cell>> rows_;
 };
 
 // Writes the table, a JSON array of the records, or one record a line.
@@ -62,11 +70,20 @@ void EmitOne(OutputFormat format, const nlohmann::json& record,
 void EmitText(OutputFormat format, const nlohmann::json& record,
               absl::string_view text);
 
+// How people see a row's id, which is text or a number.
+std::string TextOfId(const nlohmann::json& id);
+
+// JSON as files and `-o json` have it: indented, sorted keys, ended by "\n".
+std::string ToIndented(const nlohmann::json& value);
+
 // Terminal columns that UTF-8 text takes.
 int DisplayWidth(absl::string_view text);
 
 // `text` with control characters as \uXXXX and line breaks as spaces.
 std::string Printable(absl::string_view text);
+
+// The same for text of several lines: line breaks and tabs are kept.
+std::string PrintableLines(absl::string_view text);
 
 // "12.1 KiB"; "-" for 0, which means absent throughout the API.
 std::string HumanBytes(int64_t bytes);

@@ -19,10 +19,6 @@ using google::protobuf::FieldDescriptor;
 using google::protobuf::Message;
 using google::protobuf::Reflection;
 
-nlohmann::json FiniteOrNull(double value) {
-  return std::isfinite(value) ? nlohmann::json(value) : nlohmann::json();
-}
-
 nlohmann::json OfText(const FieldDescriptor* field, const std::string& text) {
   if (field->type() != FieldDescriptor::TYPE_BYTES) return text;
   return {{"size_bytes", text.size()}, {"sha256", Sha256Of(text)}};
@@ -50,7 +46,6 @@ nlohmann::json OfSingle(const Message& message, const FieldDescriptor* field) {
     case FieldDescriptor::CPPTYPE_STRING:
       return OfText(field, get.GetString(message, field));
     case FieldDescriptor::CPPTYPE_MESSAGE:
-      if (!get.HasField(message, field)) return nullptr;
       return ToJson(get.GetMessage(message, field));
   }
   return nullptr;
@@ -99,6 +94,10 @@ nlohmann::json OfMap(const Message& message, const FieldDescriptor* field) {
 
 }  // namespace
 
+nlohmann::json FiniteOrNull(double value) {
+  return std::isfinite(value) ? nlohmann::json(value) : nlohmann::json();
+}
+
 std::string EnumWord(const EnumValueDescriptor& value) {
   // The zero value is PREFIX_UNSPECIFIED by the API's rules.
   absl::string_view prefix = value.type()->value(0)->name();
@@ -132,9 +131,10 @@ nlohmann::json ToJson(const Message& message) {
       for (int j = 0; j < get.FieldSize(message, field); ++j) {
         list.push_back(OfElement(message, field, j));
       }
-    } else if (field->real_containing_oneof() == nullptr ||
-               get.HasField(message, field)) {
+    } else if (!field->has_presence() || get.HasField(message, field)) {
       out[field->name()] = OfSingle(message, field);
+    } else if (field->real_containing_oneof() == nullptr) {
+      out[field->name()] = nullptr;
     }
   }
   return out;

@@ -12,9 +12,13 @@
 
 namespace dissonance::cli {
 
-// An unset message is null; `bytes` fields, which hold whole data files, are
+// An unset message or optional field is null; `bytes` fields, which hold whole
+// data files, are
 // {"size_bytes", "sha256"}; numbers that are not finite are null.
 nlohmann::json ToJson(const google::protobuf::Message& message);
+
+// JSON has no numbers that are not finite.
+nlohmann::json FiniteOrNull(double value);
 
 // "running" for JOB_STATE_RUNNING.
 std::string EnumWord(const google::protobuf::EnumValueDescriptor& value);

@@ -1,9 +1,6 @@
 // dissonance score.
-#include <unistd.h>
-
 #include <cstddef>
 #include <cstdint>
-#include <cstdio>
 #include <memory>
 
 #include "CLI/CLI.hpp"
@@ -14,38 +11,19 @@
 #include "client/cli/connection.h"
 #include "client/cli/input_file.h"
 #include "client/cli/input_rows.h"
-#include "client/cli/names.h"
-#include "client/cli/progress.h"
-#include "src/base/clock.h"
-#include "src/base/json_lines.h"
+#include "client/cli/row_batches.h"
+#include "client/cli/variant_options.h"
 #include "src/base/status_macros.h"
 
 namespace dissonance::cli {
 namespace {
 
 constexpr uint64_t kInputLimitBytes = uint64_t{1} << 30;
-// One request: enough rows to fill the server's batches, few enough that
-// results come steadily and no message is large.
-constexpr size_t kRowsPerRequest = 64;
-constexpr size_t kBytesPerRequest = 1 << 20;
 
 struct ScoreArgs {
-  std::string model;
-  std::string adapter;
+  VariantOptions variant;
   std::string input;
 };
-
-// How many of the first rows go into one request.
-size_t RequestSize(absl::Span<const ScoreRow> rows) {
-  size_t bytes = 0;
-  size_t count = 0;
-  while (count < rows.size() && count < kRowsPerRequest) {
-    bytes += rows[count].item.ByteSizeLong();
-    if (count > 0 && bytes > kBytesPerRequest) break;
-    ++count;
-  }
-  return count;
-}
 
 absl::StatusOr<std::vector<nlohmann::json>> ScoreSome(
     Connection& connection, const v1::Variant& variant,
@@ -95,45 +73,32 @@ absl::Status Score(const Session& session, const ScoreArgs& args) {
                    ReadInput(args.input, kInputLimitBytes));
   ASSIGN_OR_RETURN(const std::vector<ScoreRow> rows,
                    ParseScoreRows(text, InputLabel(args.input)));
-  v1::Variant variant;
-  variant.set_model(ModelName(args.model));
-  if (!args.adapter.empty()) {
-    variant.set_adapter(AdapterName(args.model, args.adapter));
-  }
+  ASSIGN_OR_RETURN(const NamedVariant named, MakeVariant(args.variant));
   ASSIGN_OR_RETURN(auto connection, Connection::Open(session.settings));
-  ProgressDisplay display(stderr, ::isatty(STDERR_FILENO) == 1, Clock::Real());
   // Results are for programs first: JSON lines unless asked otherwise.
   const OutputFormat format =
       session.output_given ? session.output : OutputFormat::kJsonLines;
   const bool stream = format == OutputFormat::kJsonLines;
   std::vector<nlohmann::json> all;
-  v1::Progress progress;
-  progress.set_total_count(static_cast<int64_t>(rows.size()));
-  progress.set_unit("rows");
-  for (absl::Span<const ScoreRow> left(rows); !left.empty();) {
-    const size_t count = RequestSize(left);
-    ASSIGN_OR_RETURN(const std::vector<nlohmann::json> records,
-                     ScoreSome(*connection, variant, left.subspan(0, count)));
-    left.remove_prefix(count);
-    if (stream) {
-      Emit(format, records, Table({{""}}));
-    } else {
-      all.insert(all.end(), records.begin(), records.end());
-    }
-    progress.set_done_count(static_cast<int64_t>(rows.size() - left.size()));
-    // A file that fits into one request needs no progress.
-    if (rows.size() > count) display.Update(progress);
-  }
-  display.Finish();
+  RETURN_IF_ERROR(InBatches(
+      rows, [](const ScoreRow& row) { return row.item.ByteSizeLong(); },
+      [&](absl::Span<const ScoreRow> some) -> absl::Status {
+        ASSIGN_OR_RETURN(const std::vector<nlohmann::json> records,
+                         ScoreSome(*connection, named.variant, some));
+        if (stream) {
+          Emit(format, records, Table({{""}}));
+        } else {
+          all.insert(all.end(), records.begin(), records.end());
+        }
+        return absl::OkStatus();
+      }));
   if (!stream) Emit(format, all, ScoreTable(all));
   return absl::OkStatus();
 }
 
 CommandRun DefineScore(CLI::App& app) {
   auto args = std::make_shared<ScoreArgs>();
-  app.add_option("--model", args->model, "Model")->required();
-  app.add_option("--adapter", args->adapter,
-                 "Adapter of the model (default: none, the base model)");
+  AddVariantOptions(app, args->variant);
   app.add_option("--input", args->input,
                  "JSON lines {id, prompt | chat | tokens, continuations}; -: "
                  "stdin")

@@ -10,7 +10,6 @@
 #include "client/cli/input_file.h"
 #include "client/cli/names.h"
 #include "client/cli/proto_json.h"
-#include "src/base/json_lines.h"
 #include "src/base/status_macros.h"
 
 namespace dissonance::cli {
@@ -45,6 +44,8 @@ absl::Status Tokenize(const Session& session, const TokenizeArgs& args) {
     ASSIGN_OR_RETURN(*request.mutable_text(),
                      ReadInput(args.file, kTextLimitBytes));
   }
+  RETURN_IF_ERROR(CheckUtf8(
+      request.text(), args.file.empty() ? "TEXT" : InputLabel(args.file)));
   ASSIGN_OR_RETURN(auto connection, Connection::Open(session.settings));
   ASSIGN_OR_RETURN(const v1::TokenizeResponse response,
                    connection->Call(&v1::Inference::Stub::Tokenize, request));
@@ -105,17 +106,10 @@ struct RenderArgs {
 };
 
 absl::Status Render(const Session& session, const RenderArgs& args) {
-  ASSIGN_OR_RETURN(const std::string text,
-                   ReadInput(args.chat, kTextLimitBytes));
-  ASSIGN_OR_RETURN(const nlohmann::json value,
-                   ParseJson(text, InputLabel(args.chat)));
-  // {"messages": [...]}, as chat endpoints take it, is a chat too.
-  const bool wrapped = value.is_object() && value.contains("messages");
   v1::RenderChatRequest request;
   request.set_model(ModelName(args.model));
-  ASSIGN_OR_RETURN(
-      *request.mutable_chat(),
-      ParseChat(wrapped ? value["messages"] : value, InputLabel(args.chat)));
+  ASSIGN_OR_RETURN(*request.mutable_chat(),
+                   ReadChat(args.chat, kTextLimitBytes));
   request.mutable_chat()->set_add_generation_prompt(args.add_generation_prompt);
   request.mutable_chat()->set_template_kwargs_json(args.template_kwargs);
   ASSIGN_OR_RETURN(auto connection, Connection::Open(session.settings));

@@ -284,8 +284,20 @@ TEST_F(CliTest, ScoresRowsAsJsonLines) {
       R"({"continuations":[{"bytes":null,"logprob":-0.5,"text":null,)"
       R"("token_logprobs":[-0.5],"tokens":[40]}],"id":7,"prompt_tokens":3})"
       "\n");
-  EXPECT_EQ(server.last_score().variants(0).adapter(), "models/m/adapters/a");
-  EXPECT_EQ(server.last_score().items(1).prompt().tokens().ids(1), 2);
+  EXPECT_EQ(server.inference().last_score().variants(0).adapter(),
+            "models/m/adapters/a");
+  EXPECT_EQ(server.inference().last_score().items(1).prompt().tokens().ids(1),
+            2);
+}
+
+TEST_F(CliTest, ScoresWithInterventions) {
+  FakeServer& server = StartServer();
+  const CommandResult result = Run(
+      {"score", "--model", "m", "--zero", "z.0.h1:last_prompt", "--input", "-"},
+      R"({"prompt": "a", "continuations": ["b"]})");
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_EQ(server.inference().last_score().variants(0).interventions(0).head(),
+            1);
 }
 
 TEST_F(CliTest, ScoreAsksAgainWhileTheWorkerIsRestarted) {

@@ -23,13 +23,20 @@ grpc::Status NotFound(const std::string& name) {
 }  // namespace
 
 FakeServer::FakeServer(const std::string& socket_path, const std::string& token)
-    : token_(token) {
+    : token_(token),
+      inference_([this](const grpc::ServerContext& context) {
+        return Check(context);
+      }),
+      interpretability_(
+          [this](const grpc::ServerContext& context) { return Check(context); },
+          stopping_) {
   grpc::EnableDefaultHealthCheckService(true);
   grpc::ServerBuilder builder;
   builder.AddListeningPort(absl::StrCat("unix:", socket_path),
                            grpc::InsecureServerCredentials());
   builder.RegisterService(static_cast<v1::Models::Service*>(this));
-  builder.RegisterService(static_cast<v1::Inference::Service*>(this));
+  builder.RegisterService(&inference_);
+  builder.RegisterService(&interpretability_);
   builder.RegisterService(static_cast<v1::Jobs::Service*>(this));
   builder.RegisterService(static_cast<v1::Artifacts::Service*>(this));
   builder.RegisterService(static_cast<v1::Admin::Service*>(this));
@@ -38,6 +45,7 @@ FakeServer::FakeServer(const std::string& socket_path, const std::string& token)
 
 FakeServer::~FakeServer() {
   stopping_.Notify();
+  inference_.Stop();
   if (server_) server_->Shutdown(absl::ToChronoTime(absl::Now()));
 }
 
@@ -55,7 +63,8 @@ grpc::Status FakeServer::Check(const grpc::ServerContext& context) {
   return failure_;
 }
 
-void FakeServer::AddModel(const std::string& name, int64_t parameter_count) {
+void FakeServer::AddModel(const std::string& name, int64_t parameter_count,
+                          const std::string& tokenizer_digest) {
   absl::MutexLock lock(&mutex_);
   v1::Model& model = models_[absl::StrCat("models/", name)];
   model.set_name(absl::StrCat("models/", name));
@@ -68,6 +77,7 @@ void FakeServer::AddModel(const std::string& name, int64_t parameter_count) {
   model.set_block_count(6);
   model.set_resident(true);
   model.set_digest("sha256:abc");
+  model.set_tokenizer_digest(tokenizer_digest);
 }
 
 void FakeServer::AddAdapter(const std::string& model, const std::string& name) {
@@ -109,6 +119,11 @@ void FakeServer::FailWith(const grpc::Status& status, int count) {
   failure_count_ = count;
 }
 
+void FakeServer::SetInvariants(std::vector<v1::Invariant> invariants) {
+  absl::MutexLock lock(&mutex_);
+  invariants_ = std::move(invariants);
+}
+
 void FakeServer::SetOutputs(const std::map<std::string, std::string>& files) {
   for (const auto& [file_name, contents] : files) {
     const std::string artifact = AddArtifact(contents);
@@ -140,11 +155,6 @@ std::vector<v1::CreateJobRequest> FakeServer::created() {
 v1::LoadModelRequest FakeServer::last_load() {
   absl::MutexLock lock(&mutex_);
   return last_load_;
-}
-
-v1::ScoreRequest FakeServer::last_score() {
-  absl::MutexLock lock(&mutex_);
-  return last_score_;
 }
 
 grpc::Status FakeServer::ListModels(grpc::ServerContext* context,
@@ -207,64 +217,12 @@ grpc::Status FakeServer::GetAdapter(grpc::ServerContext* context,
   return grpc::Status::OK;
 }
 
-grpc::Status FakeServer::Tokenize(grpc::ServerContext* context,
-                                  const v1::TokenizeRequest* request,
-                                  v1::TokenizeResponse* response) {
-  if (grpc::Status status = Check(*context); !status.ok()) return status;
-  // A token for each byte.
-  if (!request->skip_special_tokens()) {
-    response->add_ids(1);
-    response->add_pieces("<s>");
-  }
-  for (const char c : request->text()) {
-    response->add_ids(static_cast<unsigned char>(c));
-    response->add_pieces(std::string(1, c));
-  }
-  return grpc::Status::OK;
-}
-
-grpc::Status FakeServer::Detokenize(grpc::ServerContext* context,
-                                    const v1::DetokenizeRequest* request,
-                                    v1::DetokenizeResponse* response) {
-  if (grpc::Status status = Check(*context); !status.ok()) return status;
-  for (const int32_t id : request->ids()) {
-    response->mutable_text()->push_back(static_cast<char>(id));
-  }
-  return grpc::Status::OK;
-}
-
-grpc::Status FakeServer::RenderChat(grpc::ServerContext* context,
-                                    const v1::RenderChatRequest* request,
-                                    v1::RenderChatResponse* response) {
-  if (grpc::Status status = Check(*context); !status.ok()) return status;
-  std::string text;
-  for (const v1::ChatMessage& message : request->chat().messages()) {
-    absl::StrAppend(&text, "<", message.role(), ">", message.content(), "\n");
-  }
-  if (request->chat().add_generation_prompt()) text += "<assistant>";
-  response->set_text(text);
-  response->add_ids(7);
-  return grpc::Status::OK;
-}
-
-grpc::Status FakeServer::Score(grpc::ServerContext* context,
-                               const v1::ScoreRequest* request,
-                               v1::ScoreResponse* response) {
+grpc::Status FakeServer::SelfCheck(grpc::ServerContext* context,
+                                   const v1::SelfCheckRequest*,
+                                   v1::SelfCheckResponse* response) {
   if (grpc::Status status = Check(*context); !status.ok()) return status;
   absl::MutexLock lock(&mutex_);
-  last_score_ = *request;
-  for (int item = 0; item < request->items_size(); ++item) {
-    v1::ItemScore& score = *response->add_scores();
-    score.set_item_index(item);
-    score.set_prompt_token_count(3);
-    for (int i = 0; i < request->items(item).continuations_size(); ++i) {
-      v1::ContinuationScore& each = *score.add_continuations();
-      each.set_logprob(-0.5 - i);
-      each.add_token_logprobs(-0.5F - static_cast<float>(i));
-      each.add_token_ids(40 + i);
-    }
-  }
-  response->set_computed_token_count(5 * request->items_size());
+  response->mutable_invariants()->Add(invariants_.begin(), invariants_.end());
   return grpc::Status::OK;
 }
 

@@ -19,10 +19,11 @@
 #include "absl/synchronization/notification.h"
 #include "dissonance/v1/admin.grpc.pb.h"
 #include "dissonance/v1/artifacts.grpc.pb.h"
-#include "dissonance/v1/inference.grpc.pb.h"
 #include "dissonance/v1/jobs.grpc.pb.h"
 #include "dissonance/v1/models.grpc.pb.h"
 #include "grpcpp/server.h"
+#include "tests/client/fake_inference.h"
+#include "tests/client/fake_interpretability.h"
 
 namespace dissonance {
 
@@ -37,7 +38,6 @@ struct WatchStream {
 };
 
 class FakeServer final : public v1::Models::Service,
-                         public v1::Inference::Service,
                          public v1::Jobs::Service,
                          public v1::Artifacts::Service,
                          public v1::Admin::Service {
@@ -46,7 +46,8 @@ class FakeServer final : public v1::Models::Service,
   FakeServer(const std::string& socket_path, const std::string& token);
   ~FakeServer() override;
 
-  void AddModel(const std::string& name, int64_t parameter_count);
+  void AddModel(const std::string& name, int64_t parameter_count,
+                const std::string& tokenizer_digest = "");
   void AddAdapter(const std::string& model, const std::string& name);
   void AddJob(const v1::Job& job);
   // Returns the artifact's name.
@@ -57,18 +58,22 @@ class FakeServer final : public v1::Models::Service,
   void AddStream(WatchStream stream);
   // The next `count` calls fail so.
   void FailWith(const grpc::Status& status, int count = 1);
+  // What SelfCheck answers.
+  void SetInvariants(std::vector<v1::Invariant> invariants);
   // Outputs that a created job will have.
   void SetOutputs(const std::map<std::string, std::string>& files);
   // File names of these and their artifacts.
   using Outputs = std::map<std::string, std::string>;
   Outputs outputs();
 
+  FakeInterpretability& interpretability() { return interpretability_; }
+
   // What was asked for.
   std::vector<int64_t> watch_cursors();
   std::vector<std::string> cancelled_jobs();
   std::vector<v1::CreateJobRequest> created();
   v1::LoadModelRequest last_load();
-  v1::ScoreRequest last_score();
+  FakeInference& inference() { return inference_; }
 
   // Models
   grpc::Status ListModels(grpc::ServerContext*, const v1::ListModelsRequest*,
@@ -77,20 +82,13 @@ class FakeServer final : public v1::Models::Service,
                         v1::GetModelResponse*) override;
   grpc::Status LoadModel(grpc::ServerContext*, const v1::LoadModelRequest*,
                          v1::LoadModelResponse*) override;
+  grpc::Status SelfCheck(grpc::ServerContext*, const v1::SelfCheckRequest*,
+                         v1::SelfCheckResponse*) override;
   grpc::Status ListAdapters(grpc::ServerContext*,
                             const v1::ListAdaptersRequest*,
                             v1::ListAdaptersResponse*) override;
   grpc::Status GetAdapter(grpc::ServerContext*, const v1::GetAdapterRequest*,
                           v1::GetAdapterResponse*) override;
-  // Inference
-  grpc::Status Tokenize(grpc::ServerContext*, const v1::TokenizeRequest*,
-                        v1::TokenizeResponse*) override;
-  grpc::Status Detokenize(grpc::ServerContext*, const v1::DetokenizeRequest*,
-                          v1::DetokenizeResponse*) override;
-  grpc::Status RenderChat(grpc::ServerContext*, const v1::RenderChatRequest*,
-                          v1::RenderChatResponse*) override;
-  grpc::Status Score(grpc::ServerContext*, const v1::ScoreRequest*,
-                     v1::ScoreResponse*) override;
   // Jobs
   grpc::Status CreateJob(grpc::ServerContext*, const v1::CreateJobRequest*,
                          v1::CreateJobResponse*) override;
@@ -129,6 +127,7 @@ class FakeServer final : public v1::Models::Service,
   std::map<std::string, v1::Job> jobs_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, std::string> artifacts_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, std::string> outputs_ ABSL_GUARDED_BY(mutex_);
+  std::vector<v1::Invariant> invariants_ ABSL_GUARDED_BY(mutex_);
   std::deque<WatchStream> streams_ ABSL_GUARDED_BY(mutex_);
   grpc::Status failure_ ABSL_GUARDED_BY(mutex_);
   int failure_count_ ABSL_GUARDED_BY(mutex_) = 0;
@@ -136,7 +135,8 @@ class FakeServer final : public v1::Models::Service,
   std::vector<std::string> cancelled_jobs_ ABSL_GUARDED_BY(mutex_);
   std::vector<v1::CreateJobRequest> created_ ABSL_GUARDED_BY(mutex_);
   v1::LoadModelRequest last_load_ ABSL_GUARDED_BY(mutex_);
-  v1::ScoreRequest last_score_ ABSL_GUARDED_BY(mutex_);
+  FakeInference inference_;
+  FakeInterpretability interpretability_;
   std::unique_ptr<grpc::Server> server_;
 };
 

@@ -1,0 +1,24 @@
+#include "client/cli/record_writer.h"
+
+#include <unistd.h>
+
+#include <utility>
+
+namespace dissonance::cli {
+
+OutputFormat FormatFor(const Session& session) {
+  if (session.output_given) return session.output;
+  return ::isatty(STDOUT_FILENO) == 1 ? OutputFormat::kTable
+                                      : OutputFormat::kJsonLines;
+}
+
+void RecordWriter::Add(nlohmann::json record) {
+  if (format_ == OutputFormat::kJson) records_.push_back(std::move(record));
+  if (format_ == OutputFormat::kJsonLines) Emit(format_, {record}, Table({}));
+}
+
+void RecordWriter::Finish() {
+  if (format_ == OutputFormat::kJson) Emit(format_, records_, Table({}));
+}
+
+}  // namespace dissonance::cli
