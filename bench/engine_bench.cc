@@ -54,15 +54,18 @@ absl::StatusOr<std::shared_ptr<const Interventions>> ReadSteering(
     const Model& model, const json& steer) {
   Intervention add;
   std::vector<float> vector;
+  std::vector<int64_t> blocks;
   RETURN_IF_ERROR(FromJson([&] {
-    add.block = steer.at("block").get<int64_t>();
+    blocks = steer.at("blocks").get<std::vector<int64_t>>();
     add.coefficient = steer.at("coefficient").get<double>();
     vector = steer.at("vector").get<std::vector<float>>();
   }));
   add.vector =
       at::from_blob(vector.data(), {static_cast<int64_t>(vector.size())})
           .clone();
-  return PrepareInterventions(model, {add});
+  Interventions added(blocks.size(), add);
+  for (size_t i = 0; i < blocks.size(); ++i) added[i].block = blocks[i];
+  return PrepareInterventions(model, std::move(added));
 }
 
 // Of each place the numbers of all rows.

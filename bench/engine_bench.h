@@ -32,8 +32,8 @@ class EngineBench {
   // Computes the `items` of a JSON object, all submitted together. An item:
   //   prompt         token ids
   //   adapter        its place among `adapters`; default: the base model
-  //   steer          {"block": 3, "coefficient": 2.0, "vector": [...]}, added
-  //                  to resid_post; default: none
+  //   steer          {"blocks": [3], "coefficient": 2.0, "vector": [...]},
+  //                  added to resid_post; default: none
   //   continuations  [[3], [4, 5]]: each is scored; without them
   //   new_tokens     that many are generated, greedily; default: 0
   // `capture` of the object holds for items without continuations:
