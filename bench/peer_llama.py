@@ -138,6 +138,10 @@ class LlamaCpp:
         context.n_ctx = context.n_batch = context.n_ubatch = length
         context.n_threads = context.n_threads_batch = torch.get_num_threads()
         context.type_k = context.type_v = GGML_TYPES[dtype]
+        if dtype == "float32":
+            # Its flash attention on a CPU rounds to float16, which moves
+            # log-probabilities by 0.02; without, by 2e-5.
+            context.flash_attn_type = llama_cpp.LLAMA_FLASH_ATTN_TYPE_DISABLED
         self._context = llama_cpp.llama_init_from_model(self._model, context)
         if not self._context:
             raise RuntimeError("llama.cpp makes no context")
