@@ -25,8 +25,29 @@ STOLEN_LIMIT = 0.03
 # Pairs that may be run for each that is wanted.
 ATTEMPTS = 3
 
-# Results of one side: one list of log-probabilities for each item.
+# Results of one side: one list of numbers, mostly log-probabilities, for each
+# item.
 Scores = list[list[float]]
+
+
+@dataclass(frozen=True)
+class Timed:
+    """What a side returns that has timed itself, in another process."""
+
+    seconds: float
+    results: Any
+
+
+def max_difference(a: Scores, b: Scores) -> float:
+    """Largest absolute difference; infinite where shapes differ or a number is
+    not finite, so that a NaN never passes for parity."""
+    if [len(row) for row in a] != [len(row) for row in b]:
+        return float("inf")
+    flat_a = np.array([x for row in a for x in row], dtype=np.float64)
+    flat_b = np.array([x for row in b for x in row], dtype=np.float64)
+    if not (np.isfinite(flat_a).all() and np.isfinite(flat_b).all()):
+        return float("inf")
+    return float(np.abs(flat_a - flat_b).max(initial=0.0))
 
 
 @dataclass
@@ -40,11 +61,17 @@ class Comparison:
     case: str
     peer: str
     inputs: Callable[[int], Any]
-    run_peer: Callable[[Any], Scores]
-    run_ours: Callable[[Any], Scores]
-    tolerance: float  # largest difference of a log-probability, nats
+    # Results, or Timed ones.
+    run_peer: Callable[[Any], Any]
+    run_ours: Callable[[Any], Any]
+    tolerance: float  # largest difference, mostly nats
     target: float | None = None  # smallest ratio wanted; None: no target
     sizes: dict[str, Any] = field(default_factory=dict)
+    # How far our results are from the peer's: of inputs, peer's, ours. Not
+    # timed.
+    difference: Callable[[Any, Any, Any], float] = lambda _, peer, ours: (
+        max_difference(peer, ours)
+    )
 
 
 @dataclass
@@ -98,18 +125,6 @@ class Outcome:
         }
 
 
-def max_difference(a: Scores, b: Scores) -> float:
-    """Largest absolute difference; infinite where shapes differ or a number is
-    not finite, so that a NaN never passes for parity."""
-    if [len(row) for row in a] != [len(row) for row in b]:
-        return float("inf")
-    flat_a = np.array([x for row in a for x in row], dtype=np.float64)
-    flat_b = np.array([x for row in b for x in row], dtype=np.float64)
-    if not (np.isfinite(flat_a).all() and np.isfinite(flat_b).all()):
-        return float("inf")
-    return float(np.abs(flat_a - flat_b).max(initial=0.0))
-
-
 def stolen_seconds() -> float:
     """Processor time since boot that the host gave to others; 0 if unknown."""
     try:
@@ -125,19 +140,21 @@ class Timing:
     stolen: float  # share of the processors' time
 
 
-def timed(run: Callable[[Any], Scores], inputs: Any) -> tuple[Timing, Scores]:
+def timed(run: Callable[[Any], Any], inputs: Any) -> tuple[Timing, Any]:
     gc.collect()
     gc.disable()
     try:
         stolen = stolen_seconds()
         start = time.perf_counter()
-        scores = run(inputs)
-        seconds = time.perf_counter() - start
+        results = run(inputs)
+        elapsed = time.perf_counter() - start
         processors = os.cpu_count() or 1
-        share = (stolen_seconds() - stolen) / (seconds * processors)
-        return Timing(seconds, share), scores
+        share = (stolen_seconds() - stolen) / (elapsed * processors)
     finally:
         gc.enable()
+    if isinstance(results, Timed):
+        return Timing(results.seconds, share), results.results
+    return Timing(elapsed, share), results
 
 
 @dataclass(frozen=True)
@@ -156,13 +173,13 @@ def run_pair(c: Comparison, number: int, peer_first: bool) -> Pair:
     sides = [("peer", c.run_peer), ("ours", c.run_ours)]
     if not peer_first:
         sides.reverse()
-    timings, scores = {}, {}
+    timings, results = {}, {}
     for name, run in sides:
-        timings[name], scores[name] = timed(run, inputs)
+        timings[name], results[name] = timed(run, inputs)
     return Pair(
         timings["peer"],
         timings["ours"],
-        max_difference(scores["peer"], scores["ours"]),
+        c.difference(inputs, results["peer"], results["ours"]),
     )
 
 
@@ -172,7 +189,9 @@ def measure(c: Comparison, pairs: int, warmup: int = 1) -> Outcome:
     Where too few pairs are calm after ATTEMPTS times as many, those that lost
     the least are taken. Their ratios play no part in the choice.
     """
-    outcome = Outcome(c.case, c.peer, c.target, c.tolerance, 0.0, [], [], c.sizes)
+    outcome = Outcome(
+        c.case, c.peer, c.target, c.tolerance, 0.0, [], [], c.sizes
+    )
     run: list[Pair] = []
     calm = 0
     for number in range(-warmup, ATTEMPTS * pairs):
@@ -220,7 +239,9 @@ def table(rows: list[list[str]]) -> str:
     """Aligned text; the first row is the heading."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip()
+        "  ".join(
+            cell.ljust(width) for cell, width in zip(row, widths)
+        ).rstrip()
         for row in rows
     ]
     lines.insert(1, "  ".join("-" * width for width in widths))

@@ -10,6 +10,7 @@ from harness import (
     STOLEN_LIMIT,
     Comparison,
     Outcome,
+    Timed,
     max_difference,
     measure,
     outcome_table,
@@ -49,7 +50,9 @@ class MeasureTest(unittest.TestCase):
     def test_pairs_run_in_the_order_abba_on_the_same_inputs(self):
         order: list[str] = []
         result = measure(comparison(order), pairs=4, warmup=0)
-        self.assertEqual(order, ["A0", "B0", "B1", "A1", "A2", "B2", "B3", "A3"])
+        self.assertEqual(
+            order, ["A0", "B0", "B1", "A1", "A2", "B2", "B3", "A3"]
+        )
         self.assertEqual(len(result.ratios), 4)
 
     def test_warm_up_pairs_are_not_counted(self):
@@ -65,6 +68,22 @@ class MeasureTest(unittest.TestCase):
         self.assertEqual(result.verdict, "DIFFERENT RESULTS")
         self.assertIsNone(result.to_json()["ratio_median"])
         self.assertIn("DIFFERENT RESULTS", outcome_table([result]))
+
+
+class SidesTest(unittest.TestCase):
+    def test_a_side_that_times_itself_is_believed(self):
+        given = comparison([])
+        given.run_ours = lambda _: Timed(100.0, [[-1.0]])
+        result = measure(given, pairs=1, warmup=0)
+        self.assertTrue(result.parity)
+        self.assertEqual(result.our_seconds, [100.0])
+        self.assertLess(result.peer_seconds[0], 100.0)
+
+    def test_a_case_says_how_far_results_are_apart(self):
+        given = comparison([], difference=lambda inputs, a, b: inputs + 0.5)
+        given.tolerance = 1.0
+        self.assertEqual(measure(given, 1, warmup=0).max_difference, 0.5)
+        self.assertFalse(measure(given, 2, warmup=0).parity)
 
 
 class StolenTimeTest(unittest.TestCase):
@@ -98,7 +117,9 @@ class OutcomeTest(unittest.TestCase):
 
 class MaxDifferenceTest(unittest.TestCase):
     def test_shapes_and_numbers_that_are_not_finite_never_agree(self):
-        self.assertEqual(max_difference([[1.0], [2.0, 3.5]], [[1.0], [2.0, 3.0]]), 0.5)
+        self.assertEqual(
+            max_difference([[1.0], [2.0, 3.5]], [[1.0], [2.0, 3.0]]), 0.5
+        )
         self.assertEqual(max_difference([[1.0]], [[1.0, 1.0]]), math.inf)
         self.assertEqual(max_difference([[math.nan]], [[math.nan]]), math.inf)
         self.assertEqual(max_difference([], []), 0.0)

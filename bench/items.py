@@ -1,4 +1,4 @@
-"""Inputs as token ids: multiple-choice items and rows for adapters."""
+"""Inputs as token ids: multiple-choice items, rows for adapters, prompts."""
 
 from dataclasses import dataclass
 
@@ -24,6 +24,32 @@ class Row:
 
     adapter: int
     item: Item
+
+
+@dataclass(frozen=True)
+class Steering:
+    """coefficient * vector, added to the residual stream behind blocks."""
+
+    blocks: list[int]
+    coefficient: float
+    vector: list[float]
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """To be continued."""
+
+    tokens: list[int]
+    adapter: int | None = None
+    steering: Steering | None = None
+
+
+@dataclass(frozen=True)
+class Generation:
+    """What continues a prompt."""
+
+    tokens: list[int]
+    logprobs: list[float]  # of each, nats
 
 
 def letter_variants() -> list[list[int]]:
@@ -69,4 +95,28 @@ def adapter_rows(
             ),
         )
         for adapter in range(adapters)
+    ]
+
+
+def prompts(
+    pair: int, count: int, lengths: tuple[int, int], vocab: int
+) -> list[list[int]]:
+    rng = np.random.default_rng([3, pair + 1000])
+    low, high = lengths
+    return [
+        random_ids(rng, int(rng.integers(low, high + 1)), vocab)
+        for _ in range(count)
+    ]
+
+
+def steerings(count: int, blocks: int, width: int) -> list[Steering]:
+    """All different; strong enough to change the tokens."""
+    rng = np.random.default_rng(4)
+    return [
+        Steering(
+            blocks=[n % blocks],
+            coefficient=float(rng.uniform(0.5, 2.0)),
+            vector=rng.standard_normal(width).astype(np.float32).tolist(),
+        )
+        for n in range(count)
     ]

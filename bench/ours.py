@@ -1,26 +1,27 @@
-"""This software, as a client sees it: a server of our own, and its engine.
+"""This software, as a client sees it: a server of our own.
 
-    with Server(binaries) as server:
-        server.load_model("llama", path)
-        scores = server.score("models/llama", items)
+with Server(binaries) as server:
+    server.load_model("llama", path)
+    scores = server.score("models/llama", items)
 """
 
 import importlib
 import json
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import grpc
 from grpc_tools import protoc
+from harness import Scores
 from items import Item, Row
-
-Scores = list[list[float]]
 
 ROOT = Path(__file__).resolve().parent.parent
 CALL_SECONDS = 600
@@ -51,16 +52,33 @@ def stubs(name: str) -> tuple[ModuleType, ModuleType]:
     )
 
 
-class Server:
-    """dissonanced and its worker on a data directory that goes with them."""
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
-    def __init__(self, binaries: Path):
+
+class Server:
+    """dissonanced and its worker on a data directory that goes with them.
+
+    Without `tcp` it listens on a Unix socket only, so that it can't collide
+    with a server of the user's.
+    """
+
+    def __init__(self, binaries: Path, tcp: bool = False):
         self._cli = binaries / "dissonance"
+        self._reader = binaries / "dissonance-bench-stream"
         # A short path: a socket's name has at most 107 bytes.
         self._folder = Path(tempfile.mkdtemp(prefix="dissonance-bench-"))
         self._data = self._folder / "data"
         self._config = self._folder / "dissonanced.toml"
-        self._config.write_text('listen = ["unix"]\n')
+        # The command line finds the server by its socket.
+        listen = ["unix"]
+        self._target = f"unix:{self._data / 'dissonance.sock'}"
+        if tcp:
+            self._target = f"127.0.0.1:{free_port()}"
+            listen.append(self._target)
+        self._config.write_text(f"listen = {json.dumps(listen)}\n")
         stub_folder = self._folder / "stubs"
         stub_folder.mkdir()
         generate_stubs(stub_folder)
@@ -68,10 +86,13 @@ class Server:
         self._common, _ = stubs("common")
         self._models, models_grpc = stubs("models")
         self._admin, admin_grpc = stubs("admin")
+        self._jobs, jobs_grpc = stubs("jobs")
+        self._interpretability, _ = stubs("interpretability")
         self._services = (
             inference_grpc.InferenceStub,
             models_grpc.ModelsStub,
             admin_grpc.AdminStub,
+            jobs_grpc.JobsStub,
         )
 
     def __enter__(self) -> "Server":
@@ -85,18 +106,17 @@ class Server:
             shutil.rmtree(self._folder, ignore_errors=True)
 
     def start(self) -> None:
-        # Without a TCP port it can't collide with a server of the user's.
         self._run("server", "start", "--config", str(self._config))
-        token = (self._data / "owner.token").read_text().strip()
-        self._metadata = [("authorization", f"Bearer {token}")]
+        self._token = (self._data / "owner.token").read_text().strip()
+        self._metadata = [("authorization", f"Bearer {self._token}")]
         self._channel = grpc.insecure_channel(
-            f"unix:{self._data / 'dissonance.sock'}",
+            self._target,
             options=[
                 ("grpc.max_receive_message_length", -1),
                 ("grpc.max_send_message_length", -1),
             ],
         )
-        self._score, self._model, self._server = (
+        self._inferring, self._model, self._server, self._job = (
             service(self._channel) for service in self._services
         )
 
@@ -149,12 +169,14 @@ class Server:
     def score(self, model: str, items: list[Item]) -> Scores:
         """All items in one call."""
         request = self._request(model, "", items)
-        return logprobs(self._call(self._score.Score, request))
+        return logprobs(self._call(self._inferring.Score, request))
 
-    def score_rows(self, model: str, adapters: list[str], rows: list[Row]) -> Scores:
+    def score_rows(
+        self, model: str, adapters: list[str], rows: list[Row]
+    ) -> Scores:
         """A call for each row, all at once: the server batches them."""
         calls = [
-            self._score.Score.future(
+            self._inferring.Score.future(
                 self._request(model, adapters[row.adapter], [row.item]),
                 metadata=self._metadata,
                 timeout=CALL_SECONDS,
@@ -163,10 +185,66 @@ class Server:
         ]
         return [logprobs(call.result())[0] for call in calls]
 
+    def token_times(
+        self, model: str, prompt: list[int], new_tokens: int
+    ) -> Iterator[float]:
+        """When each token of a greedy generation arrived, in seconds."""
+        request = self._inference.GenerateRequest()
+        request.variants.add(model=model)
+        request.inputs.add().tokens.ids.extend(prompt)
+        request.options.max_new_token_count = new_tokens
+        request.options.ignore_eos = True
+        for response in self._call(self._inferring.Generate, request):
+            for _ in response.delta.tokens:
+                yield time.perf_counter()
+
+    def evaluate(self, variants: list[tuple[str, str]], data: bytes) -> None:
+        """Runs an evaluation of models with adapters to its end."""
+        request = self._jobs.RunJobRequest(cancel_on_disconnect=True)
+        spec = request.spec.evaluate_mcq
+        spec.data = data
+        for model, adapter in variants:
+            spec.variants.add(model=model, adapter=adapter)
+        last = None
+        for last in self._call(self._job.RunJob, request):
+            pass
+        if last.job.state != self._jobs.JOB_STATE_SUCCEEDED:
+            raise RuntimeError(f"the evaluation ended: {last.job.reason}")
+
+    def stream(
+        self, model: str, prompts: list[list[int]], sites: list[str]
+    ) -> dict[str, Any]:
+        """Streams activations of all blocks and positions to a client that
+        only counts them; what dissonance-bench-stream prints."""
+        request = self._interpretability.StreamActivationsRequest()
+        request.variants.add(model=model)
+        for prompt in prompts:
+            request.inputs.add().tokens.ids.extend(prompt)
+        request.capture.sites.extend(
+            self._common.Site.Value(f"SITE_{site.upper()}") for site in sites
+        )
+        return self._read(
+            "grpc", self._target, self._token, input=request.SerializeToString()
+        )
+
+    def stream_tcp(self, count: int) -> dict[str, Any]:
+        """As many bytes through plain TCP."""
+        return self._read("tcp", str(count))
+
+    def _read(self, *arguments: str, input: bytes = b"") -> dict[str, Any]:
+        done = subprocess.run(
+            [str(self._reader), *arguments], input=input, capture_output=True
+        )
+        if done.returncode != 0:
+            raise RuntimeError(done.stderr.decode().strip())
+        return json.loads(done.stdout)
+
     def pids(self) -> tuple[int, int]:
         """Process numbers of the control plane and its worker."""
         control = int((self._data / "dissonanced.pid").read_text().split()[0])
-        info = self._call(self._server.ServerInfo, self._admin.ServerInfoRequest())
+        info = self._call(
+            self._server.ServerInfo, self._admin.ServerInfoRequest()
+        )
         return control, next(w.pid for w in info.workers if w.pid)
 
     def seconds_until_resident(self, model: str) -> float:
@@ -189,40 +267,3 @@ class Server:
 
 def logprobs(response: Any) -> Scores:
     return [[c.logprob for c in item.continuations] for item in response.scores]
-
-
-class EngineProcess:
-    """The engine without server and wire, in a process of its own."""
-
-    def __init__(self, binaries: Path, model: Path):
-        program = binaries / "dissonance-bench-engine"
-        if not program.exists():
-            raise RuntimeError(f"{program} is not built")
-        self._process = subprocess.Popen(
-            [str(program), str(model)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-
-    def __enter__(self) -> "EngineProcess":
-        return self
-
-    def __exit__(self, *_: Any) -> None:
-        self._process.stdin.close()
-        self._process.wait()
-
-    def score(self, items: list[Item]) -> tuple[float, Scores]:
-        """Seconds inside the engine, and the scores."""
-        request = {
-            "items": [
-                {"prompt": i.prompt, "continuations": i.continuations} for i in items
-            ]
-        }
-        self._process.stdin.write(json.dumps(request) + "\n")
-        self._process.stdin.flush()
-        line = self._process.stdout.readline()
-        if not line:
-            raise RuntimeError("dissonance-bench-engine ended; see its message")
-        answer = json.loads(line)
-        return answer["seconds"], answer["scores"]

@@ -15,17 +15,23 @@ from transformers import LlamaForCausalLM
 Scores = list[list[float]]
 
 
-def load(path: Path) -> LlamaForCausalLM:
+def load(
+    path: Path, dtype: str = "float32", device: str = "cpu"
+) -> LlamaForCausalLM:
     model = LlamaForCausalLM.from_pretrained(
-        path, dtype=torch.float32, attn_implementation="sdpa"
+        path, dtype=getattr(torch, dtype), attn_implementation="sdpa"
     )
-    return model.eval()
+    return model.eval().to(device)
 
 
-def load_adapters(path: Path, adapters: Iterable[Path]) -> PeftModel:
+def load_adapters(
+    path: Path, adapters: Iterable[Path], **options: str
+) -> PeftModel:
     """Adapter number n is named str(n)."""
     first, *others = adapters
-    model = PeftModel.from_pretrained(load(path), first, adapter_name="0")
+    model = PeftModel.from_pretrained(
+        load(path, **options), first, adapter_name="0"
+    )
     for number, other in enumerate(others, start=1):
         model.load_adapter(other, adapter_name=str(number))
     return model.eval()
@@ -34,7 +40,9 @@ def load_adapters(path: Path, adapters: Iterable[Path]) -> PeftModel:
 def gather(logits: torch.Tensor, targets: list[int]) -> float:
     """Sum of log P(target) over rows; logits [len(targets), vocab]."""
     logprobs = torch.log_softmax(logits, dim=-1)
-    return logprobs[torch.arange(len(targets)), torch.tensor(targets)].sum().item()
+    return (
+        logprobs[torch.arange(len(targets)), torch.tensor(targets)].sum().item()
+    )
 
 
 @torch.inference_mode()
@@ -48,7 +56,9 @@ def one_forward_per_continuation(
             ids = torch.tensor([item.prompt + continuation])
             logits = model(input_ids=ids, use_cache=False).logits[0]
             start = len(item.prompt) - 1
-            row.append(gather(logits[start : start + len(continuation)], continuation))
+            row.append(
+                gather(logits[start : start + len(continuation)], continuation)
+            )
         scores.append(row)
     return scores
 
@@ -111,7 +121,9 @@ def prompt_cache_by_hand(model: LlamaForCausalLM, items: list[Item]) -> Scores:
     scores = []
     for item in items:
         prompt = model(
-            input_ids=torch.tensor([item.prompt]), use_cache=True, logits_to_keep=1
+            input_ids=torch.tensor([item.prompt]),
+            use_cache=True,
+            logits_to_keep=1,
         )
         first = torch.log_softmax(prompt.logits[0, -1], dim=-1)
         row = [first[c[0]].item() for c in item.continuations]
