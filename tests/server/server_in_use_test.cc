@@ -3,12 +3,15 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <map>
 #include <string>
 #include <vector>
 
 #include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "dissonance/v1/models.grpc.pb.h"
+#include "src/base/file.h"
 #include "tests/server/interp_fixture.h"
 
 namespace dissonance {
