@@ -40,8 +40,8 @@ constexpr std::array<Range, 6> kZeroWidth = {{{0x0300, 0x036F},
                                               {0xFE20, 0xFE2F},
                                               {0xFEFF, 0xFEFF}}};
 
-template <size_t N>
-bool IsIn(const std::array<Range, N>& ranges, uint32_t point) {
+template <size_t count>
+bool IsIn(const std::array<Range, count>& ranges, uint32_t point) {
   return std::any_of(ranges.begin(), ranges.end(), [point](const Range& r) {
     return point >= r.first && point <= r.last;
   });
