@@ -17,6 +17,7 @@
 #include "client/cli/choice.h"
 #include "client/cli/command.h"
 #include "client/cli/connection.h"
+#include "client/cli/errors.h"
 #include "client/cli/interrupts.h"
 #include "client/cli/parsed_option.h"
 #include "client/cli/places.h"
@@ -87,6 +88,12 @@ void Report(const Session& session, const ActivationsArgs& args,
 }
 
 absl::Status Activations(const Session& session, const ActivationsArgs& args) {
+  if (args.max_new_tokens == 0 && args.positions.has_value() &&
+      args.positions->set() == v1::POSITION_SET_GENERATED) {
+    return UsageError(
+        "--positions generated: nothing is generated without --max-new-tokens "
+        "N");
+  }
   ASSIGN_OR_RETURN(const std::vector<InputRow> rows, ReadPrompts(args.prompts));
   ASSIGN_OR_RETURN(const NamedVariant variant, MakeVariant(args.variant));
   // Before other threads, which inherit the mask.

@@ -107,9 +107,8 @@ absl::Status Compare(const Session& session, const CompareArgs& args) {
         for (size_t i = 0; i < some.size(); ++i) {
           if (inputs[i].empty()) continue;
           if (records.wants_table()) {
-            const std::string text =
-                ComparedText(some[i].id, inputs[i], names, texts, heat);
-            std::printf("%s\n", text.c_str());
+            records.AddText(
+                ComparedText(some[i].id, inputs[i], names, texts, heat));
             continue;
           }
           for (const v1::ComparedPosition& position : inputs[i]) {

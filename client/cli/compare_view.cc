@@ -55,14 +55,18 @@ Cell Shaded(double value, double largest, const Heat& heat) {
 Table PositionTable(Positions positions,
                     const std::vector<std::string>& variants, TokenTexts& texts,
                     const Heat& heat) {
-  std::vector<Table::Column> columns = {{"POSITION", Align::kRight}, {"TOKEN"}};
+  std::vector<Table::Column> columns = {{"", Align::kRight}, {""}};
+  std::vector<std::string> titles = {"POSITION", "TOKEN"};
   for (size_t v = 0; v < variants.size(); ++v) {
-    columns.push_back({absl::StrCat(TableLabel(variants[v]), ": NEXT LOGPROB"),
-                       Align::kRight});
-    columns.push_back({"TOP"});
-    if (v > 0) columns.push_back({"KL", Align::kRight});
+    columns.push_back({TableLabel(variants[v]), Align::kRight});
+    columns.push_back({""});
+    titles.insert(titles.end(), {"NEXT LOGPROB", "TOP"});
+    if (v == 0) continue;
+    columns.push_back({"", Align::kRight});
+    titles.emplace_back("KL");
   }
   Table table(std::move(columns));
+  table.AddRow(std::move(titles));
   const double largest = LargestKl(positions);
   for (const v1::ComparedPosition& position : positions) {
     std::vector<Cell> row = {{absl::StrCat(position.row().position())},

@@ -105,8 +105,7 @@ absl::Status Lens(const Session& session, const LensArgs& args) {
         for (const std::vector<LensResult>& results : inputs) {
           if (results.empty()) continue;
           if (records.wants_table()) {
-            const std::string text = LensText(results, texts, heat);
-            std::printf("%s\n", text.c_str());
+            records.AddText(LensText(results, texts, heat));
             continue;
           }
           for (const LensResult& result : results) {

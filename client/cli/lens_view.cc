@@ -76,22 +76,24 @@ std::string BreakingLine(const LensResult& result) {
 // Variants side by side.
 Table TableOfPosition(absl::Span<const LensResult> results, TokenTexts& texts,
                       const Heat& heat) {
-  const bool named = results.size() > 1;
-  std::vector<Table::Column> columns = {{"LAYER"}};
+  std::vector<Table::Column> columns = {{""}};
+  std::vector<std::string> titles = {"LAYER"};
+  const auto add_column = [&](const std::string& title, Align align) {
+    columns.push_back({"", align});
+    titles.push_back(title);
+  };
   for (const LensResult& result : results) {
-    const std::string prefix =
-        named ? absl::StrCat(TableLabel(result.variant), ": ") : "";
+    const size_t first_column = columns.size();
     const v1::LensLayer& first = result.reading.layers(0);
     for (const v1::CandidateReading& candidate : first.candidates()) {
-      columns.push_back(
-          {absl::StrCat(prefix, candidate.name()), Align::kRight});
+      add_column(candidate.name(), Align::kRight);
     }
-    if (first.has_margin()) {
-      columns.push_back({absl::StrCat(prefix, "MARGIN"), Align::kRight});
-    }
-    columns.push_back({absl::StrCat(prefix, "TOP")});
+    if (first.has_margin()) add_column("MARGIN", Align::kRight);
+    add_column("TOP", Align::kLeft);
+    columns[first_column].title = TableLabel(result.variant);
   }
   Table table(std::move(columns));
+  table.AddRow(std::move(titles));
   const double largest = LargestMargin(results);
   for (int l = 0; l < results.front().reading.layers_size(); ++l) {
     std::vector<Cell> row = {{LayerName(results.front().reading.layers(l))}};

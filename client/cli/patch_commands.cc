@@ -1,6 +1,5 @@
 // dissonance patch.
 #include <cstdint>
-#include <cstdio>
 #include <memory>
 #include <optional>
 #include <string>
@@ -58,8 +57,8 @@ absl::StatusOr<std::vector<Pair>> ReadPairs(const PatchArgs& args) {
                    ReadPrompts(args.source_prompts));
   if (sources.size() != pairs.size()) {
     return UsageError(absl::StrCat(
-        "there are ", pairs.size(), " inputs and ", sources.size(),
-        " source inputs; each input needs one, in the same order"));
+        "found ", pairs.size(), " input(s) and ", sources.size(),
+        " source input(s); each input needs one, in the same order"));
   }
   for (size_t i = 0; i < pairs.size(); ++i) {
     pairs[i].source = std::move(sources[i].input);
@@ -148,9 +147,8 @@ absl::Status Patch(const Session& session, const PatchArgs& args) {
                      TokensOf(*connection, model, pair.target.input));
     const std::vector<v1::PatchResult> results(response.results().begin(),
                                                response.results().end());
-    const std::string text =
-        PatchText(pair.target.id, results, tokens, names, texts, heat);
-    std::printf("%s\n", text.c_str());
+    records.AddText(
+        PatchText(pair.target.id, results, tokens, names, texts, heat));
     return absl::OkStatus();
   };
   // An input's patches are a batch of their own.

@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <cstdio>
 #include <utility>
 
 namespace dissonance::cli {
@@ -15,6 +16,11 @@ OutputFormat FormatFor(const Session& session) {
 void RecordWriter::Add(nlohmann::json record) {
   if (format_ == OutputFormat::kJson) records_.push_back(std::move(record));
   if (format_ == OutputFormat::kJsonLines) Emit(format_, {record}, Table({}));
+}
+
+void RecordWriter::AddText(const std::string& text) {
+  if (std::exchange(has_text_, true)) std::fputc('\n', stdout);
+  std::fwrite(text.data(), 1, text.size(), stdout);
 }
 
 void RecordWriter::Finish() {

@@ -7,6 +7,7 @@
 #ifndef DISSONANCE_CLIENT_CLI_RECORD_WRITER_H_
 #define DISSONANCE_CLIENT_CLI_RECORD_WRITER_H_
 
+#include <string>
 #include <vector>
 
 #include "client/cli/command.h"
@@ -27,10 +28,13 @@ class RecordWriter {
   bool wants_table() const { return format_ == OutputFormat::kTable; }
 
   void Add(nlohmann::json record);
+  // Such a table, with an empty line before all but the first.
+  void AddText(const std::string& text);
   void Finish();
 
  private:
   const OutputFormat format_;
+  bool has_text_ = false;
   std::vector<nlohmann::json> records_;
 };
 

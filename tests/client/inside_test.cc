@@ -54,19 +54,13 @@ TEST_F(InsideTest, LensShowsVariantsSideBySideWithTheBreakingBlock) {
   EXPECT_EQ(
       result.out,
       "1, position 0 \"a\"\n"
-      "LAYER         base: A  base: B  base: MARGIN  base: TOP   c: A   c: B  "
-      "c: MARGIN  c: TOP\n"
-      "0.resid_post    0.368    0.368         -1.00  \"x\"        0.368  0.368 "
-      " "
-      "    -1.00  \"x\"\n"
-      "1.resid_post    0.368    0.368         +1.00  \"x\"        0.368  0.368 "
-      " "
-      "    -1.00  \"x\"\n"
-      "output          0.368    0.368         +2.00  \"x\"        0.368  0.368 "
-      " "
-      "    -2.00  \"x\"\n"
+      "               base                          c\n"
+      "LAYER             A      B  MARGIN  TOP      A      B  MARGIN  TOP\n"
+      "0.resid_post  0.368  0.368   -1.00  \"x\"  0.368  0.368   -1.00  \"x\"\n"
+      "1.resid_post  0.368  0.368   +1.00  \"x\"  0.368  0.368   -1.00  \"x\"\n"
+      "output        0.368  0.368   +2.00  \"x\"  0.368  0.368   -2.00  \"x\"\n"
       "position 0, base: A leads from block 1 on (breaking block)\n"
-      "position 0, c: B leads from block 0 on (breaking block)\n\n");
+      "position 0, c: B leads from block 0 on (breaking block)\n");
 }
 
 TEST_F(InsideTest, LensPutsSeveralPositionsIntoColumns) {
@@ -79,7 +73,7 @@ TEST_F(InsideTest, LensPutsSeveralPositionsIntoColumns) {
             "LAYER         0 \"a\"  1 \"b\"\n"
             "0.resid_post    \"x\"    \"x\"\n"
             "1.resid_post    \"x\"    \"x\"\n"
-            "output          \"x\"    \"x\"\n\n");
+            "output          \"x\"    \"x\"\n");
 }
 
 TEST_F(InsideTest, ColoursAreForTerminalsAlone) {
@@ -144,8 +138,10 @@ TEST_F(InsideTest, CompareShowsPositionsThenBlocks) {
   EXPECT_THAT(
       result.out,
       HasSubstr(
-          "       0  \"a\"               -1.5000  \"x\"          -2.5000  "
-          "\"y\"  0.5000\n"));
+          "                         base                  c\n"
+          "POSITION  TOKEN  NEXT LOGPROB  TOP  NEXT LOGPROB  TOP      KL\n"
+          "       0  \"a\"         -1.5000  \"x\"       -2.5000  \"y\"  "
+          "0.5000\n"));
   EXPECT_THAT(
       result.out,
       HasSubstr("1, resid_post of c against base, mean over 2 positions\n"
@@ -189,16 +185,16 @@ TEST_F(InsideTest, PatchMarksFlipsAndNamesTheStrongest) {
       Run({"patch", "--model", "m", "--adapter", "c", "--prompt", "x",
            "--candidates", "A=s,B=t", "-o", "table"});
   ASSERT_EQ(result.exit_code, 0) << result.err;
-  EXPECT_EQ(result.out,
-            "1, delta = logit(A) - logit(B): +4.00 in base, -2.00 in c, which "
-            "is patched\n"
-            "resid_post, delta after each patch\n"
-            "POSITION  TOKEN     BLOCK 0  BLOCK 1\n"
-            "       0  \"\\u0001\"   -2.00    -2.00\n"
-            "       1  \"x\"        -2.00    +1.00*\n"
-            "1 of 4 patches flip the answer (*); furthest towards base: "
-            "blocks.1.resid_post at position 1 \"x\", -2.00 to +1.00 (50.0 %)\n"
-            "\n");
+  EXPECT_EQ(
+      result.out,
+      "1, delta = logit(A) - logit(B): +4.00 in base, -2.00 in c, which "
+      "is patched\n"
+      "resid_post, delta after each patch\n"
+      "POSITION  TOKEN     BLOCK 0  BLOCK 1\n"
+      "       0  \"\\u0001\"   -2.00    -2.00\n"
+      "       1  \"x\"        -2.00    +1.00*\n"
+      "1 of 4 patches flip the answer (*); furthest towards base: "
+      "blocks.1.resid_post at position 1 \"x\", -2.00 to +1.00 (50.0 %)\n");
 }
 
 TEST_F(InsideTest, PatchRefusesWhatCannotDiffer) {

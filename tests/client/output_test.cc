@@ -1,9 +1,13 @@
 #include "client/cli/output.h"
 
+#include <limits>
+
 #include "client/cli/errors.h"
+#include "client/cli/heat.h"
 #include "client/cli/names.h"
 #include "client/cli/proto_json.h"
 #include "dissonance/v1/inference.pb.h"
+#include "dissonance/v1/interpretability.pb.h"
 #include "dissonance/v1/jobs.pb.h"
 #include "gtest/gtest.h"
 
@@ -26,6 +30,26 @@ TEST(TableTest, ShowsControlCharactersEscaped) {
   Table table({{""}});
   table.AddRow({"a\x1b[31m\nb"});
   EXPECT_EQ(table.Render(), "a\\u001b[31m b\n");
+}
+
+TEST(TableTest, ColoursCellsAfterAligningThem) {
+  Table table({{"N", Align::kRight}, {""}});
+  table.AddCells({{"1", "48;5;202"}, {"x"}});
+  table.AddCells({{"22"}, {"y", "48;5;33"}});
+  EXPECT_EQ(table.Render(),
+            " N\n"
+            "\x1b[48;5;202m 1\x1b[0m  x\n"
+            "22  \x1b[48;5;33my\x1b[0m\n");
+}
+
+TEST(HeatTest, ColoursBySignAndStrength) {
+  const Heat heat(/*coloured=*/true);
+  EXPECT_EQ(heat.Style(0.01), "");
+  EXPECT_EQ(heat.Style(std::numeric_limits<double>::quiet_NaN()), "");
+  EXPECT_NE(heat.Style(0.1), heat.Style(1.0));
+  EXPECT_NE(heat.Style(-1.0), heat.Style(1.0));
+  EXPECT_EQ(heat.Style(7.0), heat.Style(1.0));
+  EXPECT_EQ(Heat(/*coloured=*/false).Style(1.0), "");
 }
 
 TEST(HumanTest, WritesNumbersForPeople) {
@@ -76,6 +100,15 @@ TEST(ProtoJsonTest, WritesNumbersThatAreNotFiniteAsNull) {
   score.add_token_logprobs(std::numeric_limits<float>::quiet_NaN());
   EXPECT_TRUE(ToJson(score)["logprob"].is_null());
   EXPECT_TRUE(ToJson(score)["token_logprobs"][0].is_null());
+}
+
+TEST(ProtoJsonTest, AnOptionalFieldThatIsUnsetIsNull) {
+  v1::ResidualDifference difference;
+  difference.set_cosine(0);
+  const nlohmann::json json = ToJson(difference);
+  EXPECT_TRUE(json["relative_distance"].is_null());
+  EXPECT_EQ(json["cosine"], 0.0);
+  EXPECT_EQ(json["distance"], 0.0);
 }
 
 TEST(ErrorsTest, EveryCodeHasItsExitCode) {
