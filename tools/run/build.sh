@@ -75,7 +75,10 @@ run_tests() {
   exec ctest --preset "$PRESET" -j "$(nproc)" "${arguments[@]}"
 }
 
+# llama-cpp-python is compiled here, for this processor. TransformerLens 3.9 is
+# the last with HookedTransformer.
 readonly PEERS=("torch==$TORCH_VERSION" transformers==5.17.0 peft==0.21.2
+  transformer-lens==3.9.0 llama-cpp-python==0.3.36 gguf==0.19.0
   numpy safetensors grpcio grpcio-tools scikit-learn)
 
 # bench [ARGUMENT OF bench/run.py...]
@@ -87,8 +90,8 @@ bench() {
   take_tree
   peers=$(digest "${PEERS[@]}")
   if ! stamped "$stamp" "$peers"; then
-    step 'installing the peers that are measured against (4.7 GB)' "$LOGS/peers.log" \
-      pip_install .venv-peers "${PEERS[@]}"
+    step 'installing the peers (4.8 GB; compiles llama.cpp, some minutes)' \
+      "$LOGS/peers.log" pip_install .venv-peers "${PEERS[@]}"
     printf '%s\n' "$peers" >"$stamp"
   fi
   release_tree
