@@ -81,12 +81,9 @@ readonly PEERS=("torch==$TORCH_VERSION" transformers==5.17.0 peft==0.21.2
   transformer-lens==3.9.0 llama-cpp-python==0.3.36 gguf==0.19.0
   numpy safetensors grpcio grpcio-tools scikit-learn)
 
-# bench [ARGUMENT OF bench/run.py...]
-bench() {
+# Installs the peers unless they are there.
+install_peers() {
   local stamp=$ROOT/.venv-peers/peers.stamp peers
-  PRESET=release REST=()
-  need_setup
-  build_preset
   take_tree
   peers=$(digest "${PEERS[@]}")
   if ! stamped "$stamp" "$peers"; then
@@ -95,5 +92,13 @@ bench() {
     printf '%s\n' "$peers" >"$stamp"
   fi
   release_tree
+}
+
+# bench [ARGUMENT OF bench/run.py...]
+bench() {
+  PRESET=release REST=()
+  need_setup
+  build_preset
+  install_peers
   exec .venv-peers/bin/python bench/run.py "$@"
 }

@@ -27,5 +27,7 @@ gpu_check() {
   fi
   DISSONANCE_TEST_DEVICE=cuda:0 ctest --preset compute -j 1 \
     -R 'Golden|Isolation|SelfCheck|StepBatch|Admission'
-  run_peers bench/gpu.py --binaries "$ROOT/build/compute/bin"
+  install_peers
+  exec .venv-peers/bin/python bench/run.py --binaries build/compute/bin \
+    --only gpu-decode,gpu-prefill,gpu-adapters,gpu-steering,gpu-capture
 }
