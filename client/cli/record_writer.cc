@@ -14,8 +14,11 @@ OutputFormat FormatFor(const Session& session) {
 }
 
 void RecordWriter::Add(nlohmann::json record) {
-  if (format_ == OutputFormat::kJson) records_.push_back(std::move(record));
-  if (format_ == OutputFormat::kJsonLines) Emit(format_, {record}, Table({}));
+  if (format_ == OutputFormat::kJson) {
+    records_.push_back(std::move(record));
+  } else if (format_ == OutputFormat::kJsonLines) {
+    Emit(format_, {record}, Table({}));
+  }
 }
 
 void RecordWriter::AddText(const std::string& text) {
