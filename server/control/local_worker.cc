@@ -27,8 +27,10 @@ void AddTuning(std::vector<std::string>& environment) {
   if (std::getenv("GOMP_SPINCOUNT") == nullptr &&
       std::getenv("OMP_WAIT_POLICY") == nullptr) {
     // Compute threads that wait for each other soon leave the processor to
-    // whoever else needs it, the server itself included.
+    // whoever else needs it, the server itself included; but not at once where
+    // there are more of them than processors, as they otherwise would.
     environment.push_back("GOMP_SPINCOUNT=10000");
+    environment.push_back("OMP_WAIT_POLICY=active");
   }
   if (std::getenv("GLIBC_TUNABLES") == nullptr) {
     // Huge pages for weights: a model loads a sixth faster.

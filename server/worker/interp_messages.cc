@@ -3,6 +3,7 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/from_blob.h>
+#include <c10/util/ParallelGuard.h>
 
 #include <cstring>
 #include <iterator>
@@ -324,6 +325,8 @@ void FillTensor(const at::Tensor& tensor, at::ScalarType dtype,
   if (data.empty()) return;
   at::Tensor target =
       at::from_blob(data.data(), tensor.sizes(), at::TensorOptions(dtype));
+  // The other processors are the engine's.
+  const c10::ParallelGuard serial(/*state=*/true);
   target.copy_(tensor);
 }
 

@@ -23,6 +23,7 @@
 #include "src/compute/engine/engine.h"
 #include "src/compute/interp/logit_lens.h"
 #include "src/compute/tensor/safetensors.h"
+#include "src/compute/tensor/parallel.h"
 #include "src/compute/tensor/torch_status.h"
 
 namespace dissonance {
@@ -464,7 +465,10 @@ absl::StatusOr<std::vector<InvariantResult>> CheckModel(
     const std::shared_ptr<const Model>& model, const std::string& directory,
     const EngineOptions& options, uint64_t seed,
     const std::function<bool()>& cancelled) {
-  return Checker(model, directory, options, seed).Run(cancelled);
+  absl::StatusOr<std::vector<InvariantResult>> results =
+      Checker(model, directory, options, seed).Run(cancelled);
+  ReleaseThreads();
+  return results;
 }
 
 }  // namespace dissonance

@@ -22,6 +22,7 @@
 #include "src/base/status_macros.h"
 #include "src/compute/lora/peft_config.h"
 #include "src/compute/tensor/safetensors.h"
+#include "src/compute/tensor/parallel.h"
 #include "src/compute/tensor/torch_status.h"
 
 namespace dissonance {
@@ -199,6 +200,7 @@ absl::StatusOr<std::shared_ptr<const LoraAdapter>> LoraAdapter::Load(
                    CatchTorch(absl::StrCat("loading ", directory), [&] {
                      return AdapterReader(config, *file, model).Read();
                    }));
+  ReleaseThreads();
   ASSIGN_OR_RETURN(
       const std::string config_digest,
       Sha256OfFile(absl::StrCat(directory, "/adapter_config.json")));

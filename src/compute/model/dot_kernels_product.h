@@ -10,10 +10,12 @@
 namespace dissonance {
 namespace {
 
-// kRows x kOuts outputs from `out` on of the rows from `row` on.
+// kRows x kOuts outputs from `out` on of the rows from `row` on. Reads
+// `ahead` into the cache, as many bytes as the tile's own weights have: a
+// processor foresees one stream, not the tile's several.
 template <int kRows, int kOuts, typename Weight, typename Wide>
 inline void MultiplyTile(const RowProduct<Weight, Wide>& product, int64_t row,
-                         int64_t out) {
+                         int64_t out, const Weight* ahead) {
   constexpr int64_t kStep = kLanes<Wide>;
   const Wide* x = product.x + row * product.x_stride;
   const Weight* weight = product.weight + out * product.weight_stride;
@@ -22,11 +24,8 @@ inline void MultiplyTile(const RowProduct<Weight, Wide>& product, int64_t row,
   for (int64_t i = 0; i < whole; i += kStep) {
     Vector<Wide> own[kOuts];
     for (int o = 0; o < kOuts; ++o) {
-      const Weight* from = weight + o * product.weight_stride + i;
-      own[o] = Load(from);
-      // The same place in the next tile: rows are too short for the
-      // processor to foresee it.
-      __builtin_prefetch(from + kAhead * product.weight_stride);
+      own[o] = Load(weight + o * product.weight_stride + i);
+      __builtin_prefetch(ahead + i * kOuts + o * kStep);
     }
     for (int r = 0; r < kRows; ++r) {
       const Vector<Wide> factors = Load(x + r * product.x_stride + i);
@@ -48,25 +47,29 @@ inline void MultiplyTile(const RowProduct<Weight, Wide>& product, int64_t row,
 // kOuts outputs of all rows: the weights come from memory once.
 template <int kOuts, typename Weight, typename Wide>
 inline void MultiplyOuts(const RowProduct<Weight, Wide>& product, int64_t out) {
+  const Weight* weight = product.weight + out * product.weight_stride;
   int64_t row = 0;
   for (; row + 4 <= product.rows; row += 4) {
-    constexpr int kAtOnce = DISSONANCE_ACCUMULATORS / 4 < kOuts
-                                ? DISSONANCE_ACCUMULATORS / 4
-                                : kOuts;
-    for (int o = 0; o < kOuts; o += kAtOnce) {
-      MultiplyTile<4, kAtOnce>(product, row, out + o);
-    }
+    MultiplyTile<4, kOuts>(product, row, out,
+                           weight + kOuts * product.weight_stride);
   }
+  constexpr int64_t kAhead = kAheadBytes / static_cast<int64_t>(sizeof(Weight));
   for (; row < product.rows; ++row) {
-    MultiplyTile<1, kOuts>(product, row, out);
+    for (int o = 0; o < kOuts; ++o) {
+      const Weight* own = weight + o * product.weight_stride;
+      MultiplyTile<1, 1>(product, row, out + o, own + kAhead);
+    }
   }
 }
 
 template <typename Weight, typename Wide>
 void Multiply(const RowProduct<Weight, Wide>& product, int64_t begin,
               int64_t end) {
+  constexpr int kAtOnce = DISSONANCE_ACCUMULATORS / 4;
   int64_t out = begin;
-  for (; out + 8 <= end; out += 8) MultiplyOuts<8>(product, out);
+  for (; out + kAtOnce <= end; out += kAtOnce) {
+    MultiplyOuts<kAtOnce>(product, out);
+  }
   for (; out < end; ++out) MultiplyOuts<1>(product, out);
 }
 

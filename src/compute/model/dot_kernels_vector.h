@@ -20,9 +20,9 @@ namespace dissonance {
 namespace {
 
 constexpr int64_t kVectorBytes = DISSONANCE_VECTOR_BYTES;
-// Rows of a weight by which reading is announced: they are too short for the
-// processor to foresee the next.
-constexpr int64_t kAhead = 16;
+constexpr int64_t kLineBytes = 64;
+// How far ahead reading is announced.
+constexpr int64_t kAheadBytes = 1024;
 
 template <typename T, int64_t kBytes>
 struct VectorOf {

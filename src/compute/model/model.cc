@@ -12,6 +12,7 @@
 #include "src/base/status_macros.h"
 #include "src/compute/tensor/dtype.h"
 #include "src/compute/tensor/safetensors.h"
+#include "src/compute/tensor/parallel.h"
 #include "src/compute/tensor/torch_status.h"
 
 namespace dissonance {
@@ -100,6 +101,7 @@ absl::StatusOr<std::shared_ptr<const Model>> Model::Load(
   absl::StatusOr<DecoderWeights> weights = CatchTorch(
       absl::StrCat("loading ", directory),
       [&] { return ReadWeights(model->spec_, *checkpoint, tensors); });
+  ReleaseThreads();
   absl::StatusOr<std::string> digest_text = digest.get();
   if (!weights.ok()) return Annotate(weights.status(), directory);
   RETURN_IF_ERROR(digest_text.status());

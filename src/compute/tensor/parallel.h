@@ -18,6 +18,12 @@ namespace dissonance {
 void ParallelFor(int64_t begin, int64_t end, int64_t grain,
                  absl::FunctionRef<void(int64_t, int64_t)> body);
 
+// Ends the threads that torch keeps for loops of the calling thread. For
+// threads other than the one that computes: where all threads together
+// outnumber the processors, OpenMP's go to sleep between loops, and waking
+// them takes longer than a loop of a small model.
+void ReleaseThreads();
+
 }  // namespace dissonance
 
 #endif  // DISSONANCE_COMPUTE_TENSOR_PARALLEL_H_
