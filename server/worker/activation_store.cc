@@ -241,6 +241,7 @@ absl::StatusOr<bool> ActivationStore::Reader::Next(Message& message) {
       return true;
     }
     if (message.cursor() == std::exchange(checksum_, Sha256()).Finish()) {
+      message.Clear();
       return false;
     }
   }

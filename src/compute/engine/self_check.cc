@@ -22,8 +22,8 @@
 #include "src/base/status_macros.h"
 #include "src/compute/engine/engine.h"
 #include "src/compute/interp/logit_lens.h"
-#include "src/compute/tensor/safetensors.h"
 #include "src/compute/tensor/parallel.h"
+#include "src/compute/tensor/safetensors.h"
 #include "src/compute/tensor/torch_status.h"
 
 namespace dissonance {

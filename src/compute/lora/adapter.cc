@@ -21,8 +21,8 @@
 #include "src/base/sha256.h"
 #include "src/base/status_macros.h"
 #include "src/compute/lora/peft_config.h"
-#include "src/compute/tensor/safetensors.h"
 #include "src/compute/tensor/parallel.h"
+#include "src/compute/tensor/safetensors.h"
 #include "src/compute/tensor/torch_status.h"
 
 namespace dissonance {

@@ -11,8 +11,8 @@
 #include "src/base/sha256.h"
 #include "src/base/status_macros.h"
 #include "src/compute/tensor/dtype.h"
-#include "src/compute/tensor/safetensors.h"
 #include "src/compute/tensor/parallel.h"
+#include "src/compute/tensor/safetensors.h"
 #include "src/compute/tensor/torch_status.h"
 
 namespace dissonance {
