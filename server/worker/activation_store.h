@@ -2,8 +2,9 @@
 // depend on, so that the same question is computed once. Bounded in bytes; the
 // least recently used answers go first. Nothing depends on the store: where
 // the disk fails or is nearly full an answer is not kept, and a damaged one is
-// told by its checksum, so nobody waits for the disk. Thread safe; reads and
-// writes files on the caller's thread. One process at a time owns a folder.
+// told by its checksum, so nobody waits for the disk; files that have not
+// changed since this process wrote them are read without. Thread safe; reads
+// and writes files on the caller's thread. One process at a time owns a folder.
 //
 //   ASSIGN_OR_RETURN(auto store, ActivationStore::Open(folder, 4 << 30));
 //   auto recording = store->Record(digest);
@@ -78,11 +79,13 @@ class ActivationStore {
 
    private:
     friend class ActivationStore;
-    Reader(std::string path, int fd) : path_(std::move(path)), input_(fd) {
+    Reader(std::string path, int fd, bool checks)
+        : path_(std::move(path)), checks_(checks), input_(fd) {
       input_.SetCloseOnDelete(true);
     }
 
     const std::string path_;
+    const bool checks_;  // the checksum
     google::protobuf::io::FileInputStream input_;
     Sha256 checksum_;
   };
@@ -101,6 +104,8 @@ class ActivationStore {
   struct Entry {
     int64_t bytes = 0;
     std::list<std::string>::iterator use;
+    // When this process changed the file last; 0: it has not written it.
+    int64_t own_time = 0;
   };
 
   ActivationStore(std::string folder, int64_t limit_bytes)

@@ -22,6 +22,9 @@ struct EngineOptions {
   // Most prompt rows of a step in which an interactive request waits for its
   // next token: bounds the gap between its tokens.
   int64_t decode_step_tokens = 64;
+  // Generation steps between two such steps: they bound what prompts take of
+  // an interactive request's time.
+  int64_t decode_steps_between = 3;
   // Rows of a sequence that attend together: pieces of a prompt are multiples
   // of it, and so are shared prefixes. Results may differ in the last bits
   // between two values of it.

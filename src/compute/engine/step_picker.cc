@@ -61,6 +61,11 @@ std::vector<PickedEntry> StepPicker::PickOf(const Entries& entries,
     picked.push_back({.entry = entry, .row_limit = 1});
     somebody_waits |= entry->priority == Priority::kInteractive;
   }
+  if (somebody_waits && steps_without_prompts_ > 0) {
+    --steps_without_prompts_;
+    return picked;
+  }
+  const size_t decoding = picked.size();
   absl::c_stable_sort(prompts, [](const EngineEntry* a, const EngineEntry* b) {
     return a->priority < b->priority;
   });
@@ -69,6 +74,9 @@ std::vector<PickedEntry> StepPicker::PickOf(const Entries& entries,
           ? options_.decode_step_tokens
           : options_.step_tokens - static_cast<int64_t>(picked.size());
   AddPrompts(prompts, budget, admit, picked);
+  if (somebody_waits && picked.size() > decoding) {
+    steps_without_prompts_ = options_.decode_steps_between;
+  }
   return picked;
 }
 

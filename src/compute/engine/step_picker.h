@@ -59,8 +59,9 @@ class StepPicker {
   // One model's entries: of the models with something that can be done the one
   // that had no turn for longest. All generation steps come first, then prompts
   // by priority and arrival while the budget lasts: whole ones, but for the
-  // first. While one waits for its cache no later one of any model gets a new
-  // cache, or small ones would keep a large one waiting. O(entries).
+  // first; in every few steps only while an interactive request waits for its
+  // next token. While one waits for its cache no later one of any model gets a
+  // new cache, or small ones would keep a large one waiting. O(entries).
   std::vector<PickedEntry> Pick(
       const std::deque<std::unique_ptr<EngineEntry>>& entries,
       const Admit& admit);
@@ -83,6 +84,7 @@ class StepPicker {
   }
 
   const EngineOptions options_;
+  int64_t steps_without_prompts_ = 0;  // still to come
   int64_t turn_ = 0;
   std::map<const Model*, int64_t> last_turns_;  // of models with entries
   // Priority and number of the first one that found no room for its cache.

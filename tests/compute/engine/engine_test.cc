@@ -207,14 +207,17 @@ TEST_F(EngineTest, InteractivePromptsAreComputedBeforeJobs) {
   EXPECT_EQ(order, (std::vector<std::string>{"user", "job 1", "job 2"}));
 }
 
-// Between two tokens of a user there is at most one small piece of a job.
+// Between two tokens of a user there is at most one small piece of a job, and
+// between most of them none.
 TEST_F(EngineTest, ALongPromptDelaysATokenByOnePieceOnly) {
-  Engine engine(
-      {.step_tokens = 256, .decode_step_tokens = 16, .attention_tile = 8});
+  Engine engine({.step_tokens = 256,
+                 .decode_step_tokens = 16,
+                 .decode_steps_between = 2,
+                 .attention_tile = 8});
   const auto user = std::make_shared<SlowReader>();
   ASSERT_TRUE(engine
                   .SubmitGenerate(
-                      Base(), {.prompt = {1, 2}, .max_new_tokens = 30}, user)
+                      Base(), {.prompt = {1, 2}, .max_new_tokens = 50}, user)
                   .ok());
   engine.Step();
   GenerateResult job;
@@ -225,11 +228,15 @@ TEST_F(EngineTest, ALongPromptDelaysATokenByOnePieceOnly) {
                                   CollectInto(job), Priority::kJob)
                   .ok());
   int64_t computed = engine.stats().prefill_token_count;
+  int64_t since_piece = 2;
   while (!job.end.ok()) {
     const int tokens = user->token_count;
     ASSERT_TRUE(engine.Step());
     EXPECT_EQ(user->token_count, tokens + 1);
-    EXPECT_LE(engine.stats().prefill_token_count - computed, 16);
+    const int64_t rows = engine.stats().prefill_token_count - computed;
+    EXPECT_LE(rows, 16);
+    EXPECT_TRUE(rows == 0 || since_piece >= 2) << since_piece;
+    since_piece = rows == 0 ? since_piece + 1 : 0;
     computed = engine.stats().prefill_token_count;
   }
   EXPECT_EQ(job.tokens.size(), 1);
