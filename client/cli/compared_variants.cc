@@ -32,7 +32,7 @@ absl::StatusOr<std::vector<NamedVariant>> ComparedVariants(
   for (const VariantOptions& each : wanted) {
     ASSIGN_OR_RETURN(NamedVariant variant, MakeVariant(each));
     const bool is_new = absl::c_none_of(variants, [&](const NamedVariant& one) {
-      return one.name == variant.name;
+      return IsSameVariant(one, variant);
     });
     if (is_new) variants.push_back(std::move(variant));
   }

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "absl/algorithm/container.h"
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "client/cli/safetensors_reader.h"
@@ -31,8 +32,14 @@ absl::StatusOr<nlohmann::json> ReadManifest(const std::string& directory) {
   RETURN_IF_ERROR(text.status());
   ASSIGN_OR_RETURN(nlohmann::json manifest, ParseJson(*text, path));
   const bool is_ours =
-      manifest.is_object() && manifest.value("kind", "") == "activations" &&
-      manifest.contains("shards") && manifest["shards"].is_array();
+      manifest.is_object() && manifest.contains("kind") &&
+      manifest["kind"] == "activations" && manifest.contains("shards") &&
+      manifest["shards"].is_array() &&
+      absl::c_all_of(manifest["shards"], [](const nlohmann::json& shard) {
+        return shard.is_object() && shard.contains("file") &&
+               shard["file"].is_string() && shard.contains("row_count") &&
+               shard["row_count"].is_number_integer();
+      });
   if (!is_ours) {
     return absl::InvalidArgumentError(
         absl::StrCat(path, ": not the manifest of a folder of activations"));
@@ -97,11 +104,11 @@ absl::StatusOr<MeanRow> ReadMeanRow(const std::string& directory,
   ASSIGN_OR_RETURN(out.manifest, ReadManifest(directory));
   for (const nlohmann::json& shard : out.manifest["shards"]) {
     const std::string path =
-        absl::StrCat(directory, "/", shard.value("file", ""));
+        absl::StrCat(directory, "/", shard["file"].get<std::string>());
     ASSIGN_OR_RETURN(const v1::Tensor tensor,
                      ReadTensor(path, place, kShardLimitBytes));
     if (tensor.shape_size() < 2 ||
-        tensor.shape(0) != shard.value("row_count", int64_t{-1})) {
+        tensor.shape(0) != shard["row_count"].get<int64_t>()) {
       return absl::DataLossError(absl::StrCat(
           path,
           ": has not the rows that manifest.json says; make the folder "

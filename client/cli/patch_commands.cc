@@ -110,7 +110,7 @@ absl::Status Patch(const Session& session, const PatchArgs& args) {
   ASSIGN_OR_RETURN(const std::vector<Pair> pairs, ReadPairs(args));
   ASSIGN_OR_RETURN(const NamedVariant source, SourceOf(args));
   ASSIGN_OR_RETURN(const NamedVariant target, MakeVariant(args.target));
-  if (source.name == target.name && !args.has_source_prompts()) {
+  if (IsSameVariant(source, target) && !args.has_source_prompts()) {
     return UsageError(
         "source and target are the same network with the same inputs; add "
         "--adapter to patch it with the base model's rows, or "

@@ -72,4 +72,8 @@ absl::StatusOr<NamedVariant> MakeVariant(const VariantOptions& options) {
   return out;
 }
 
+bool IsSameVariant(const NamedVariant& a, const NamedVariant& b) {
+  return a.variant.SerializeAsString() == b.variant.SerializeAsString();
+}
+
 }  // namespace dissonance::cli

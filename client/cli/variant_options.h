@@ -42,6 +42,9 @@ struct NamedVariant {
   v1::Variant variant;
 };
 
+// Whether both are one network: an adapter may be called "base" too.
+bool IsSameVariant(const NamedVariant& a, const NamedVariant& b);
+
 // Reads the files of the vectors. Errors name the intervention.
 absl::StatusOr<NamedVariant> MakeVariant(const VariantOptions& options);
 

@@ -106,8 +106,7 @@ class StreamCall : public grpc::ServerWriteReactor<Response> {
       next = std::move(queue_.front());
       queue_.pop_front();
     }
-    const bool had_room = has_room();
-    queued_bytes_ -= next.bytes;
+    const int64_t before = queued_bytes_.fetch_sub(next.bytes);
     current_.Clear();
     const absl::Status filled =
         CatchTorch("a message of the stream", [&] { next.fill(current_); });
@@ -116,12 +115,13 @@ class StreamCall : public grpc::ServerWriteReactor<Response> {
       return;
     }
     OnMessage(current_);
-    if (!had_room && has_room()) engine_.Wake();
+    if (before >= kStreamQueueBytes && has_room()) engine_.Wake();
     this->StartWrite(&current_);
   }
 
-  // Nothing more is written; the stream ends with `why` when it ends.
+  // Nothing more is written or computed; the stream ends with `why`.
   void Break(const absl::Status& why) ABSL_LOCKS_EXCLUDED(mutex_) {
+    this->OnCancel();  // lives on while it counts as writing
     std::optional<absl::Status> end;
     {
       const absl::MutexLock lock(&mutex_);

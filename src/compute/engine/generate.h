@@ -46,10 +46,12 @@ class GenerateListener {
   // Engine::Wake). Any thread.
   virtual bool ready() const { return true; }
   // A token of the prompt, in order, from the second on.
+  // NOLINTNEXTLINE(performance-unnecessary-value-param): overrides keep it
   virtual void OnPromptToken(GeneratedToken /*token*/) {}
   // A new token. False: enough.
   virtual bool OnToken(GeneratedToken token) = 0;
   // Rows that were kept, in the order of their positions; not called for none.
+  // NOLINTNEXTLINE(performance-unnecessary-value-param): overrides keep it
   virtual void OnCaptured(CapturedRows /*rows*/) {}
   // Once, last.
   virtual void OnEnd(absl::StatusOr<FinishReason> reason) = 0;

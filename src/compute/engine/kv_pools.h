@@ -15,7 +15,7 @@ namespace dissonance {
 
 class KvPools {
  public:
-  // `slab_bytes`: of a slab, about.
+  // `slab_bytes`: of a slab, about; a model's memory is whole slabs.
   explicit KvPools(int64_t slab_bytes) : slab_bytes_(slab_bytes) {}
 
   // Room for so many tokens. Throws c10::Error as torch does.

@@ -21,6 +21,9 @@ std::vector<StepPicker::Entries> StepPicker::ByModel(
                    starved_->second == entry->number;
   }
   last_turns_ = std::move(turns);
+  std::erase_if(pauses_, [this](const auto& pause) {
+    return !last_turns_.contains(pause.first);
+  });
   // It has ended, got its cache, or can't go on anyway.
   if (!is_starving) starved_.reset();
   std::vector<Entries> models;
@@ -61,9 +64,10 @@ std::vector<PickedEntry> StepPicker::PickOf(const Entries& entries,
     picked.push_back({.entry = entry, .row_limit = 1});
     somebody_waits |= entry->priority == Priority::kInteractive;
   }
-  if (somebody_waits && steps_without_prompts_ > 0) {
-    --steps_without_prompts_;
-    return picked;
+  const Model* model = entries.front()->variant.model.get();
+  if (const auto pause = pauses_.find(model); pause != pauses_.end()) {
+    if (--pause->second == 0) pauses_.erase(pause);
+    if (somebody_waits) return picked;
   }
   const size_t decoding = picked.size();
   absl::c_stable_sort(prompts, [](const EngineEntry* a, const EngineEntry* b) {
@@ -74,8 +78,9 @@ std::vector<PickedEntry> StepPicker::PickOf(const Entries& entries,
           ? options_.decode_step_tokens
           : options_.step_tokens - static_cast<int64_t>(picked.size());
   AddPrompts(prompts, budget, admit, picked);
-  if (somebody_waits && picked.size() > decoding) {
-    steps_without_prompts_ = options_.decode_steps_between;
+  if (somebody_waits && picked.size() > decoding &&
+      options_.decode_steps_between > 0) {
+    pauses_[model] = options_.decode_steps_between;
   }
   return picked;
 }

@@ -84,9 +84,10 @@ class StepPicker {
   }
 
   const EngineOptions options_;
-  int64_t steps_without_prompts_ = 0;  // still to come
   int64_t turn_ = 0;
   std::map<const Model*, int64_t> last_turns_;  // of models with entries
+  // Steps still to come without prompts; of models with any.
+  std::map<const Model*, int64_t> pauses_;
   // Priority and number of the first one that found no room for its cache.
   std::optional<std::pair<Priority, int64_t>> starved_;
 };

@@ -196,11 +196,11 @@ absl::StatusOr<std::shared_ptr<const LoraAdapter>> LoraAdapter::Load(
   ASSIGN_OR_RETURN(const PeftConfig config, ReadPeftConfig(directory));
   ASSIGN_OR_RETURN(const std::shared_ptr<SafetensorsFile> file,
                    OpenWeights(directory));
-  ASSIGN_OR_RETURN(std::shared_ptr<LoraAdapter> adapter,
-                   CatchTorch(absl::StrCat("loading ", directory), [&] {
-                     return AdapterReader(config, *file, model).Read();
-                   }));
+  absl::StatusOr<std::shared_ptr<LoraAdapter>> read =
+      CatchTorch(absl::StrCat("loading ", directory),
+                 [&] { return AdapterReader(config, *file, model).Read(); });
   ReleaseThreads();
+  ASSIGN_OR_RETURN(const std::shared_ptr<LoraAdapter> adapter, std::move(read));
   ASSIGN_OR_RETURN(
       const std::string config_digest,
       Sha256OfFile(absl::StrCat(directory, "/adapter_config.json")));

@@ -212,7 +212,7 @@ Decoder::Pass Decoder::MakePass(const TokenBatch& batch,
   if (window_rotary_ != nullptr) {
     pass.window_angles = window_rotary_->At(positions, limit);
   }
-  if (HasFlashAttention(weights_.embed.options(), scores_)) {
+  if (HasFlashAttention(weights_.embed.options(), spec_.head_dim, scores_)) {
     pass.flash = MakeFlashGroups(batch, positions.device());
   }
   for (const BlockSpec& block : spec_.blocks) {

@@ -36,8 +36,8 @@ inline void MultiplyTile(const RowProduct<Weight, Wide>& product, int64_t row,
     for (int o = 0; o < kOuts; ++o) {
       Wide sum = SumLanes<Wide>(sums[r][o]);
       for (int64_t i = whole; i < product.in; ++i) {
-        sum += x[r * product.x_stride + i] *
-               Widen(weight[o * product.weight_stride + i]);
+        sum = MultiplyAdd(x[r * product.x_stride + i],
+                          Widen(weight[o * product.weight_stride + i]), sum);
       }
       product.out[(row + r) * product.out_stride + out + o] = sum;
     }

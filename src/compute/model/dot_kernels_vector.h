@@ -37,6 +37,14 @@ using Vector = typename VectorOf<Wide, kVectorBytes>::Type;
 template <typename Wide>
 constexpr int64_t kLanes = kVectorBytes / static_cast<int64_t>(sizeof(Wide));
 
+// One rounding, wherever the compiler meets it.
+inline float MultiplyAdd(float x, float y, float sum) {
+  return __builtin_fmaf(x, y, sum);
+}
+inline double MultiplyAdd(double x, double y, double sum) {
+  return __builtin_fma(x, y, sum);
+}
+
 inline float Exp(float x) { return expf(x); }
 inline double Exp(double x) { return exp(x); }
 inline float Tanh(float x) { return tanhf(x); }

@@ -40,11 +40,11 @@ void Add(const Segment& segment, Places& places, FlashGroup& group) {
 
 }  // namespace
 
-bool HasFlashAttention(const at::TensorOptions& options,
+bool HasFlashAttention(const at::TensorOptions& options, int64_t head_dim,
                        AttentionScores scores) {
   return options.device().is_cuda() &&
-         options.dtype().toScalarType() == at::kBFloat16 &&
-         scores.softcap == 0.0;
+         options.dtype().toScalarType() == at::kBFloat16 && head_dim % 8 == 0 &&
+         head_dim <= 256 && scores.softcap == 0.0;
 }
 
 std::vector<FlashGroup> MakeFlashGroups(const TokenBatch& batch,
@@ -77,12 +77,10 @@ std::vector<FlashGroup> MakeFlashGroups(const TokenBatch& batch,
 at::Tensor TorchFlashKernel(const FlashGroup& group, const at::Tensor& queries,
                             const at::Tensor& keys, const at::Tensor& values,
                             double scale, int64_t window) {
-  std::optional<int64_t> left;
-  std::optional<int64_t> right;
-  if (window > 0) {
-    left = window - 1;
-    right = 0;
-  }
+  // A limit to the right, which being causal implies, keeps torch from
+  // splitting keys by how many sequences there are.
+  const int64_t left = window > 0 ? window - 1 : -1;
+  const int64_t right = 0;
   return std::get<0>(at::_flash_attention_forward(
       queries, keys, values, group.query_begins, group.key_begins,
       group.most_queries, group.most_keys, /*dropout_p=*/0.0,

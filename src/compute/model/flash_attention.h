@@ -28,9 +28,10 @@ struct FlashGroup {
   int64_t most_keys = 0;
 };
 
-// Whether a device of that kind computes with that type: bfloat16 on CUDA,
-// scores without a cap.
-bool HasFlashAttention(const at::TensorOptions& options,
+// Whether a device of that kind computes with that type: bfloat16 on CUDA
+// (compute capability 8.0 or newer), heads of at most 256 in steps of 8, scores
+// without a cap.
+bool HasFlashAttention(const at::TensorOptions& options, int64_t head_dim,
                        AttentionScores scores);
 
 // The batch's linear rows, all of them.

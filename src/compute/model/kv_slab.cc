@@ -1,6 +1,7 @@
 #include "src/compute/model/kv_slab.h"
 
 #include <ATen/ops/empty.h>
+#include <c10/util/Exception.h>
 
 #include <algorithm>
 #include <iterator>
@@ -54,8 +55,14 @@ KvRange KvPool::Take(int64_t tokens) {
       return {std::move(slab), begin, tokens};
     }
   }
-  auto slab =
-      std::make_shared<KvSlab>(spec_, std::max(slab_tokens_, tokens), options_);
+  std::shared_ptr<KvSlab> slab;
+  try {
+    slab = std::make_shared<KvSlab>(spec_, std::max(slab_tokens_, tokens),
+                                    options_);
+  } catch (const c10::OutOfMemoryError&) {
+    if (tokens >= slab_tokens_) throw;
+    slab = std::make_shared<KvSlab>(spec_, tokens, options_);
+  }
   slabs_.push_back(slab);
   const int64_t begin = slab->Take(tokens);
   return {std::move(slab), begin, tokens};

@@ -2,6 +2,7 @@
 
 #include <ATen/ops/empty.h>
 #include <c10/util/BFloat16.h>
+#include <c10/util/Exception.h>
 
 #include <algorithm>
 #include <type_traits>
@@ -41,12 +42,13 @@ template <typename T, typename Stored, typename Wide>
 void Multiply(const at::Tensor& out, const at::Tensor& x,
               const at::Tensor& weight, const std::optional<at::Tensor>& bias,
               Kernel<Stored, Wide> kernel) {
+  TORCH_CHECK(out.stride(1) == 1, "outputs lie side by side");
   const int64_t outs = weight.size(0);
   const T* add = bias.has_value() ? bias->const_data_ptr<T>() : nullptr;
   constexpr bool kIsWide = std::is_same_v<T, Wide>;
   const at::Tensor wide_x =
       x.to(c10::CppTypeToScalarType<Wide>::value).contiguous();
-  const bool is_direct = kIsWide && add == nullptr && out.stride(1) == 1;
+  const bool is_direct = kIsWide && add == nullptr;
   const at::Tensor sums =
       is_direct ? out : at::empty({x.size(0), outs}, wide_x.options());
   const RowProduct<Stored, Wide> product = {

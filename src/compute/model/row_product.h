@@ -19,7 +19,7 @@ bool HasRowProduct(const at::Tensor& weight);
 // x [rows, in] times weight [out, in] transposed, plus bias [out], into out
 // [rows, out], all of one type; summed in float32 (float64 for float64), with
 // bfloat16 rounded once at the end. Time O(rows * in * out); best up to some 32
-// rows. REQUIRES: HasRowProduct(weight).
+// rows. REQUIRES: HasRowProduct(weight), rows of out and a bias side by side.
 void RowProductInto(const at::Tensor& out, const at::Tensor& x,
                     const at::Tensor& weight,
                     const std::optional<at::Tensor>& bias);

@@ -78,6 +78,29 @@ TEST_F(AdmissionTest, SmallRequestsOfAnotherModelDoNotKeepALargeOneWaiting) {
   for (const GenerateResult& own : small) EXPECT_TRUE(own.end.ok());
 }
 
+TEST_F(AdmissionTest, PromptsOfTwoModelsGetTheirTurnsBesideGeneration) {
+  Engine engine({.step_tokens = 64,
+                 .decode_step_tokens = 16,
+                 .attention_tile = 8,
+                 .prefix_cache_bytes = 0});
+  GenerateResult a;
+  GenerateResult b;
+  Submit(engine, a_, 4, 120, a);
+  Submit(engine, b_, 4, 120, b);
+  ASSERT_TRUE(engine.Step());
+  ASSERT_TRUE(engine.Step());
+  std::vector<GenerateResult> many(40);
+  for (GenerateResult& own : many) Submit(engine, a_, 16, 1, own);
+  GenerateResult one;
+  Submit(engine, b_, 16, 1, one);
+  // Each model has every second step, and every fourth of those takes prompts.
+  for (int step = 0; step < 16; ++step) ASSERT_TRUE(engine.Step());
+  EXPECT_TRUE(one.end.ok()) << one.end.status();
+  EXPECT_FALSE(many.back().end.ok());
+  RunAll(engine);
+  EXPECT_TRUE(many.back().end.ok());
+}
+
 // Goes on only while the other has as many rows.
 class InStep final : public GenerateListener {
  public:
