@@ -1,6 +1,8 @@
 #include "server/control/forwarded_call.h"
 
+#include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
+#include "absl/synchronization/mutex.h"
 #include "grpcpp/channel.h"
 #include "grpcpp/client_context.h"
 #include "grpcpp/generic/generic_stub.h"
@@ -47,12 +49,10 @@ class ForwardedUnary final : public grpc::ServerUnaryReactor {
   grpc::ClientContext context_;
 };
 
-// Two reactors that take turns: the worker's side reads a message, the
-// client's side writes it, and so on. Whichever turn fails is the last one, so
-// nothing is ever under way on both sides and message_ needs no lock. A hold
-// keeps the worker's side from its end while it is the client's turn; its end
-// is what finishes the client's side, which deletes both. Cancellation stands
-// outside of this: it makes the turn in progress fail.
+// Reads the next message from the worker while the last one is written to the
+// client. A hold keeps the worker's side from its end until nothing is under
+// way on either; its end is what finishes the client's side, which deletes
+// both. Cancellation stands outside of this: it makes what is under way fail.
 class ForwardedStream final : public grpc::ServerWriteReactor<ByteBuffer> {
  public:
   ForwardedStream(const WorkerChannel& worker, const char* method,
@@ -69,37 +69,36 @@ class ForwardedStream final : public grpc::ServerWriteReactor<ByteBuffer> {
         &context_, method, grpc::StubOptions(), &worker_side_);
     worker_side_.AddHold();
     worker_side_.StartWriteLast(request, grpc::WriteOptions());
-    worker_side_.StartRead(&message_);
+    worker_side_.StartRead(&read_);
     // This may be deleted by another thread from here on.
     worker_side_.StartCall();
   }
 
   void OnWriteDone(bool ok) override {
-    message_.Clear();
-    if (ok) {
-      worker_side_.StartRead(&message_);
-      return;
+    written_.Clear();
+    Next next;
+    {
+      const absl::MutexLock lock(&mutex_);
+      is_writing_ = false;
+      if (!ok) has_ended_ = true;
+      next = TakeNext();
     }
     // The client went away; the worker need not learn it by OnCancel.
-    context_.TryCancel();
-    worker_side_.RemoveHold();
+    if (!ok) context_.TryCancel();
+    Do(next);
   }
   void OnCancel() override { context_.TryCancel(); }
   void OnDone() override { delete this; }
 
  private:
+  enum class Next { kWait, kPassOn, kEnd };
+
   class WorkerSide final
       : public grpc::ClientBidiReactor<ByteBuffer, ByteBuffer> {
    public:
     explicit WorkerSide(ForwardedStream& stream) : stream_(stream) {}
 
-    void OnReadDone(bool ok) override {
-      if (ok) {
-        stream_.StartWrite(&stream_.message_);
-      } else {
-        RemoveHold();
-      }
-    }
+    void OnReadDone(bool ok) override { stream_.OnMessage(ok); }
     void OnDone(const grpc::Status& status) override {
       stream_.Finish(FromWorker(status));
     }
@@ -108,8 +107,43 @@ class ForwardedStream final : public grpc::ServerWriteReactor<ByteBuffer> {
     ForwardedStream& stream_;
   };
 
+  void OnMessage(bool ok) {
+    Next next;
+    {
+      const absl::MutexLock lock(&mutex_);
+      is_reading_ = false;
+      if (!ok) has_ended_ = true;
+      next = TakeNext();
+    }
+    Do(next);
+  }
+
+  // What there is to do now that one side's work is done; once kEnd.
+  Next TakeNext() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    if (is_reading_ || is_writing_) return Next::kWait;
+    if (has_ended_) return Next::kEnd;
+    written_.Swap(&read_);
+    is_reading_ = is_writing_ = true;
+    return Next::kPassOn;
+  }
+
+  void Do(Next next) {
+    if (next == Next::kPassOn) {
+      worker_side_.StartRead(&read_);
+      StartWrite(&written_);
+    } else if (next == Next::kEnd) {
+      worker_side_.RemoveHold();
+    }
+  }
+
   grpc::ClientContext context_;
-  ByteBuffer message_;  // of the side whose turn it is
+  absl::Mutex mutex_;
+  // The client went away, or nothing more comes from the worker.
+  bool has_ended_ ABSL_GUARDED_BY(mutex_) = false;
+  bool is_reading_ ABSL_GUARDED_BY(mutex_) = true;   // into read_
+  bool is_writing_ ABSL_GUARDED_BY(mutex_) = false;  // written_
+  ByteBuffer read_;
+  ByteBuffer written_;
   WorkerSide worker_side_;
 };
 

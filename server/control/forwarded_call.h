@@ -24,10 +24,10 @@ grpc::ServerUnaryReactor* ForwardUnary(
     const grpc::CallbackServerContext& context, const grpc::ByteBuffer* request,
     grpc::ByteBuffer* response);
 
-// A call with a stream of answers. At most one message is held here: the next
-// is read from the worker once the client's transport took the last, so a
-// client that does not read stalls the worker's stream. Ends as above, also
-// after messages came.
+// A call with a stream of answers. At most two messages are held here: one on
+// its way to the client's transport and the next from the worker, so a client
+// that does not read stalls the worker's stream. Ends as above, also after
+// messages came.
 grpc::ServerWriteReactor<grpc::ByteBuffer>* ForwardStream(
     const WorkerChannel& worker, const char* method,
     const grpc::CallbackServerContext& context,

@@ -55,24 +55,36 @@ void AppendPositions(const Segment& segment, std::vector<int64_t>& positions) {
   }
 }
 
-// A row that the final norm sees.
-struct Wanted {
+// A row that is unembedded.
+struct LogitsRow {
   StepItem* item;
   std::optional<size_t> index;  // within item->work.wanted; none: kept only
   int64_t packed_row;
+  int64_t wanted_row;  // its place among the rows that the final norm sees
 };
 
-// Rows that are kept behind the blocks, where only wanted rows arrive.
-bool KeepsBehindBlocks(const StepItem& item) {
+bool Keeps(const StepItem& item, Site site) {
   return item.capture != nullptr &&
-         absl::c_any_of(item.capture->places, [](const SitePlace& place) {
-           return IsBehindBlocks(place.site);
+         absl::c_any_of(item.capture->places, [site](const SitePlace& place) {
+           return place.site == site;
+         });
+}
+
+// Whether rows are kept where only wanted rows arrive: behind the blocks and
+// behind the attention of the last one.
+bool KeepsAtEnd(const StepItem& item, int64_t last_block) {
+  return item.capture != nullptr &&
+         absl::c_any_of(item.capture->places, [&](const SitePlace& place) {
+           return IsBehindBlocks(place.site) ||
+                  (place.block == last_block && IsBehindAttention(place.site));
          });
 }
 
 class Packer {
  public:
-  Packer(StepNumerics numerics, std::vector<StepItem>& items) {
+  Packer(StepNumerics numerics, int64_t block_count,
+         std::vector<StepItem>& items)
+      : block_count_(block_count) {
     batch_.reproducible = numerics.reproducible;
     batch_.attention_tile = numerics.attention_tile;
     for (const size_t i : PackingOrder(items)) Add(items[i]);
@@ -80,7 +92,9 @@ class Packer {
 
   const TokenBatch& batch() const { return batch_; }
   std::vector<AdapterRun> TakeRuns() { return std::move(runs_); }
-  const std::vector<Wanted>& wanted() const { return wanted_; }
+  // The rows that the final norm sees.
+  const std::vector<int64_t>& wanted() const { return wanted_; }
+  const std::vector<LogitsRow>& logits_rows() const { return logits_rows_; }
   // REQUIRES: the packer lives on.
   std::vector<HookedRows> hooked() const {
     std::vector<HookedRows> hooked;
@@ -103,8 +117,8 @@ class Packer {
       items_[i]->captured = std::move(captured[i]);
     }
   }
-  // Wanted rows of prompts; the rest are of generation steps.
-  int64_t prefill_wanted() const { return prefill_wanted_; }
+  // Those of prompts, which come first; the rest are of generation steps.
+  int64_t prefill_logits_rows() const { return prefill_logits_rows_; }
 
  private:
   void Add(StepItem& item) {
@@ -122,7 +136,7 @@ class Packer {
     item.results.assign(work.wanted.size(), {});
     if (work.is_prefill) {
       batch_.prefill_rows = batch_.row_count();
-      prefill_wanted_ = static_cast<int64_t>(wanted_.size());
+      prefill_logits_rows_ = static_cast<int64_t>(logits_rows_.size());
     }
     batch_.segments.push_back(std::move(segment));
     items_.push_back(&item);
@@ -130,7 +144,7 @@ class Packer {
 
   void AddWanted(StepItem& item, int64_t begin) {
     std::map<int64_t, std::optional<size_t>> rows;
-    if (KeepsBehindBlocks(item)) {
+    if (KeepsAtEnd(item, block_count_ - 1)) {
       for (int64_t row = begin; row < batch_.row_count(); ++row) {
         const int64_t position = batch_.positions[static_cast<size_t>(row)];
         if (item.capture->positions.Contains(position, item.prompt_count)) {
@@ -140,8 +154,13 @@ class Packer {
     }
     const std::vector<WantedRow>& wanted = item.work.wanted;
     for (size_t i = 0; i < wanted.size(); ++i) rows[begin + wanted[i].row] = i;
+    const bool keeps_logits = Keeps(item, Site::kLogits);
     for (const auto& [row, index] : rows) {
-      wanted_.push_back({&item, index, row});
+      if (index.has_value() || keeps_logits) {
+        logits_rows_.push_back(
+            {&item, index, row, static_cast<int64_t>(wanted_.size())});
+      }
+      wanted_.push_back(row);
     }
   }
 
@@ -167,16 +186,18 @@ class Packer {
                      .tile = batch_.attention_tile});
   }
 
+  const int64_t block_count_;
   TokenBatch batch_;
   std::vector<StepItem*> items_;  // of the segments
   std::vector<AdapterRun> runs_;
-  std::vector<Wanted> wanted_;
-  int64_t prefill_wanted_ = 0;
+  std::vector<int64_t> wanted_;
+  std::vector<LogitsRow> logits_rows_;
+  int64_t prefill_logits_rows_ = 0;
 };
 
 // Log-probabilities of the rows' target tokens, one after another.
 at::Tensor TargetLogprobs(const at::Tensor& logprobs,
-                          absl::Span<const Wanted> wanted) {
+                          absl::Span<const LogitsRow> wanted) {
   std::vector<int64_t> places;
   const int64_t vocab = logprobs.size(1);
   for (size_t row = 0; row < wanted.size(); ++row) {
@@ -192,7 +213,7 @@ at::Tensor TargetLogprobs(const at::Tensor& logprobs,
 }
 
 // Results of wanted rows from their logits [rows, vocab].
-void ReadRows(const at::Tensor& logits, absl::Span<const Wanted> wanted) {
+void ReadRows(const at::Tensor& logits, absl::Span<const LogitsRow> wanted) {
   const bool is_double = logits.scalar_type() == at::kDouble;
   const at::Tensor wide = is_double ? logits : logits.to(at::kFloat);
   const at::Tensor logprobs = at::log_softmax(wide, -1);  // [rows, vocab]
@@ -283,37 +304,52 @@ class ChainedVisitor final : public SiteVisitor {
   SiteVisitor& second_;
 };
 
+// Unembeds the rows [wanted, d_model] that need it, a few at once, and fills
+// their items' results.
+void ReadLogits(const Decoder& decoder, StepNumerics numerics,
+                const Packer& packer, const at::Tensor& wanted,
+                HookPlan& plan) {
+  const std::vector<LogitsRow>& all = packer.logits_rows();
+  const auto count = static_cast<int64_t>(all.size());
+  for (int64_t begin = 0; begin < count; begin += kUnembedRows) {
+    const auto rows = absl::MakeConstSpan(all).subspan(
+        static_cast<size_t>(begin), static_cast<size_t>(kUnembedRows));
+    std::vector<int64_t> places;
+    std::vector<int64_t> packed;
+    for (const LogitsRow& row : rows) {
+      places.push_back(row.wanted_row);
+      packed.push_back(row.packed_row);
+    }
+    const at::Tensor hidden =
+        count == wanted.size(0)
+            ? wanted.narrow(0, begin, static_cast<int64_t>(rows.size()))
+            : wanted.index_select(
+                  0, at::tensor(places, at::kLong).to(wanted.device()));
+    const int64_t prefill =
+        std::max<int64_t>(0, packer.prefill_logits_rows() - begin);
+    const at::Tensor logits = decoder.Unembed(
+        hidden, {.prefill = prefill, .tiled = numerics.reproducible});
+    plan.VisitLogits(packed, logits);
+    ReadRows(logits, rows);
+  }
+}
+
 }  // namespace
 
 void RunStep(const Model& model, StepNumerics numerics,
              std::vector<StepItem>& items, SiteVisitor* visitor) {
   const c10::InferenceMode inference;
-  Packer packer(numerics, items);
+  Packer packer(numerics, model.spec().block_count(), items);
   const BatchDelta delta(packer.TakeRuns(), numerics.reproducible);
-  const std::vector<Wanted>& wanted = packer.wanted();
-  std::vector<int64_t> rows;
-  rows.reserve(wanted.size());
-  for (const Wanted& want : wanted) rows.push_back(want.packed_row);
-  HookPlan plan(packer.hooked(), rows);
+  HookPlan plan(packer.hooked(), packer.wanted());
   SiteVisitor* hooks = plan.empty() ? visitor : &plan;
   std::optional<ChainedVisitor> chained;
   if (!plan.empty() && visitor != nullptr) {
     hooks = &chained.emplace(plan, *visitor);
   }
   const at::Tensor hidden = model.decoder().Forward(
-      packer.batch(), rows, {.delta = &delta, .visitor = hooks});
-  for (int64_t begin = 0; begin < hidden.size(0); begin += kUnembedRows) {
-    const int64_t count = std::min(kUnembedRows, hidden.size(0) - begin);
-    const int64_t prefill =
-        std::max<int64_t>(0, packer.prefill_wanted() - begin);
-    const at::Tensor logits = model.decoder().Unembed(
-        hidden.narrow(0, begin, count),
-        {.prefill = prefill, .tiled = numerics.reproducible});
-    plan.VisitLogits(begin, logits);
-    ReadRows(logits,
-             absl::MakeConstSpan(wanted).subspan(static_cast<size_t>(begin),
-                                                 static_cast<size_t>(count)));
-  }
+      packer.batch(), packer.wanted(), {.delta = &delta, .visitor = hooks});
+  ReadLogits(model.decoder(), numerics, packer, hidden, plan);
   packer.Deliver(plan.TakeCaptured());
 }
 

@@ -30,6 +30,18 @@ bool AreConsecutive(const std::vector<int64_t>& rows) {
   return true;
 }
 
+// Where these rows are among `all`, ascending; without those that are not.
+std::vector<int64_t> PlacesOf(const std::vector<int64_t>& rows,
+                              const std::vector<int64_t>& all) {
+  std::vector<int64_t> places;
+  for (const int64_t row : rows) {
+    const auto at = std::lower_bound(all.begin(), all.end(), row);
+    if (at == all.end() || *at != row) continue;
+    places.push_back(at - all.begin());
+  }
+  return places;
+}
+
 // The vectors of an edit's rows, [1, width] if they are all the same, else
 // [rows, width].
 at::Tensor Vectors(const std::vector<at::Tensor>& of_rows) {
@@ -152,18 +164,14 @@ void HookPlan::AddKeeps(const HookedRows& sequence, size_t number) {
   for (size_t i = 0; i < capture.places.size(); ++i) {
     keeps_[capture.places[i]].push_back(
         {.sequence = number, .place = i, .rows = rows});
-    if (is_whole) whole_blocks_.insert(capture.places[i].block);
+    if (is_whole && IsBehindAttention(capture.places[i].site)) {
+      whole_blocks_.insert(capture.places[i].block);
+    }
   }
 }
 
 std::vector<int64_t> HookPlan::Located(const std::vector<int64_t>& rows) const {
-  std::vector<int64_t> located;
-  for (const int64_t row : rows) {
-    const auto at = std::lower_bound(wanted_.begin(), wanted_.end(), row);
-    if (at == wanted_.end() || *at != row) continue;
-    located.push_back(at - wanted_.begin());
-  }
-  return located;
+  return PlacesOf(rows, wanted_);
 }
 
 HookPlan::Edit HookPlan::Located(const Edit& edit) const {
@@ -228,18 +236,15 @@ void HookPlan::VisitPattern(int64_t block, int64_t row_begin,
   }
 }
 
-void HookPlan::VisitLogits(int64_t begin, const at::Tensor& logits) {
+void HookPlan::VisitLogits(const std::vector<int64_t>& rows,
+                           const at::Tensor& logits) {
   const auto keeps = keeps_.find({Site::kLogits, -1});
   if (keeps == keeps_.end()) return;
-  const int64_t end = begin + logits.size(0);
   for (const Keep& keep : keeps->second) {
-    std::vector<int64_t> rows;
-    for (const int64_t row : Located(keep.rows)) {
-      if (row >= begin && row < end) rows.push_back(row - begin);
-    }
-    if (rows.empty()) continue;
+    const std::vector<int64_t> kept_rows = PlacesOf(keep.rows, rows);
+    if (kept_rows.empty()) continue;
     at::Tensor& kept = captured_[keep.sequence].values[keep.place];
-    const at::Tensor own = CopyRows(logits, rows);
+    const at::Tensor own = CopyRows(logits, kept_rows);
     kept = kept.defined() ? at::cat({kept, own}) : own;
   }
 }

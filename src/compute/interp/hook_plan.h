@@ -48,9 +48,9 @@ class HookPlan final : public SiteVisitor {
                     int64_t row_count) const override;
   void VisitPattern(int64_t block, int64_t row_begin,
                     const at::Tensor& pattern) override;
-  // Logits [rows, vocab] of the wanted rows from number `begin` on; several
-  // calls in this order cover them all.
-  void VisitLogits(int64_t begin, const at::Tensor& logits);
+  // Logits [rows, vocab] of these rows of the batch, ascending; several calls
+  // in this order cover all of which logits are kept.
+  void VisitLogits(const std::vector<int64_t>& rows, const at::Tensor& logits);
 
   // What was kept, in the order of the sequences. Call once, last.
   std::vector<CapturedRows> TakeCaptured();

@@ -16,6 +16,7 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
+#include "src/compute/model/onednn_product.h"
 
 namespace dissonance {
 namespace {
@@ -125,7 +126,9 @@ class MeasuredProducts {
 
 void LinearInto(at::Tensor out, const at::Tensor& x, const at::Tensor& weight,
                 const std::optional<at::Tensor>& bias) {
-  if (bias.has_value()) {
+  if (PrefersOneDnn(x)) {
+    OneDnnProductInto(out, x, weight, bias);
+  } else if (bias.has_value()) {
     at::addmm_out(out, *bias, x, weight.t());
   } else {
     at::mm_out(out, x, weight.t());

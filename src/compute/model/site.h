@@ -40,6 +40,10 @@ absl::string_view SiteName(Site site);
 // Whether the site belongs to the end of the network instead of a block.
 inline bool IsBehindBlocks(Site site) { return site >= Site::kFinalNorm; }
 
+// Whether it comes after the heads of a block. Rows that nobody waits for get
+// no further in the last one.
+inline bool IsBehindAttention(Site site) { return site > Site::kZ; }
+
 // Heads of q, the pattern and z, key/value heads of k and v, 0 for a site
 // without heads.
 int64_t SiteHeads(const DecoderSpec& spec, Site site);

@@ -1,8 +1,13 @@
 #include "src/compute/model/product_heights.h"
 
+#include <ATen/TensorOperators.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/matmul.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
+#include <limits>
+#include <optional>
 #include <tuple>
 #include <vector>
 
@@ -61,6 +66,28 @@ TEST_P(ProductHeightsTest, TheNextHeightAgreesAndFits) {
         EXPECT_LE(height, reference) << left;
       }
     }
+  }
+}
+
+// Whichever library computes it: each term is rounded at most as often as it is
+// added, and a bfloat16 sum once more.
+TEST_P(ProductHeightsTest, ProductsAreRight) {
+  const at::Tensor weight = RandomTensor({out(), in()}, dtype(), 1);
+  const at::Tensor x = RandomTensor({128, in()}, dtype(), 2);
+  const double unit = dtype() == at::kBFloat16 ? 0x1p-8 : 0x1p-24;
+  for (const bool has_bias : {false, true}) {
+    std::optional<at::Tensor> bias;
+    if (has_bias) bias = RandomTensor({out()}, dtype(), 3);
+    at::Tensor product = at::empty({128, out()}, x.options());
+    product.fill_(std::numeric_limits<double>::quiet_NaN());
+    LinearInto(product, x, weight, bias);
+    const at::Tensor wide = x.to(at::kDouble);
+    at::Tensor exact = at::matmul(wide, weight.to(at::kDouble).t());
+    if (has_bias) exact += bias->to(at::kDouble);
+    EXPECT_LE((product.to(at::kDouble) - exact).abs().max().item<double>(),
+              2 * unit * exact.abs().max().item<double>() *
+                  std::sqrt(static_cast<double>(in())))
+        << has_bias;
   }
 }
 

@@ -1,0 +1,42 @@
+#include "src/compute/model/onednn_product.h"
+
+#include <ATen/Context.h>
+
+// libtorch exports it, but its header is not among those that are installed.
+// result = beta * result + alpha * a * b. Null where a libtorch has none.
+namespace at::native {
+__attribute__((weak)) void mkldnn_matmul(const at::Tensor& a,
+                                         const at::Tensor& b,
+                                         const at::Tensor& result, float beta,
+                                         float alpha);
+}  // namespace at::native
+
+namespace dissonance {
+namespace {
+
+bool IsAmdWithAvx512() {
+#if defined(__x86_64__)
+  return __builtin_cpu_is("amd") && __builtin_cpu_supports("avx512f");
+#else
+  return false;
+#endif
+}
+
+}  // namespace
+
+bool PrefersOneDnn(const at::Tensor& x) {
+  static const bool is_there = at::native::mkldnn_matmul != nullptr &&
+                               at::hasMKLDNN() && IsAmdWithAvx512();
+  return is_there && x.is_cpu() && x.scalar_type() == at::kFloat;
+}
+
+void OneDnnProductInto(const at::Tensor& out, const at::Tensor& x,
+                       const at::Tensor& weight,
+                       const std::optional<at::Tensor>& bias) {
+  if (bias.has_value()) out.copy_(bias->expand_as(out));
+  at::native::mkldnn_matmul(x, weight.t(), out,
+                            /*beta=*/bias.has_value() ? 1.0F : 0.0F,
+                            /*alpha=*/1.0F);
+}
+
+}  // namespace dissonance
