@@ -180,18 +180,17 @@ ActivationsCall::ActivationsCall(Engine& engine, ActivationsPlan plan,
 void ActivationsCall::Start() {
   const int64_t count = plan_.unit_count() - plan_.first_unit;
   for (int64_t unit = 0; unit < count && !group_.has_failed(); ++unit) {
-    Submit(unit);
+    group_.Add([this, unit] { return Submit(unit); });
   }
   group_.Leave();
 }
 
-void ActivationsCall::Submit(int64_t number) {
-  group_.Enter();
+absl::StatusOr<std::vector<int64_t>> ActivationsCall::Submit(int64_t number) {
   auto unit = std::make_shared<Unit>(*this, number);
   const absl::StatusOr<int64_t> submitted = engine_.SubmitGenerate(
       unit->network().ForEngine(), unit->Task(), unit, priority_);
-  group_.Entered(submitted.ok() ? submitted
-                                : Annotate(submitted.status(), unit->Label()));
+  if (!submitted.ok()) return Annotate(submitted.status(), unit->Label());
+  return std::vector<int64_t>{*submitted};
 }
 
 void ActivationsCall::OnCancel() {

@@ -6,8 +6,10 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "dissonance/v1/interpretability.pb.h"
 #include "server/worker/activation_store.h"
 #include "server/worker/activations_plan.h"
@@ -35,7 +37,7 @@ class ActivationsCall final
  private:
   class Unit;
 
-  void Submit(int64_t number);
+  absl::StatusOr<std::vector<int64_t>> Submit(int64_t number);
   void Conclude(const absl::Status& status);
 
   Engine& engine_;

@@ -61,7 +61,7 @@ class GenerateCall::Sample final : public GenerateListener {
   bool OnToken(GeneratedToken token) override {
     if (token_count_++ == 0) {
       SendPrompt();
-      call_.SubmitOthers(place_);
+      call_.AddOthers(place_);
     }
     v1::GenerateResponse event = NewEvent();
     v1::GenerateDelta& delta = *event.mutable_delta();
@@ -108,7 +108,10 @@ class GenerateCall::Sample final : public GenerateListener {
     if (call_.plan_.request->echo()) {
       // The first token has nothing before it.
       prompt.add_tokens()->set_token_id(task_.prompt.front());
-      prompt.mutable_tokens()->MergeFrom(prompt_.tokens());
+      for (v1::GeneratedToken& token : *prompt_.mutable_tokens()) {
+        prompt.add_tokens()->Swap(&token);
+      }
+      prompt_.Clear();
       const Tokenizer* tokenizer = call_.plan_.TokenizerFor(place_);
       if (tokenizer != nullptr) {
         prompt.set_text(tokenizer->Decode(task_.prompt, true).value_or(""));
@@ -148,27 +151,27 @@ GenerateCall::GenerateCall(Engine& engine, GeneratePlan plan, Priority priority)
 void GenerateCall::Start() {
   for (int v = 0; v < static_cast<int>(plan_.variants.size()); ++v) {
     for (int i = 0; i < plan_.request->inputs_size(); ++i) {
-      if (group_.has_failed()) break;
-      Submit({.variant = v, .input = i, .sample = 0});
+      Add({.variant = v, .input = i, .sample = 0});
     }
   }
   group_.Leave();
 }
 
-void GenerateCall::Submit(const SamplePlace& place) {
-  group_.Enter();
-  auto sample = std::make_shared<Sample>(*this, place, plan_.TaskOf(place));
-  const absl::StatusOr<int64_t> number =
-      engine_.SubmitGenerate(plan_.variants[place.variant].ForEngine(),
-                             sample->task(), sample, priority_);
-  group_.Entered(number.ok() ? number
-                             : Annotate(number.status(), plan_.LabelOf(place)));
+void GenerateCall::Add(const SamplePlace& place) {
+  group_.Add([this, place]() -> absl::StatusOr<std::vector<int64_t>> {
+    auto sample = std::make_shared<Sample>(*this, place, plan_.TaskOf(place));
+    const absl::StatusOr<int64_t> number =
+        engine_.SubmitGenerate(plan_.variants[place.variant].ForEngine(),
+                               sample->task(), sample, priority_);
+    if (!number.ok()) return Annotate(number.status(), plan_.LabelOf(place));
+    return std::vector<int64_t>{*number};
+  });
 }
 
-void GenerateCall::SubmitOthers(const SamplePlace& first) {
+void GenerateCall::AddOthers(const SamplePlace& first) {
   if (first.sample != 0) return;
-  for (int s = 1; s < plan_.sample_count && !group_.has_failed(); ++s) {
-    Submit({.variant = first.variant, .input = first.input, .sample = s});
+  for (int s = 1; s < plan_.sample_count; ++s) {
+    Add({.variant = first.variant, .input = first.input, .sample = s});
   }
 }
 

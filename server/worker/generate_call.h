@@ -32,9 +32,9 @@ class GenerateCall final : public StreamCall<v1::GenerateResponse> {
  private:
   class Sample;
 
-  void Submit(const SamplePlace& place);
+  void Add(const SamplePlace& place);
   // The first sample's prompt was computed.
-  void SubmitOthers(const SamplePlace& first);
+  void AddOthers(const SamplePlace& first);
   void Conclude(const absl::Status& status);
 
   Engine& engine_;

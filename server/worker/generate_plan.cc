@@ -13,6 +13,9 @@ constexpr int kMaxTopLogprobs = 1000;
 constexpr int kMaxStopStrings = 64;
 constexpr int kMaxStopBytes = 1000;  // of one
 constexpr int kMaxStopTokens = 1000;
+// Most likely tokens beside all of an echoed prompt: they go out in one
+// message.
+constexpr int64_t kMaxEchoedTops = 1'000'000;
 
 absl::Status CheckRange(absl::string_view field, int64_t found, int64_t least,
                         int64_t most) {
@@ -55,6 +58,23 @@ absl::Status CheckStops(const v1::GenerationOptions& options,
   const int64_t vocab = model.model->spec().vocab_size;
   for (const int32_t id : options.stop_token_ids()) {
     RETURN_IF_ERROR(CheckRange("options.stop_token_ids", id, 0, vocab - 1));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckEcho(const std::vector<Prompts>& prompts,
+                       const v1::GenerateRequest& request) {
+  if (!request.echo()) return absl::OkStatus();
+  for (const Prompts& own : prompts) {
+    for (size_t i = 0; i < own->size(); ++i) {
+      const auto tokens = static_cast<int64_t>((*own)[i].tokens.size());
+      if (tokens * request.top_logprob_count() <= kMaxEchoedTops) continue;
+      return absl::InvalidArgumentError(absl::StrCat(
+          InputLabel(request.inputs(), static_cast<int>(i)), ": with echo, ",
+          request.top_logprob_count(), " most likely tokens beside each of ",
+          tokens, " of the prompt exceed ", kMaxEchoedTops,
+          "; lower top_logprob_count or shorten the prompt"));
+    }
   }
   return absl::OkStatus();
 }
@@ -109,6 +129,7 @@ absl::StatusOr<GeneratePlan> MakeGeneratePlan(
   ASSIGN_OR_RETURN(
       plan.prompts,
       EncodeForVariants(plan.variants, request.inputs(), limits, cancelled));
+  RETURN_IF_ERROR(CheckEcho(plan.prompts, request));
   RETURN_IF_ERROR(CheckSize(plan.prompts, plan.sample_count,
                             request.options().max_new_token_count(), limits));
   return plan;

@@ -118,7 +118,7 @@ absl::StatusOr<LensPlan> MakeLensPlan(const v1::LogitLensRequest& request,
 
 LensCall::LensCall(Engine& engine, LensPlan plan, Priority priority)
     : ReadingCall(engine, priority, plan.unit_count(),
-                  kReadingRows / plan.layer_count()),
+                  kReadingRows / plan.most_layers()),
       plan_(std::move(plan)) {}
 
 std::vector<ReadingMember> LensCall::MembersOf(int64_t unit) const {

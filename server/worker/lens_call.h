@@ -2,6 +2,7 @@
 #ifndef DISSONANCE_SERVER_WORKER_LENS_CALL_H_
 #define DISSONANCE_SERVER_WORKER_LENS_CALL_H_
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -26,8 +27,11 @@ struct LensPlan {
   int64_t unit_count() const {
     return static_cast<int64_t>(variants.size()) * request->inputs_size();
   }
-  int64_t layer_count() const {
-    return static_cast<int64_t>(captures.front()->places.size());
+  // Of the variant that has most.
+  int64_t most_layers() const {
+    size_t most = 0;
+    for (const auto& own : captures) most = std::max(most, own->places.size());
+    return static_cast<int64_t>(most);
   }
 };
 

@@ -145,7 +145,7 @@ class PatchCall::Source final : public GenerateListener {
         for (const std::vector<at::Tensor>& own : steps_) {
           rows.push_back(at::cat(own));
         }
-        call_.SubmitPatches(input_, rows);
+        call_.AddPatches(input_, rows);
       });
     }
     if (!status.ok()) {
@@ -174,31 +174,39 @@ void PatchCall::Start() {
   for (size_t i = 0; i < deltas_.size() && !group_.has_failed(); ++i) {
     deltas_[i].patched.resize(plan_.capture->places.size() *
                               plan_.positions[i].size());
-    SubmitScore(plan_.source.ForEngine(), (*plan_.source_prompts)[i].tokens, i,
-                deltas_[i].source);
-    SubmitScore(plan_.target.ForEngine(), (*plan_.target_prompts)[i].tokens, i,
-                deltas_[i].target);
-    SubmitSource(i);
+    group_.Add([this, i] {
+      return SubmitScore(plan_.source.ForEngine(),
+                         (*plan_.source_prompts)[i].tokens, i,
+                         deltas_[i].source);
+    });
+    group_.Add([this, i] {
+      return SubmitScore(plan_.target.ForEngine(),
+                         (*plan_.target_prompts)[i].tokens, i,
+                         deltas_[i].target);
+    });
+    AddSource(i);
   }
   group_.Leave();
 }
 
-void PatchCall::SubmitSource(size_t input) {
+void PatchCall::AddSource(size_t input) {
   GenerateTask task;
   task.prompt = (*plan_.source_prompts)[input].tokens;
   task.max_new_tokens = 0;
   task.capture = plan_.capture;
-  group_.Enter();
-  group_.Entered(engine_.SubmitGenerate(
-      plan_.source.ForEngine(), std::move(task),
-      std::make_shared<Source>(*this, input), priority_));
+  group_.Add([this, input, task]() -> absl::StatusOr<Numbers> {
+    ASSIGN_OR_RETURN(const int64_t number,
+                     engine_.SubmitGenerate(
+                         plan_.source.ForEngine(), task,
+                         std::make_shared<Source>(*this, input), priority_));
+    return Numbers{number};
+  });
 }
 
-void PatchCall::SubmitScore(const EngineVariant& variant,
-                            const std::vector<int32_t>& tokens, size_t input,
-                            double& delta) {
-  group_.Enter();
-  group_.Entered(engine_.SubmitScore(
+absl::StatusOr<PatchCall::Numbers> PatchCall::SubmitScore(
+    const EngineVariant& variant, const std::vector<int32_t>& tokens,
+    size_t input, double& delta) {
+  const absl::StatusOr<int64_t> number = engine_.SubmitScore(
       variant,
       {.prompt = tokens,
        .continuations = {{plan_.candidates[0]}, {plan_.candidates[1]}}},
@@ -212,7 +220,9 @@ void PatchCall::SubmitScore(const EngineVariant& variant,
         }
         group_.Leave();
       },
-      priority_));
+      priority_);
+  if (!number.ok()) return Annotate(number.status(), LabelOf(input));
+  return Numbers{*number};
 }
 
 absl::StatusOr<EngineVariant> PatchCall::Patched(const SitePlace& place,
@@ -246,23 +256,32 @@ absl::StatusOr<EngineVariant> PatchCall::Patched(const SitePlace& place,
   return variant;
 }
 
-void PatchCall::SubmitPatches(size_t input,
-                              const std::vector<at::Tensor>& rows) {
-  size_t next = 0;
+void PatchCall::AddPatches(size_t input, const std::vector<at::Tensor>& rows) {
+  const size_t position_count = plan_.positions[input].size();
   for (size_t p = 0; p < rows.size(); ++p) {
-    for (size_t i = 0; i < plan_.positions[input].size(); ++i) {
-      if (group_.has_failed()) return;
-      const absl::StatusOr<EngineVariant> variant =
-          Patched(plan_.capture->places[p], plan_.positions[input][i],
-                  rows[p][static_cast<int64_t>(i)]);
-      if (!variant.ok()) {
-        group_.Fail(Annotate(variant.status(), LabelOf(input)));
-        return;
-      }
-      SubmitScore(*variant, (*plan_.target_prompts)[input].tokens, input,
-                  deltas_[input].patched[next++]);
+    for (size_t i = 0; i < position_count; ++i) {
+      group_.Add(
+          [this, input, p, i, own = rows[p], to = p * position_count + i] {
+            return SubmitPatch(input, p, i, own[static_cast<int64_t>(i)],
+                               deltas_[input].patched[to]);
+          });
     }
   }
+}
+
+absl::StatusOr<PatchCall::Numbers> PatchCall::SubmitPatch(size_t input,
+                                                          size_t place,
+                                                          size_t position,
+                                                          const at::Tensor& row,
+                                                          double& delta) {
+  absl::StatusOr<EngineVariant> variant = absl::UnknownError("not made");
+  RETURN_IF_ERROR(CatchTorch("patch", [&] {
+    variant = Patched(plan_.capture->places[place],
+                      plan_.positions[input][position], row);
+  }));
+  if (!variant.ok()) return Annotate(variant.status(), LabelOf(input));
+  return SubmitScore(*variant, (*plan_.target_prompts)[input].tokens, input,
+                     delta);
 }
 
 void PatchCall::OnCancel() {

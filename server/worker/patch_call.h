@@ -61,12 +61,18 @@ class PatchCall final : public grpc::ServerUnaryReactor {
     std::vector<double> patched;  // by place, then position
   };
 
-  void SubmitSource(size_t input);
-  void SubmitScore(const EngineVariant& variant,
-                   const std::vector<int32_t>& tokens, size_t input,
-                   double& delta);
+  using Numbers = std::vector<int64_t>;
+
+  void AddSource(size_t input);
+  absl::StatusOr<Numbers> SubmitScore(const EngineVariant& variant,
+                                      const std::vector<int32_t>& tokens,
+                                      size_t input, double& delta);
   // The source's rows of an input, by place.
-  void SubmitPatches(size_t input, const std::vector<at::Tensor>& rows);
+  void AddPatches(size_t input, const std::vector<at::Tensor>& rows);
+  // `place` and `position` count the plan's; `row` is the source's there.
+  absl::StatusOr<Numbers> SubmitPatch(size_t input, size_t place,
+                                      size_t position, const at::Tensor& row,
+                                      double& delta);
   absl::StatusOr<EngineVariant> Patched(const SitePlace& place,
                                         int64_t position,
                                         const at::Tensor& row) const;

@@ -25,8 +25,9 @@ class ReadingCall : public OrderedStream<Response>, private ReadingOwner {
   // Queues all units. Call once.
   void Start() {
     for (int64_t u = 0; u < unit_count_ && !group_.has_failed(); ++u) {
-      auto unit = std::make_shared<ReadingUnit>(context_, u);
-      unit->Submit(MembersOf(u));
+      group_.Add([this, u] {
+        return std::make_shared<ReadingUnit>(context_, u)->Submit(MembersOf(u));
+      });
     }
     group_.Leave();
   }

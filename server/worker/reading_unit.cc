@@ -33,12 +33,12 @@ class ReadingUnit::Member final : public GenerateListener {
   const size_t index_;
 };
 
-void ReadingUnit::Submit(std::vector<ReadingMember> members) {
+absl::StatusOr<std::vector<int64_t>> ReadingUnit::Submit(
+    std::vector<ReadingMember> members) {
   rows_.resize(members.size());
   running_ = members.size();
   std::vector<GenerateRequest> requests;
   for (size_t i = 0; i < members.size(); ++i) {
-    context_.group.Enter();
     GenerateRequest& own = requests.emplace_back();
     own.variant = std::move(members[i].variant);
     own.task.prompt = std::move(members[i].tokens);
@@ -47,14 +47,10 @@ void ReadingUnit::Submit(std::vector<ReadingMember> members) {
     own.listener = std::make_shared<Member>(shared_from_this(), i);
   }
   // A member waits for rows of all others.
-  const absl::StatusOr<std::vector<int64_t>> numbers =
+  absl::StatusOr<std::vector<int64_t>> numbers =
       context_.engine.SubmitTogether(std::move(requests), context_.priority);
-  for (size_t i = 0; i < members.size(); ++i) {
-    context_.group.Entered(
-        numbers.ok()
-            ? absl::StatusOr<int64_t>((*numbers)[i])
-            : Annotate(numbers.status(), context_.owner.LabelOf(number_)));
-  }
+  if (numbers.ok()) return numbers;
+  return Annotate(numbers.status(), context_.owner.LabelOf(number_));
 }
 
 bool ReadingUnit::IsReady(size_t member) const {
@@ -66,14 +62,13 @@ void ReadingUnit::Take(size_t member, CapturedRows rows) {
   rows_[member].Add(std::move(rows));
   if (is_reading_ || NextCount() == 0) return;
   is_reading_ = true;
-  context_.group.Enter();
   const absl::Status submitted = context_.engine.SubmitWork(shared_from_this());
   if (!submitted.ok()) Finish(submitted);
 }
 
 void ReadingUnit::MemberEnded(const absl::Status& status) {
   --running_;
-  Leave(status);
+  Conclude(status);
 }
 
 bool ReadingUnit::RunPiece() {
@@ -87,7 +82,7 @@ bool ReadingUnit::RunPiece() {
 
 void ReadingUnit::Finish(const absl::Status& status) {
   is_reading_ = false;
-  Leave(status);
+  Conclude(status);
 }
 
 int64_t ReadingUnit::NextCount() const {
@@ -96,11 +91,12 @@ int64_t ReadingUnit::NextCount() const {
   return count;
 }
 
-void ReadingUnit::Leave(const absl::Status& status) {
+void ReadingUnit::Conclude(const absl::Status& status) {
   if (!status.ok()) {
     context_.group.Fail(Annotate(status, context_.owner.LabelOf(number_)));
   }
-  if (running_ == 0 && !is_reading_) context_.owner.Done(number_);
+  if (running_ > 0 || is_reading_) return;
+  context_.owner.Done(number_);
   context_.group.Leave();
 }
 

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "server/worker/row_buffer.h"
 #include "server/worker/task_group.h"
 #include "src/compute/engine/engine.h"
@@ -57,8 +58,10 @@ class ReadingUnit final : public EngineWork,
   ReadingUnit(const ReadingContext& context, int64_t number)
       : context_(context), number_(number) {}
 
-  // Queues the members; each is one of the context's group. Call once.
-  void Submit(std::vector<ReadingMember> members);
+  // Queues the members and returns their numbers; the unit is one member of
+  // the context's group. Call once.
+  absl::StatusOr<std::vector<int64_t>> Submit(
+      std::vector<ReadingMember> members);
 
   bool RunPiece() override;
   void Finish(const absl::Status& status) override;
@@ -71,8 +74,9 @@ class ReadingUnit final : public EngineWork,
   void MemberEnded(const absl::Status& status);
   // Positions that can be read at once of every member.
   int64_t NextCount() const;
-  // Nothing of the context is used after it.
-  void Leave(const absl::Status& status);
+  // Leaves the group once nothing more can come. Nothing of the context is
+  // used after it.
+  void Conclude(const absl::Status& status);
 
   const ReadingContext& context_;
   const int64_t number_;

@@ -16,74 +16,51 @@ ScoreCall::ScoreCall(Engine& engine, ScorePlan plan,
       response_(response),
       priority_(priority),
       results_(tasks_.size()),
-      waiting_for_(tasks_.size() + 1) {}
+      group_(engine, [this](const absl::Status& status) {
+        alarm_.Set(std::chrono::system_clock::now(),
+                   [this, status](bool /*ok*/) { Respond(status); });
+      }) {}
 
 void ScoreCall::Start() {
-  for (size_t i = 0; i < tasks_.size(); ++i) {
-    {
-      const absl::MutexLock lock(&mutex_);
-      if (!error_.ok()) {
-        // Start's own count is still held, so this cannot reach zero.
-        waiting_for_ -= tasks_.size() - i;
-        break;
-      }
-    }
-    const absl::StatusOr<int64_t> number = engine_.SubmitScore(
-        plan_.VariantOf(tasks_[i]), plan_.TaskOf(tasks_[i]),
-        [this, i](absl::StatusOr<ScoreResult> result) {
-          Take(i, std::move(result));
-        },
-        priority_);
-    if (!number.ok()) {
-      Fail(Annotate(number.status(), plan_.ItemLabel(tasks_[i])));
-      --waiting_for_;
-      continue;
-    }
-    const absl::MutexLock lock(&mutex_);
-    numbers_.push_back(*number);
-    // Failed or cancelled since: whoever did could not see this number.
-    if (!error_.ok()) engine_.Cancel(*number);
+  for (size_t i = 0; i < tasks_.size() && !group_.has_failed(); ++i) {
+    group_.Add([this, i] { return Submit(i); });
   }
-  CountDown();
+  group_.Leave();
+}
+
+absl::StatusOr<std::vector<int64_t>> ScoreCall::Submit(size_t index) {
+  const absl::StatusOr<int64_t> number = engine_.SubmitScore(
+      plan_.VariantOf(tasks_[index]), plan_.TaskOf(tasks_[index]),
+      [this, index](absl::StatusOr<ScoreResult> result) {
+        Take(index, std::move(result));
+      },
+      priority_);
+  if (!number.ok()) {
+    return Annotate(number.status(), plan_.ItemLabel(tasks_[index]));
+  }
+  return std::vector<int64_t>{*number};
 }
 
 void ScoreCall::OnCancel() {
-  Fail(absl::CancelledError("the client went away or its deadline passed"));
+  group_.Fail(
+      absl::CancelledError("the client went away or its deadline passed"));
 }
 
 void ScoreCall::Take(size_t index, absl::StatusOr<ScoreResult> result) {
   if (result.ok()) {
     results_[index] = *std::move(result);
   } else {
-    Fail(Annotate(result.status(), plan_.ItemLabel(tasks_[index])));
+    group_.Fail(Annotate(result.status(), plan_.ItemLabel(tasks_[index])));
   }
-  CountDown();
+  group_.Leave();
 }
 
-void ScoreCall::Fail(const absl::Status& status) {
-  const absl::MutexLock lock(&mutex_);
-  if (!error_.ok()) return;
-  error_ = status;
-  for (const int64_t number : numbers_) engine_.Cancel(number);
-}
-
-void ScoreCall::CountDown() {
-  if (--waiting_for_ != 0) return;
-  alarm_.Set(std::chrono::system_clock::now(),
-             [this](bool /*ok*/) { Respond(); });
-}
-
-void ScoreCall::Respond() {
-  absl::Status error;
-  {
-    const absl::MutexLock lock(&mutex_);
-    error = error_;
-  }
-  if (error.ok()) {
+void ScoreCall::Respond(const absl::Status& status) {
+  if (status.ok()) {
     response_ = MakeScoreResponse(plan_, results_, engine_.options());
   }
   // The call may be deleted by another thread from here on.
-  Finish(ToGrpc(error));
+  Finish(ToGrpc(status));
 }
 
 }  // namespace dissonance

@@ -8,18 +8,16 @@
 #ifndef DISSONANCE_SERVER_WORKER_SCORE_CALL_H_
 #define DISSONANCE_SERVER_WORKER_SCORE_CALL_H_
 
-#include <atomic>
 #include <cstdint>
 #include <vector>
 
-#include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "absl/synchronization/mutex.h"
 #include "dissonance/v1/inference.pb.h"
 #include "grpcpp/alarm.h"
 #include "grpcpp/support/server_callback.h"
 #include "server/worker/score_plan.h"
+#include "server/worker/task_group.h"
 #include "src/compute/engine/engine.h"
 
 namespace dissonance {
@@ -30,20 +28,16 @@ class ScoreCall final : public grpc::ServerUnaryReactor {
   ScoreCall(Engine& engine, ScorePlan plan, v1::ScoreResponse& response,
             Priority priority);
 
-  // Queues all sequences. Call once.
-  void Start() ABSL_LOCKS_EXCLUDED(mutex_);
+  // Queues the sequences. Call once.
+  void Start();
 
-  void OnCancel() override ABSL_LOCKS_EXCLUDED(mutex_);
+  void OnCancel() override;
   void OnDone() override { delete this; }
 
  private:
-  void Take(size_t index, absl::StatusOr<ScoreResult> result)
-      ABSL_LOCKS_EXCLUDED(mutex_);
-  // Remembers the first error and cancels what is left.
-  void Fail(const absl::Status& status) ABSL_LOCKS_EXCLUDED(mutex_);
-  // The last of the sequences, and Start itself, to be done ends the call.
-  void CountDown();
-  void Respond() ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::StatusOr<std::vector<int64_t>> Submit(size_t index);
+  void Take(size_t index, absl::StatusOr<ScoreResult> result);
+  void Respond(const absl::Status& status);
 
   Engine& engine_;
   const ScorePlan plan_;
@@ -51,12 +45,9 @@ class ScoreCall final : public grpc::ServerUnaryReactor {
   v1::ScoreResponse& response_;
   const Priority priority_;
   std::vector<ScoreResult> results_;  // of each task, written once
-  std::atomic<size_t> waiting_for_;
   // Moves the response's making off the engine's thread.
   grpc::Alarm alarm_;
-  absl::Mutex mutex_;
-  std::vector<int64_t> numbers_ ABSL_GUARDED_BY(mutex_);
-  absl::Status error_ ABSL_GUARDED_BY(mutex_);
+  TaskGroup group_;
 };
 
 }  // namespace dissonance

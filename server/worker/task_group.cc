@@ -2,24 +2,19 @@
 
 namespace dissonance {
 
-void TaskGroup::Enter() {
-  const absl::MutexLock lock(&mutex_);
-  ++count_;
-}
-
-void TaskGroup::Entered(const absl::StatusOr<int64_t>& number) {
-  if (!number.ok()) {
-    Fail(number.status());
-    Leave();
-    return;
+void TaskGroup::Add(Submit submit) {
+  {
+    const absl::MutexLock lock(&mutex_);
+    if (!error_.ok()) return;
+    ++count_;
+    waiting_.push_back(std::move(submit));
   }
-  const absl::MutexLock lock(&mutex_);
-  numbers_.insert(*number);
-  // Whoever failed since could not see this number.
-  if (!error_.ok()) engine_.Cancel(*number);
+  SubmitWaiting(/*leaving=*/0);
 }
 
 void TaskGroup::Leave() {
+  // While it counts itself, so that the group does not go away.
+  SubmitWaiting(/*leaving=*/1);
   absl::Status error;
   {
     const absl::MutexLock lock(&mutex_);
@@ -31,10 +26,46 @@ void TaskGroup::Leave() {
   on_end(error);
 }
 
+void TaskGroup::SubmitWaiting(size_t leaving) {
+  while (true) {
+    Submit next;
+    {
+      const absl::MutexLock lock(&mutex_);
+      if (waiting_.empty() || submitted() - leaving >= kMostMembers) return;
+      next = std::move(waiting_.front());
+      waiting_.pop_front();
+    }
+    const absl::StatusOr<std::vector<int64_t>> numbers = next();
+    const absl::MutexLock lock(&mutex_);
+    if (numbers.ok()) {
+      numbers_.insert(numbers->begin(), numbers->end());
+      if (error_.ok()) continue;
+      // Whoever failed since could not see these.
+      for (const int64_t number : *numbers) engine_.Cancel(number);
+      return;
+    }
+    if (absl::IsUnavailable(numbers.status()) && error_.ok() &&
+        submitted() > leaving + 1) {
+      // The queue is full: there may be room when one of the others leaves.
+      waiting_.push_front(std::move(next));
+      return;
+    }
+    --count_;
+    SetError(numbers.status());
+    return;
+  }
+}
+
 void TaskGroup::Fail(const absl::Status& status) {
   const absl::MutexLock lock(&mutex_);
+  SetError(status);
+}
+
+void TaskGroup::SetError(const absl::Status& status) {
   if (!error_.ok()) return;
   error_ = status;
+  count_ -= waiting_.size();
+  waiting_.clear();
   for (const int64_t number : numbers_) engine_.Cancel(number);
 }
 

@@ -13,7 +13,8 @@ namespace dissonance {
 std::map<std::string, std::string> ComponentVersions();
 
 // ComponentVersions, and what else the bits depend on: threads, the
-// processor's instructions, the engine's attention_tile.
+// processor's maker and instructions, whose float32 products prompts have, the
+// engine's attention_tile.
 std::map<std::string, std::string> NumericsOf(const EngineOptions& options);
 
 }  // namespace dissonance

@@ -17,9 +17,6 @@ namespace {
 // bytes of a step is refused.
 constexpr int64_t kCaptureExcess = 16;
 
-// Slabs that the caches' bytes are taken in, where they are taken in slabs.
-constexpr int64_t kSlabs = 4;
-
 int64_t CacheBytes(const EngineVariant& variant, int64_t tokens) {
   return KvCache::BytesFor(
       variant.model->spec(), tokens,
@@ -38,62 +35,60 @@ absl::Status CheckTokens(const Model& model,
   return absl::OkStatus();
 }
 
-// Names the network that keys and values come from: everything that their
-// bits depend on beside the tokens.
-std::string NetworkName(const EngineVariant& variant) {
-  return absl::StrCat(
-      variant.model->digest(), " ", c10::toString(variant.model->dtype()), " ",
-      variant.model->device().str(), " ",
-      variant.adapter == nullptr ? "" : variant.adapter->digest());
+// Most rows that are kept of any tile of the prompt.
+int64_t DensestTile(const Positions& positions, int64_t prompt, int64_t tile) {
+  int64_t densest = 0;
+  for (int64_t begin = 0; begin < prompt; begin += tile) {
+    int64_t kept = 0;
+    for (int64_t i = begin; i < std::min(prompt, begin + tile); ++i) {
+      kept += positions.Contains(i, prompt) ? 1 : 0;
+    }
+    densest = std::max(densest, kept);
+  }
+  return densest;
 }
 
-// The beginning of a sequence's prompt that any other may share.
-absl::Span<const int32_t> Shareable(const EngineEntry& entry) {
-  if (entry.variant.dropout.has_value()) return {};
-  absl::Span<const int32_t> prefix = entry.sequence->SharedPrefix();
-  if (entry.variant.interventions != nullptr) {
-    const int64_t unchanged = FirstChanged(*entry.variant.interventions,
-                                           entry.sequence->prompt_count());
-    prefix = prefix.subspan(0, static_cast<size_t>(unchanged));
+// A pattern is made for all rows of a piece, whichever are kept.
+int64_t PatternRowBytes(const Model& model, const CaptureSpec& capture,
+                        int64_t tokens) {
+  for (const SitePlace& place : capture.places) {
+    if (place.site == Site::kPattern) {
+      return CaptureRowBytes(model, {.places = {place}}, tokens);
+    }
   }
-  return prefix;
+  return 0;
 }
 
 // Limits the entry's pieces by what they keep.
 absl::Status PlanCaptures(const EngineOptions& options, EngineEntry& entry) {
   const CaptureSpec* capture = entry.sequence->capture();
   if (capture == nullptr) return absl::OkStatus();
-  const int64_t prompt = entry.sequence->prompt_count();
-  const int64_t row_bytes = CaptureRowBytes(*entry.variant.model, *capture,
-                                            entry.sequence->cache_tokens());
-  int64_t kept = 0;
-  for (int64_t position = 0; position < prompt; ++position) {
-    kept += capture->positions.Contains(position, prompt) ? 1 : 0;
-  }
-  const int64_t least =
-      std::min(options.attention_tile, std::max<int64_t>(kept, 1)) * row_bytes;
-  if (least > options.capture_bytes * kCaptureExcess) {
+  const Model& model = *entry.variant.model;
+  const int64_t tokens = entry.sequence->cache_tokens();
+  const int64_t tile = options.attention_tile;
+  const int64_t kept =
+      DensestTile(capture->positions, entry.sequence->prompt_count(), tile);
+  const int64_t tile_bytes =
+      std::max<int64_t>(kept, 1) * CaptureRowBytes(model, *capture, tokens) +
+      tile * PatternRowBytes(model, *capture, tokens);
+  if (tile_bytes > options.capture_bytes * kCaptureExcess) {
     return absl::ResourceExhaustedError(absl::StrCat(
-        "the activations of ", options.attention_tile, " tokens take ", least,
+        "the activations of ", tile, " tokens take ", tile_bytes,
         " bytes, the limit is ", options.capture_bytes * kCaptureExcess,
         "; ask for fewer sites, blocks or positions at once"));
   }
-  entry.capture_row_bytes = (kept * row_bytes + prompt - 1) / prompt;
-  if (entry.capture_row_bytes == 0) return absl::OkStatus();
-  const int64_t tiles =
-      options.capture_bytes / entry.capture_row_bytes / options.attention_tile;
-  entry.row_limit = std::min(
-      entry.row_limit, std::max<int64_t>(tiles, 1) * options.attention_tile);
+  if (kept == 0) return absl::OkStatus();
+  entry.capture_row_bytes = (tile_bytes + tile - 1) / tile;
+  const int64_t tiles = options.capture_bytes / tile_bytes;
+  entry.row_limit =
+      std::min(entry.row_limit, std::max<int64_t>(tiles, 1) * tile);
   return absl::OkStatus();
 }
 
 }  // namespace
 
 Engine::Engine(const EngineOptions& options)
-    : options_(options),
-      picker_(options),
-      pools_(options.kv_cache_bytes / kSlabs),
-      prefixes_(options.prefix_cache_bytes, options.attention_tile) {}
+    : options_(options), picker_(options), caches_(options) {}
 
 Engine::~Engine() {
   {
@@ -292,7 +287,7 @@ void Engine::TakeIn() {
     cancelled.swap(cancelled_);
     std::swap(forgets, forgets_);
   }
-  if (forgets) prefixes_.Clear();
+  if (forgets) caches_.ForgetPrefixes();
   if (cancelled.empty()) return;
   for (const std::unique_ptr<EngineEntry>& entry : entries_) {
     if (cancelled.contains(entry->number)) {
@@ -303,43 +298,9 @@ void Engine::TakeIn() {
 }
 
 bool Engine::Admit(EngineEntry& entry, int64_t limit) {
-  const absl::Span<const int32_t> prefix = Shareable(entry);
-  const std::string network = NetworkName(entry.variant);
-  const int64_t held = prefixes_.Held(network, prefix);
-  const bool needs_none = entry.sequence->fits_one_step(limit);
-  if ((held == 0 && needs_none) || !Reserve(entry)) return needs_none;
-  const absl::Status made = CatchTorch("key/value cache", [&] {
-    std::unique_ptr<KvCache> cache =
-        pools_.MakeCache(entry.variant.model, entry.sequence->cache_tokens());
-    prefixes_.Restore(network, prefix, *cache);
-    entry.cache = std::move(cache);
-  });
-  if (made.ok()) {
-    if (entry.group != nullptr) reserved_bytes_ -= entry.cache_bytes;
-    counts_.kv_cache_bytes += entry.cache_bytes;
-    counts_.prefix_hit_token_count += held;
-    if (held > 0) entry.sequence->SkipPrefix(held);
-    return true;
-  }
-  prefixes_.Clear();
-  if (needs_none) return true;
-  if (counts_.kv_cache_bytes == 0) End(entry, made);  // no more can be freed
-  return false;
-}
-
-bool Engine::Reserve(const EngineEntry& entry) {
-  CacheGroup* group = entry.group.get();
-  if (group != nullptr && group->is_reserved) return true;
-  const int64_t needed = group == nullptr ? entry.cache_bytes : group->bytes;
-  if (counts_.kv_cache_bytes + reserved_bytes_ + needed >
-      options_.kv_cache_bytes) {
-    return false;
-  }
-  if (group != nullptr) {
-    group->is_reserved = true;
-    reserved_bytes_ += needed;
-  }
-  return true;
+  const absl::StatusOr<bool> admitted = caches_.Admit(entry, limit, entries_);
+  if (!admitted.ok()) End(entry, admitted.status());
+  return admitted.ok() && *admitted;
 }
 
 bool Engine::Step() {
@@ -363,7 +324,7 @@ bool Engine::Step() {
   }
   const bool worked = RunWorkPiece();
   EraseEnded();
-  counts_.prefix_bytes = prefixes_.bytes();
+  caches_.Count(counts_);
   const bool did_something =
       !picked.empty() || worked || entries_.size() < before;
   const absl::MutexLock lock(&mutex_);
@@ -373,8 +334,7 @@ bool Engine::Step() {
 
 void Engine::RunOrSplit(const std::vector<PickedEntry>& picked) {
   absl::Status status = Run(picked);
-  if (absl::IsResourceExhausted(status) && prefixes_.bytes() > 0) {
-    prefixes_.Clear();
+  if (absl::IsResourceExhausted(status) && caches_.ForgetPrefixes()) {
     status = Run(picked);
   }
   if (status.ok()) return;
@@ -421,7 +381,7 @@ void Engine::Deliver(EngineEntry& entry, StepItem& item) {
   const auto rows = static_cast<int64_t>(item.work.tokens.size());
   (item.work.is_prefill ? counts_.prefill_token_count
                         : counts_.decode_token_count) += rows;
-  KeepPrefix(entry);
+  caches_.KeepPrefix(entry);
   // A listener may be surprised, but never by an exception.
   bool goes_on = false;
   const absl::Status taken = CatchTorch("results of a step", [&] {
@@ -429,18 +389,6 @@ void Engine::Deliver(EngineEntry& entry, StepItem& item) {
         {.rows = item.results, .captured = std::move(item.captured)});
   });
   if (!taken.ok() || !goes_on) End(entry, taken);
-}
-
-void Engine::KeepPrefix(EngineEntry& entry) {
-  if (entry.has_kept_prefix || entry.cache == nullptr ||
-      entry.cache->length() < entry.sequence->prompt_count()) {
-    return;
-  }
-  entry.has_kept_prefix = true;
-  const absl::Status kept = CatchTorch("prefix", [&] {
-    prefixes_.Keep(NetworkName(entry.variant), Shareable(entry), *entry.cache);
-  });
-  if (!kept.ok()) prefixes_.Clear();
 }
 
 bool Engine::RunWorkPiece() {
@@ -461,14 +409,7 @@ bool Engine::RunWorkPiece() {
 void Engine::End(EngineEntry& entry, const absl::Status& status) {
   if (entry.ended) return;
   entry.ended = true;
-  if (entry.cache != nullptr) {
-    counts_.kv_cache_bytes -= entry.cache_bytes;
-  } else if (entry.group != nullptr) {
-    // What it would have got.
-    (entry.group->is_reserved ? reserved_bytes_ : entry.group->bytes) -=
-        entry.cache_bytes;
-  }
-  entry.cache.reset();
+  caches_.Release(entry);
   entry.sequence->Finish(status);
 }
 

@@ -25,11 +25,10 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
+#include "src/compute/engine/cache_admission.h"
 #include "src/compute/engine/engine_options.h"
 #include "src/compute/engine/engine_work.h"
 #include "src/compute/engine/generate.h"
-#include "src/compute/engine/kv_pools.h"
-#include "src/compute/engine/prefix_store.h"
 #include "src/compute/engine/score.h"
 #include "src/compute/engine/sequence.h"
 #include "src/compute/engine/step_batch.h"
@@ -103,19 +102,13 @@ class Engine {
   void Loop() ABSL_LOCKS_EXCLUDED(mutex_);
   // Moves new sequences and works in and takes cancelled sequences out.
   void TakeIn() ABSL_LOCKS_EXCLUDED(mutex_);
-  // Gives the entry what it needs to be computed in a step of at most `limit`
-  // prompt rows: nothing if that is its only one, else its cache, with what is
-  // held of its prefix. False: there is no room now.
+  // See CacheAdmission; ends an entry that can never be admitted.
   bool Admit(EngineEntry& entry, int64_t limit);
-  // Whether there is room for its cache, and for those of its group.
-  bool Reserve(const EngineEntry& entry);
   // Runs one batch; on an error its halves are tried, so that only the
   // offender fails and what is too large together is done apart.
   void RunOrSplit(const std::vector<PickedEntry>& picked);
   absl::Status Run(const std::vector<PickedEntry>& picked);
   void Deliver(EngineEntry& entry, StepItem& item);
-  // Keeps the prompt's keys and values for others.
-  void KeepPrefix(EngineEntry& entry);
   bool RunWorkPiece();
   void End(EngineEntry& entry, const absl::Status& status);
   void EraseEnded();
@@ -138,10 +131,8 @@ class Engine {
   std::deque<std::unique_ptr<EngineEntry>> entries_;
   std::deque<std::shared_ptr<EngineWork>> works_;
   StepPicker picker_;
-  KvPools pools_;
-  PrefixStore prefixes_;
+  CacheAdmission caches_;
   EngineStats counts_;
-  int64_t reserved_bytes_ = 0;  // of caches that groups will get
   std::thread thread_;
 };
 

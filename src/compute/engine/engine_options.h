@@ -62,6 +62,8 @@ struct EngineStats {
   int64_t prefix_hit_token_count = 0;  // taken from kept prefixes instead
   int64_t started_sequence_count = 0;
   double queue_wait_seconds = 0.0;  // of all started sequences together
+  // Given to others while their readers did not read.
+  int64_t reclaimed_cache_count = 0;
   int64_t last_step_row_count = 0;
   // Now.
   int64_t sequence_count = 0;  // waiting and running

@@ -19,7 +19,9 @@ class GenerateSequence : public Sequence {
   int64_t prompt_count() const override {
     return static_cast<int64_t>(task_.prompt.size());
   }
-  const CaptureSpec* capture() const override { return task_.capture.get(); }
+  const CaptureSpec* capture() const override {
+    return is_replaying() ? nullptr : task_.capture.get();
+  }
   int64_t cache_tokens() const override {
     return prompt_count() + task_.max_new_tokens;
   }
@@ -34,16 +36,26 @@ class GenerateSequence : public Sequence {
     return absl::MakeConstSpan(task_.prompt)
         .subspan(0, static_cast<size_t>(count));
   }
-  void SkipPrefix(int64_t count) override { computed_ = count; }
+  void SkipPrefix(int64_t count) override {
+    computed_ = count;
+    known_ = std::max(known_, count);
+  }
+  bool Rewind() override {
+    computed_ = 0;
+    return true;
+  }
 
   bool ready() const override { return listener_->ready(); }
   bool is_decoding() const override { return computed_ >= prompt_count(); }
   bool fits_one_step(int64_t limit) const override {
-    return task_.max_new_tokens <= 1 && computed_ == 0 &&
+    return task_.max_new_tokens <= 1 && computed_ == 0 && known_ == 0 &&
            prompt_count() <= limit;
   }
   int64_t next_row_count(int64_t limit) const override {
-    return is_decoding() ? 1 : std::min(limit, prompt_count() - computed_);
+    if (is_decoding()) return 1;
+    const int64_t end =
+        is_replaying() ? std::min(known_, prompt_count()) : prompt_count();
+    return std::min(limit, end - computed_);
   }
 
   StepWork Next(int64_t limit) override {
@@ -52,6 +64,7 @@ class GenerateSequence : public Sequence {
     work.is_prefill = !is_decoding();
     work.tokens.assign(tokens_.begin() + computed_,
                        tokens_.begin() + computed_ + step_rows_);
+    if (is_replaying()) return work;
     for (int64_t row = 0; row < step_rows_; ++row) {
       const int64_t position = computed_ + row;
       const bool is_last = position + 1 == token_count();
@@ -73,6 +86,8 @@ class GenerateSequence : public Sequence {
   bool Accept(StepResult result) override {
     const int64_t begin = computed_;
     computed_ += step_rows_;
+    if (begin < known_) return true;
+    known_ = computed_;
     if (!result.captured.positions.empty()) {
       listener_->OnCaptured(std::move(result.captured));
     }
@@ -99,6 +114,8 @@ class GenerateSequence : public Sequence {
 
  private:
   int64_t token_count() const { return static_cast<int64_t>(tokens_.size()); }
+  // Whether the next rows were computed before.
+  bool is_replaying() const { return computed_ < known_; }
 
   // Whether generation goes on.
   bool TakeToken(const RowResult& row) {
@@ -126,6 +143,7 @@ class GenerateSequence : public Sequence {
   const std::shared_ptr<GenerateListener> listener_;
   std::vector<int32_t> tokens_;  // prompt and generated
   int64_t computed_ = 0;         // of them
+  int64_t known_ = 0;            // of them, whose results were given
   int64_t step_rows_ = 0;        // of the last Next()
   FinishReason reason_ = FinishReason::kLength;
 };

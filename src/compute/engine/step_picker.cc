@@ -15,7 +15,8 @@ std::vector<StepPicker::Entries> StepPicker::ByModel(
     const Model* model = entry->variant.model.get();
     const auto last = last_turns_.find(model);
     turns[model] = last == last_turns_.end() ? 0 : last->second;
-    if (!entry->sequence->ready()) continue;
+    entry->is_ready = entry->sequence->ready();
+    if (!entry->is_ready) continue;
     ready[model].push_back(entry.get());
     is_starving |= entry->cache == nullptr && starved_.has_value() &&
                    starved_->second == entry->number;

@@ -36,8 +36,9 @@ struct EngineEntry {
   int64_t cache_bytes = 0;            // that it takes
   std::shared_ptr<CacheGroup> group;  // null: on its own
   int64_t row_limit = 0;              // most prompt rows at once
-  int64_t capture_row_bytes = 0;      // kept of a prompt row, on average
+  int64_t capture_row_bytes = 0;      // kept of a prompt row, where most are
   std::chrono::steady_clock::time_point arrival;
+  bool is_ready = true;  // when entries were last picked
   bool has_started = false;
   bool has_kept_prefix = false;
   bool ended = false;
@@ -79,7 +80,8 @@ class StepPicker {
   // Whether a cache for the entry would be taken from one that waits for its
   // own.
   bool IsBehindStarved(const EngineEntry& entry) const {
-    return starved_.has_value() &&
+    const bool has_room = entry.group != nullptr && entry.group->is_reserved;
+    return starved_.has_value() && !has_room &&
            std::pair(entry.priority, entry.number) > *starved_;
   }
 

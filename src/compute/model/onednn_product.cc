@@ -24,10 +24,14 @@ bool IsAmdWithAvx512() {
 
 }  // namespace
 
+bool PrefersOneDnn() {
+  static const bool prefers = at::native::mkldnn_matmul != nullptr &&
+                              at::hasMKLDNN() && IsAmdWithAvx512();
+  return prefers;
+}
+
 bool PrefersOneDnn(const at::Tensor& x) {
-  static const bool is_there = at::native::mkldnn_matmul != nullptr &&
-                               at::hasMKLDNN() && IsAmdWithAvx512();
-  return is_there && x.is_cpu() && x.scalar_type() == at::kFloat;
+  return PrefersOneDnn() && x.is_cpu() && x.scalar_type() == at::kFloat;
 }
 
 void OneDnnProductInto(const at::Tensor& out, const at::Tensor& x,

@@ -10,8 +10,10 @@
 
 namespace dissonance {
 
-// Whether OneDnnProductInto is there and the better choice for x: float32 on a
-// CPU of AMD with AVX-512, with a libtorch that has it.
+// Whether OneDnnProductInto is there and the better choice on this machine: a
+// CPU of AMD with AVX-512, a libtorch that has it.
+bool PrefersOneDnn();
+// The same for a product with x: float32 on the CPU.
 bool PrefersOneDnn(const at::Tensor& x);
 
 // x [rows, in] times weight [out, in] transposed, plus bias [out], into out

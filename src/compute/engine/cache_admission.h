@@ -1,0 +1,74 @@
+// Who gets a key/value cache, within a limit of bytes. Sequences that have
+// computed something already wait for nobody's memory for ever: one whose
+// reader does not read gives its cache to one that could go on, and computes
+// it again later. Used by the engine's thread only.
+#ifndef DISSONANCE_COMPUTE_ENGINE_CACHE_ADMISSION_H_
+#define DISSONANCE_COMPUTE_ENGINE_CACHE_ADMISSION_H_
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "src/compute/engine/engine_options.h"
+#include "src/compute/engine/kv_pools.h"
+#include "src/compute/engine/prefix_store.h"
+#include "src/compute/engine/step_picker.h"
+
+namespace dissonance {
+
+class CacheAdmission {
+ public:
+  using Entries = std::deque<std::unique_ptr<EngineEntry>>;
+
+  explicit CacheAdmission(const EngineOptions& options);
+
+  // Gives the entry what it needs to be computed in a step of at most `limit`
+  // prompt rows: nothing if that is its only one, else its cache, with what is
+  // held of its prefix. False: there is no room now, and none to be had from
+  // the others, `entries` in order of arrival. RESOURCE_EXHAUSTED: there is no
+  // memory, and nobody else's can become free. O(entries^2) where a cache must
+  // be taken back, else O(1).
+  absl::StatusOr<bool> Admit(EngineEntry& entry, int64_t limit,
+                             const Entries& entries);
+
+  // Keeps the keys and values of a prompt that is whole for others.
+  void KeepPrefix(EngineEntry& entry);
+  // False: there were none.
+  bool ForgetPrefixes();
+
+  // The entry ends. Call once.
+  void Release(EngineEntry& entry);
+
+  // Fills in the figures that are kept here.
+  void Count(EngineStats& stats) const;
+
+ private:
+  using Members = std::vector<EngineEntry*>;
+
+  // The entry and those that share its group, without those that have ended.
+  static Members GroupOf(EngineEntry& entry, const Entries& entries);
+  // Whether there is room for its cache, and for those of its group.
+  bool Reserve(const EngineEntry& entry);
+  bool HasRoom(int64_t bytes) const {
+    return cache_bytes_ + reserved_bytes_ + bytes <= limit_bytes_;
+  }
+  // Takes caches back from sequences that were not ready when entries were
+  // picked, the latest first, until there is room for so many bytes; none if
+  // that can't be.
+  void Reclaim(int64_t bytes, const Entries& entries);
+  void TakeBack(const Members& group);
+
+  const int64_t limit_bytes_;
+  KvPools pools_;
+  PrefixStore prefixes_;
+  int64_t cache_bytes_ = 0;
+  int64_t reserved_bytes_ = 0;  // of caches that groups will get
+  int64_t reclaimed_cache_count_ = 0;
+  int64_t prefix_hit_token_count_ = 0;
+};
+
+}  // namespace dissonance
+
+#endif  // DISSONANCE_COMPUTE_ENGINE_CACHE_ADMISSION_H_
