@@ -49,6 +49,13 @@ class OrderedStream : public StreamCall<Response> {
     });
   }
 
+  // Bytes that units hold, not yet sent, became so many more or less: counts
+  // as what came early.
+  void CountHeld(int64_t bytes) ABSL_LOCKS_EXCLUDED(order_mutex_) {
+    const absl::MutexLock lock(&order_mutex_);
+    early_bytes_ += bytes;
+  }
+
   // Nothing more comes from the unit.
   void Complete(int64_t unit) ABSL_LOCKS_EXCLUDED(order_mutex_) {
     {

@@ -190,16 +190,16 @@ void PatchCall::Start() {
 }
 
 void PatchCall::AddSource(size_t input) {
-  GenerateTask task;
-  task.prompt = (*plan_.source_prompts)[input].tokens;
-  task.max_new_tokens = 0;
-  task.capture = plan_.capture;
-  group_.Add([this, input, task]() -> absl::StatusOr<Numbers> {
-    ASSIGN_OR_RETURN(const int64_t number,
-                     engine_.SubmitGenerate(
-                         plan_.source.ForEngine(), task,
-                         std::make_shared<Source>(*this, input), priority_));
-    return Numbers{number};
+  group_.Add([this, input]() -> absl::StatusOr<Numbers> {
+    GenerateTask task;
+    task.prompt = (*plan_.source_prompts)[input].tokens;
+    task.max_new_tokens = 0;
+    task.capture = plan_.capture;
+    const absl::StatusOr<int64_t> number = engine_.SubmitGenerate(
+        plan_.source.ForEngine(), std::move(task),
+        std::make_shared<Source>(*this, input), priority_);
+    if (!number.ok()) return Annotate(number.status(), LabelOf(input));
+    return Numbers{*number};
   });
 }
 

@@ -62,6 +62,9 @@ class ReadingCall : public OrderedStream<Response>, private ReadingOwner {
 
  private:
   bool CanTake(int64_t unit) const override { return this->HasRoom(unit); }
+  void CountHeld(int64_t bytes) override {
+    OrderedStream<Response>::CountHeld(bytes);
+  }
   void Done(int64_t unit) override { this->Complete(unit); }
 
   void Conclude(const absl::Status& status) {

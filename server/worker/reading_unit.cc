@@ -12,6 +12,14 @@ namespace {
 // Positions that a member keeps before it waits for the others.
 constexpr int64_t kBacklog = 64;
 
+int64_t BytesOf(const CapturedRows& rows) {
+  int64_t bytes = 0;
+  for (const at::Tensor& own : rows.values) {
+    bytes += static_cast<int64_t>(own.nbytes());
+  }
+  return bytes;
+}
+
 }  // namespace
 
 class ReadingUnit::Member final : public GenerateListener {
@@ -59,6 +67,7 @@ bool ReadingUnit::IsReady(size_t member) const {
 }
 
 void ReadingUnit::Take(size_t member, CapturedRows rows) {
+  context_.owner.CountHeld(BytesOf(rows));
   rows_[member].Add(std::move(rows));
   if (is_reading_ || NextCount() == 0) return;
   is_reading_ = true;
@@ -75,7 +84,10 @@ bool ReadingUnit::RunPiece() {
   if (context_.group.has_failed()) return false;
   const int64_t count = std::min(NextCount(), context_.positions_at_once);
   std::vector<CapturedRows> rows;
-  for (RowBuffer& own : rows_) rows.push_back(own.Take(count));
+  for (RowBuffer& own : rows_) {
+    rows.push_back(own.Take(count));
+    context_.owner.CountHeld(-BytesOf(rows.back()));
+  }
   context_.owner.Read(number_, rows);
   return NextCount() > 0;
 }

@@ -33,6 +33,8 @@ class ReadingOwner {
   virtual std::string LabelOf(int64_t unit) const = 0;
   // Whether what is read of the unit can be taken now.
   virtual bool CanTake(int64_t unit) const = 0;
+  // Rows that units have kept and not read became so many bytes more or less.
+  virtual void CountHeld(int64_t bytes) = 0;
   // Sends what it reads from some positions' rows, of each member. May throw
   // c10::Error.
   virtual void Read(int64_t unit, const std::vector<CapturedRows>& rows) = 0;

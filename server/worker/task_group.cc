@@ -44,12 +44,6 @@ void TaskGroup::SubmitWaiting(size_t leaving) {
       for (const int64_t number : *numbers) engine_.Cancel(number);
       return;
     }
-    if (absl::IsUnavailable(numbers.status()) && error_.ok() &&
-        submitted() > leaving + 1) {
-      // The queue is full: there may be room when one of the others leaves.
-      waiting_.push_front(std::move(next));
-      return;
-    }
     --count_;
     SetError(numbers.status());
     return;

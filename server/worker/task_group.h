@@ -35,9 +35,8 @@ class TaskGroup {
   TaskGroup(Engine& engine, std::function<void(const absl::Status&)> on_end)
       : engine_(engine), on_end_(std::move(on_end)) {}
 
-  // One more, submitted now or, in order, when there is room, by a thread that
-  // calls Add or Leave. Refused as UNAVAILABLE it tries again when another one
-  // has left; else, or if there is none, the group fails. Whoever calls it is a
+  // One more, submitted now or, about in order, when there is room, by a thread
+  // that calls Add or Leave. Refused: the group fails. Whoever calls it is a
   // member itself.
   void Add(Submit submit) ABSL_LOCKS_EXCLUDED(mutex_);
   // One less.

@@ -40,6 +40,7 @@ absl::Span<const int32_t> Shareable(const EngineEntry& entry) {
 
 CacheAdmission::CacheAdmission(const EngineOptions& options)
     : limit_bytes_(options.kv_cache_bytes),
+      reclaim_after_(options.reclaim_seconds),
       pools_(options.kv_cache_bytes / kSlabs),
       prefixes_(options.prefix_cache_bytes, options.attention_tile) {}
 
@@ -56,21 +57,28 @@ absl::StatusOr<bool> CacheAdmission::Admit(EngineEntry& entry, int64_t limit,
             entries);
     if (!Reserve(entry)) return false;
   }
-  const absl::Status made = CatchTorch("key/value cache", [&] {
-    std::unique_ptr<KvCache> cache =
-        pools_.MakeCache(entry.variant.model, entry.sequence->cache_tokens());
-    prefixes_.Restore(network, prefix, *cache);
-    entry.cache = std::move(cache);
-  });
+  const auto make = [&] {
+    return CatchTorch("key/value cache", [&] {
+      std::unique_ptr<KvCache> cache =
+          pools_.MakeCache(entry.variant.model, entry.sequence->cache_tokens());
+      prefixes_.Restore(network, prefix, *cache);
+      entry.cache = std::move(cache);
+    });
+  };
+  absl::Status made = make();
+  if (!made.ok()) {
+    prefixes_.Clear();
+    if (needs_none) return true;
+    if (ReclaimAll(entries)) made = make();
+  }
   if (made.ok()) {
     if (entry.group != nullptr) reserved_bytes_ -= entry.cache_bytes;
     cache_bytes_ += entry.cache_bytes;
-    prefix_hit_token_count_ += held;
-    if (held > 0) entry.sequence->SkipPrefix(held);
+    const int64_t taken = entry.cache->length();
+    prefix_hit_token_count_ += taken;
+    if (taken > 0) entry.sequence->SkipPrefix(taken);
     return true;
   }
-  prefixes_.Clear();
-  if (needs_none) return true;
   int64_t own_bytes = 0;
   for (const EngineEntry* own : GroupOf(entry, entries)) {
     if (own->cache != nullptr) own_bytes += own->cache_bytes;
@@ -103,25 +111,40 @@ bool CacheAdmission::Reserve(const EngineEntry& entry) {
   return true;
 }
 
-void CacheAdmission::Reclaim(int64_t bytes, const Entries& entries) {
+CacheAdmission::Members CacheAdmission::Idle(const Entries& entries) const {
+  const auto now = std::chrono::steady_clock::now();
+  const auto is_idle = [&](const EngineEntry* own) {
+    return own->unready_since.has_value() && own->sequence->can_rewind() &&
+           now - *own->unready_since >= reclaim_after_;
+  };
   Members idle;
-  int64_t idle_bytes = 0;
   for (auto it = entries.rbegin(); it != entries.rend(); ++it) {
     EngineEntry& entry = **it;
     const bool holds = entry.cache != nullptr ||
                        (entry.group != nullptr && entry.group->is_reserved);
-    if (entry.ended || entry.is_ready || !holds) continue;
-    const Members group = GroupOf(entry, entries);
-    if (absl::c_any_of(group, [](auto* own) { return own->is_ready; }))
-      continue;
-    idle_bytes += entry.cache_bytes;
-    idle.push_back(&entry);
+    if (holds && !entry.ended && is_idle(&entry) &&
+        absl::c_all_of(GroupOf(entry, entries), is_idle)) {
+      idle.push_back(&entry);
+    }
   }
+  return idle;
+}
+
+void CacheAdmission::Reclaim(int64_t bytes, const Entries& entries) {
+  const Members idle = Idle(entries);
+  int64_t idle_bytes = 0;
+  for (const EngineEntry* entry : idle) idle_bytes += entry->cache_bytes;
   if (!HasRoom(bytes - idle_bytes)) return;
   for (EngineEntry* entry : idle) {
     if (HasRoom(bytes)) return;
     TakeBack(GroupOf(*entry, entries));
   }
+}
+
+bool CacheAdmission::ReclaimAll(const Entries& entries) {
+  const Members idle = Idle(entries);
+  for (EngineEntry* entry : idle) TakeBack(GroupOf(*entry, entries));
+  return !idle.empty();
 }
 
 void CacheAdmission::TakeBack(const Members& group) {

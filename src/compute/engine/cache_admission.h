@@ -5,6 +5,7 @@
 #ifndef DISSONANCE_COMPUTE_ENGINE_CACHE_ADMISSION_H_
 #define DISSONANCE_COMPUTE_ENGINE_CACHE_ADMISSION_H_
 
+#include <chrono>
 #include <cstdint>
 #include <deque>
 #include <memory>
@@ -28,8 +29,8 @@ class CacheAdmission {
   // prompt rows: nothing if that is its only one, else its cache, with what is
   // held of its prefix. False: there is no room now, and none to be had from
   // the others, `entries` in order of arrival. RESOURCE_EXHAUSTED: there is no
-  // memory, and nobody else's can become free. O(entries^2) where a cache must
-  // be taken back, else O(1).
+  // memory, and nobody else's can become free. O(entries) where caches must be
+  // taken back, times the groups among them, else O(1).
   absl::StatusOr<bool> Admit(EngineEntry& entry, int64_t limit,
                              const Entries& entries);
 
@@ -54,13 +55,18 @@ class CacheAdmission {
   bool HasRoom(int64_t bytes) const {
     return cache_bytes_ + reserved_bytes_ + bytes <= limit_bytes_;
   }
-  // Takes caches back from sequences that were not ready when entries were
-  // picked, the latest first, until there is room for so many bytes; none if
-  // that can't be.
+  // Those that hold or reserve a cache that can be taken back, the latest
+  // first: neither they nor any of their group could go on for some time.
+  Members Idle(const Entries& entries) const;
+  // Takes caches back until there is room for so many bytes; none if that
+  // can't be.
   void Reclaim(int64_t bytes, const Entries& entries);
+  // False: there was none.
+  bool ReclaimAll(const Entries& entries);
   void TakeBack(const Members& group);
 
   const int64_t limit_bytes_;
+  const std::chrono::duration<double> reclaim_after_;
   KvPools pools_;
   PrefixStore prefixes_;
   int64_t cache_bytes_ = 0;

@@ -7,6 +7,7 @@
 
 #include "absl/algorithm/container.h"
 #include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
 #include "src/base/status_macros.h"
 #include "src/compute/tensor/torch_status.h"
 
@@ -262,7 +263,11 @@ void Engine::Loop() {
         return stopping_ || has_news_;
       };
       is_stepping_ = false;
-      mutex_.Await(absl::Condition(&has_reason));
+      // One that waits for a cache gets that of a reader who sleeps.
+      mutex_.AwaitWithTimeout(absl::Condition(&has_reason),
+                              picker_.is_starving()
+                                  ? absl::Seconds(options_.reclaim_seconds)
+                                  : absl::InfiniteDuration());
       if (stopping_) return;
       has_news_ = false;
       is_stepping_ = true;
@@ -409,15 +414,17 @@ bool Engine::RunWorkPiece() {
 void Engine::End(EngineEntry& entry, const absl::Status& status) {
   if (entry.ended) return;
   entry.ended = true;
+  {
+    // Whoever is told may submit the next.
+    const absl::MutexLock lock(&mutex_);
+    --sequence_count_;
+  }
   caches_.Release(entry);
   entry.sequence->Finish(status);
 }
 
 void Engine::EraseEnded() {
-  const auto ended =
-      std::erase_if(entries_, [](const auto& entry) { return entry->ended; });
-  const absl::MutexLock lock(&mutex_);
-  sequence_count_ -= static_cast<int64_t>(ended);
+  std::erase_if(entries_, [](const auto& entry) { return entry->ended; });
 }
 
 EngineStats Engine::stats() const {

@@ -31,6 +31,9 @@ struct EngineOptions {
   int64_t attention_tile = kAttentionTile;
   // Key/value caches in all. A request that needs more alone is refused.
   int64_t kv_cache_bytes = int64_t{4} << 30;
+  // A request whose reader took nothing for so long gives its cache to one that
+  // waits for room, and computes it again later.
+  double reclaim_seconds = 1.0;
   // Keys and values kept of prompts that were computed. 0: none.
   int64_t prefix_cache_bytes = int64_t{1} << 30;
   // Activations that a step keeps, about; a sequence is computed in smaller

@@ -40,10 +40,8 @@ class GenerateSequence : public Sequence {
     computed_ = count;
     known_ = std::max(known_, count);
   }
-  bool Rewind() override {
-    computed_ = 0;
-    return true;
-  }
+  bool can_rewind() const override { return true; }
+  void Rewind() override { computed_ = 0; }
 
   bool ready() const override { return listener_->ready(); }
   bool is_decoding() const override { return computed_ >= prompt_count(); }

@@ -74,10 +74,11 @@ class Sequence {
   // Begins behind that many of them. Call before the first step.
   virtual void SkipPrefix(int64_t /*count*/) {}
 
-  // Forgets what it has had computed, so that its cache can be given to
-  // another: it is computed again, to the same bits, before new results come.
-  // False: it can't do that.
-  virtual bool Rewind() { return false; }
+  // Whether Rewind may be called: it forgets what was computed, so that the
+  // cache can be given to another. It is computed again, to the same bits,
+  // before new results come.
+  virtual bool can_rewind() const { return false; }
+  virtual void Rewind() {}
 
   // Whether results can be taken now. Any thread.
   virtual bool ready() const { return true; }

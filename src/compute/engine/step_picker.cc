@@ -11,12 +11,16 @@ std::vector<StepPicker::Entries> StepPicker::ByModel(
   std::map<const Model*, int64_t> turns;
   std::map<const Model*, Entries> ready;
   bool is_starving = false;
+  const auto now = std::chrono::steady_clock::now();
   for (const std::unique_ptr<EngineEntry>& entry : entries) {
     const Model* model = entry->variant.model.get();
     const auto last = last_turns_.find(model);
     turns[model] = last == last_turns_.end() ? 0 : last->second;
-    entry->is_ready = entry->sequence->ready();
-    if (!entry->is_ready) continue;
+    if (!entry->sequence->ready()) {
+      if (!entry->unready_since.has_value()) entry->unready_since = now;
+      continue;
+    }
+    entry->unready_since.reset();
     ready[model].push_back(entry.get());
     is_starving |= entry->cache == nullptr && starved_.has_value() &&
                    starved_->second == entry->number;

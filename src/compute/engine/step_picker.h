@@ -38,7 +38,8 @@ struct EngineEntry {
   int64_t row_limit = 0;              // most prompt rows at once
   int64_t capture_row_bytes = 0;      // kept of a prompt row, where most are
   std::chrono::steady_clock::time_point arrival;
-  bool is_ready = true;  // when entries were last picked
+  // Since when it can't go on; none: it could when entries were last picked.
+  std::optional<std::chrono::steady_clock::time_point> unready_since;
   bool has_started = false;
   bool has_kept_prefix = false;
   bool ended = false;
@@ -66,6 +67,9 @@ class StepPicker {
   std::vector<PickedEntry> Pick(
       const std::deque<std::unique_ptr<EngineEntry>>& entries,
       const Admit& admit);
+
+  // Whether one waits for its cache.
+  bool is_starving() const { return starved_.has_value(); }
 
  private:
   using Entries = std::vector<EngineEntry*>;

@@ -2,43 +2,20 @@
 // on goes on, and what was given up comes back bit for bit.
 #include "src/compute/engine/cache_admission.h"
 
-#include <ATen/ops/cat.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <memory>
 #include <utility>
 #include <vector>
 
+#include "absl/synchronization/notification.h"
 #include "src/compute/engine/engine.h"
 #include "tests/testing/compute_goldens.h"
+#include "tests/testing/gate.h"
 
 namespace dissonance {
 namespace {
-
-// Hands everything on; takes nothing while it is shut.
-class Gate final : public GenerateListener {
- public:
-  explicit Gate(GenerateResult& result) : behind_(CollectInto(result)) {}
-
-  bool ready() const override { return !is_shut; }
-  void OnPromptToken(GeneratedToken token) override {
-    behind_->OnPromptToken(std::move(token));
-  }
-  bool OnToken(GeneratedToken token) override {
-    return behind_->OnToken(std::move(token));
-  }
-  void OnCaptured(CapturedRows rows) override {
-    behind_->OnCaptured(std::move(rows));
-  }
-  void OnEnd(absl::StatusOr<FinishReason> reason) override {
-    behind_->OnEnd(std::move(reason));
-  }
-
-  bool is_shut = false;
-
- private:
-  const std::shared_ptr<GenerateListener> behind_;
-};
 
 class CacheAdmissionTest : public testing::Test {
  protected:
@@ -53,6 +30,7 @@ class CacheAdmissionTest : public testing::Test {
     return {.step_tokens = 8,
             .attention_tile = 8,
             .kv_cache_bytes = KvCache::BytesFor(model_->spec(), tokens, 4),
+            .reclaim_seconds = 0,
             .prefix_cache_bytes = 0};
   }
   GenerateTask Task(int64_t new_tokens) const {
@@ -163,6 +141,55 @@ TEST_F(CacheAdmissionTest, NothingIsTakenBackWhereThatDoesNotHelp) {
   gate->is_shut = false;
   RunAll(engine);
   EXPECT_TRUE(slow.end.ok());
+}
+
+TEST_F(CacheAdmissionTest, AReaderKeepsItsCacheForAWhile) {
+  EngineOptions options = Options(70);
+  options.reclaim_seconds = 1e6;
+  Engine engine(options);
+  GenerateResult slow;
+  GenerateResult other;
+  const auto gate = Submit(engine, model_, Task(4), slow);
+  ASSERT_TRUE(engine.Step());
+  gate->is_shut = true;
+  Submit(engine, model_, Task(4), other);
+  RunAll(engine);
+  EXPECT_FALSE(other.end.ok());
+  gate->is_shut = false;
+  RunAll(engine);
+  EXPECT_TRUE(slow.end.ok());
+  EXPECT_TRUE(other.end.ok());
+  EXPECT_EQ(engine.stats().reclaimed_cache_count, 0);
+}
+
+// Nobody wakes the engine when the time has come.
+TEST_F(CacheAdmissionTest, TheEnginesThreadComesBackForIt) {
+  class Reader final : public GenerateListener {
+   public:
+    bool ready() const override { return !is_shut; }
+    bool OnToken(GeneratedToken /*token*/) override {
+      is_shut = stops;
+      return true;
+    }
+    void OnEnd(absl::StatusOr<FinishReason> /*reason*/) override {
+      ended.Notify();
+    }
+    bool stops = false;
+    std::atomic<bool> is_shut = false;
+    absl::Notification ended;
+  };
+  const auto slow = std::make_shared<Reader>();
+  const auto other = std::make_shared<Reader>();
+  slow->stops = true;
+  EngineOptions options = Options(70);
+  options.reclaim_seconds = 0.05;
+  Engine engine(options);
+  engine.Start();
+  for (const auto& reader : {slow, other}) {
+    ASSERT_TRUE(engine.SubmitGenerate({.model = model_}, Task(9), reader).ok());
+  }
+  other->ended.WaitForNotification();
+  EXPECT_FALSE(slow->ended.HasBeenNotified());
 }
 
 class GroupTest : public CacheAdmissionTest {

@@ -1,7 +1,8 @@
 // In reproducible mode a request's numbers are the same bits whatever else
 // runs: random mixes of families, adapters, interventions, captures, sampling,
 // lengths, shared beginnings, dropout, kinds of work, priorities, arrival
-// orders and cancellations against each request alone.
+// orders, cancellations and readers that stop while caches are short against
+// each request alone.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -9,9 +10,11 @@
 #include <cmath>
 #include <random>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "tests/testing/compute_goldens.h"
+#include "tests/testing/gate.h"
 #include "tests/testing/random_tensor.h"
 
 namespace dissonance {
@@ -170,21 +173,44 @@ class IsolationTest : public testing::TestWithParam<at::ScalarType> {
   }
 
   // Submits the requests in the given order, with steps in between, and
-  // returns what came of each by its index.
+  // returns what came of each by its index. Disturbed: some are cancelled, some
+  // are not read for a while, and there is room for one or two caches only.
   std::vector<Outcome> Run(const std::vector<MixedRequest>& requests,
-                           const std::vector<size_t>& order, bool cancels) {
+                           const std::vector<size_t>& order, bool disturbed) {
+    int64_t cache_bytes = 0;
+    for (const MixedRequest& own : requests) {
+      // Of the longest there may be.
+      cache_bytes = std::max(
+          cache_bytes, KvCache::BytesFor(
+                           own.variant.model->spec(), 128,
+                           static_cast<int64_t>(c10::elementSize(GetParam()))));
+    }
     Engine engine({.step_tokens = 64,
                    .decode_step_tokens = 24,
                    .attention_tile = 8,
+                   .kv_cache_bytes = cache_bytes,
+                   .reclaim_seconds = 0,
                    .capture_bytes = 20000,
                    .reproducible = reproducible_});
     std::vector<Outcome> outcomes(requests.size());
+    std::vector<std::shared_ptr<Gate>> gates;
+    const auto step = [&] {
+      for (const auto& gate : gates) {
+        gate->is_shut = disturbed && Below(3) == 0;
+      }
+      return engine.Step();
+    };
     for (const size_t i : order) {
-      const int64_t number = Submit(engine, requests[i], outcomes[i]);
-      if (Below(3) == 0) engine.Step();
-      if (cancels && Below(6) == 0) engine.Cancel(number - 1);
+      gates.push_back(std::make_shared<Gate>(outcomes[i].generated));
+      const int64_t number =
+          Submit(engine, requests[i], gates.back(), outcomes[i]);
+      if (Below(3) == 0) step();
+      if (disturbed && Below(6) == 0) engine.Cancel(number - 1);
     }
+    for (int i = 0; disturbed && i < 20; ++i) step();
+    for (const auto& gate : gates) gate->is_shut = false;
     RunAll(engine);
+    reclaimed_caches_ += engine.stats().reclaimed_cache_count;
     EXPECT_EQ(engine.stats().kv_cache_bytes, 0);
     shared_tokens_ += engine.stats().prefix_hit_token_count;
     for (size_t i = 0; i < requests.size(); ++i) {
@@ -194,12 +220,12 @@ class IsolationTest : public testing::TestWithParam<at::ScalarType> {
   }
 
   static int64_t Submit(Engine& engine, const MixedRequest& request,
+                        std::shared_ptr<GenerateListener> reader,
                         Outcome& outcome) {
     const auto submitted =
         request.generates
             ? engine.SubmitGenerate(request.variant, request.generate,
-                                    CollectInto(outcome.generated),
-                                    request.priority)
+                                    std::move(reader), request.priority)
             : engine.SubmitScore(
                   request.variant, request.score,
                   [&outcome](absl::StatusOr<ScoreResult> result) {
@@ -291,6 +317,7 @@ class IsolationTest : public testing::TestWithParam<at::ScalarType> {
   std::array<size_t, 3> palette_ = {};  // the variants of a mix
   bool reproducible_ = true;
   int64_t shared_tokens_ = 0;  // taken from earlier prompts
+  int64_t reclaimed_caches_ = 0;
 };
 
 TEST_P(IsolationTest, EveryMixGivesTheBitsOfEachRequestAlone) {
@@ -305,12 +332,12 @@ TEST_P(IsolationTest, EveryMixGivesTheBitsOfEachRequestAlone) {
     std::vector<size_t> order(requests.size());
     for (size_t i = 0; i < order.size(); ++i) order[i] = i;
     std::shuffle(order.begin(), order.end(), random_);
-    const std::vector<Outcome> mixed = Run(requests, order, /*cancels=*/true);
+    const std::vector<Outcome> mixed = Run(requests, order, /*disturbed=*/true);
     for (size_t i = 0; i < requests.size(); ++i) {
       if (absl::IsCancelled(mixed[i].status)) continue;
       ASSERT_TRUE(mixed[i].status.ok()) << mixed[i].status;
       const std::vector<Outcome> alone =
-          Run({requests[i]}, {0}, /*cancels=*/false);
+          Run({requests[i]}, {0}, /*disturbed=*/false);
       ASSERT_FALSE(alone[0].numbers.empty());
       const auto [own, other] =
           std::mismatch(mixed[i].numbers.begin(), mixed[i].numbers.end(),
@@ -325,6 +352,7 @@ TEST_P(IsolationTest, EveryMixGivesTheBitsOfEachRequestAlone) {
   }
   EXPECT_GT(compared, 1000);
   EXPECT_GT(shared_tokens_, 100);
+  EXPECT_GT(reclaimed_caches_, 20);
 }
 
 // Other kernels for other heights of the batch: rounding, and nothing else.
@@ -345,11 +373,11 @@ TEST_P(IsolationTest, WithoutReproducibilityMixesDifferByRoundingAlone) {
       own.generate.prompt_logprobs = true;
     }
     const std::vector<Outcome> mixed =
-        Run(requests, {5, 2, 0, 4, 1, 3}, /*cancels=*/false);
+        Run(requests, {5, 2, 0, 4, 1, 3}, /*disturbed=*/false);
     for (size_t i = 0; i < requests.size(); ++i) {
       ASSERT_TRUE(mixed[i].status.ok()) << mixed[i].status;
       const std::vector<double> alone =
-          Run({requests[i]}, {0}, /*cancels=*/false)[0].numbers;
+          Run({requests[i]}, {0}, /*disturbed=*/false)[0].numbers;
       ASSERT_EQ(mixed[i].numbers.size(), alone.size());
       double largest = 1.0;
       for (const double number : alone) {
