@@ -12,7 +12,10 @@ if(CCACHE)
 endif()
 find_program(MOLD mold)
 if(MOLD)
-  add_link_options(-fuse-ld=mold)
+  # Segments begin at pages of their own: otherwise mold 1.10 lets the one that
+  # becomes read-only begin in a page that is not there, if the code before it
+  # ends unluckily, and the loader refuses the program.
+  add_link_options(-fuse-ld=mold -Wl,-z,separate-loadable-segments)
 endif()
 
 if(DISSONANCE_SANITIZE)
@@ -27,4 +30,9 @@ target_compile_options(dissonance_warnings INTERFACE -Wall -Wextra -Werror)
 if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
   target_compile_options(dissonance_warnings INTERFACE
     -Wthread-safety -Wno-ignored-attributes -Wno-unknown-attributes)
+endif()
+# With sanitizers GCC takes values for uninitialized that are not, as its manual
+# says.
+if(DISSONANCE_SANITIZE AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  target_compile_options(dissonance_warnings INTERFACE -Wno-maybe-uninitialized)
 endif()

@@ -105,7 +105,12 @@ absl::StatusOr<v1::ActivationSummary> ActivationStream::Read(
                          absl::Now() - last_sign > kPatience;
     if (attempt.interrupted || is_over) {
       display_.Finish();
-      return attempt.interrupted ? stopped : attempt.status;
+      if (attempt.interrupted) return stopped;
+      if (!absl::IsUnavailable(attempt.status)) return attempt.status;
+      return WithHint(absl::UnavailableError(absl::StrCat(
+                          "lost the server for ", HumanDuration(kPatience),
+                          ": ", attempt.status.message())),
+                      "nothing was kept; run it again when it is back");
     }
     RETURN_IF_ERROR(folder_.Drop());
     if (backoff == kFirstBackoff) {

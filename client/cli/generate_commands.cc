@@ -7,6 +7,7 @@
 #include "CLI/CLI.hpp"
 #include "absl/strings/str_format.h"
 #include "client/cli/command.h"
+#include "client/cli/compared_variants.h"
 #include "client/cli/connection.h"
 #include "client/cli/errors.h"
 #include "client/cli/generate_run.h"
@@ -45,20 +46,16 @@ struct GenerateArgs {
 
 // In the order in which they are shown: what is compared with comes first.
 absl::StatusOr<std::vector<NamedVariant>> VariantsOf(const GenerateArgs& args) {
-  std::vector<VariantOptions> wanted;
   if (args.compare) {
-    VariantOptions& reference = wanted.emplace_back(args.variant);
-    if (!reference.interventions.empty()) {
-      reference.interventions.clear();
-    } else if (!reference.adapter.empty()) {
-      reference.adapter.clear();
-    } else {
+    if (args.variant.interventions.empty() && args.variant.adapter.empty()) {
       return UsageError(
-          "--compare puts the variant without its interventions, or else "
-          "without its adapter, beside it; name some, e.g. with --adapter");
+          "--compare puts the base model, and the adapter without "
+          "interventions, beside the variant; name an adapter or "
+          "interventions, e.g. with --adapter");
     }
+    return ComparedVariants(args.variant, args.compare_adapters);
   }
-  wanted.push_back(args.variant);
+  std::vector<VariantOptions> wanted = {args.variant};
   for (const std::string& adapter : args.compare_adapters) {
     wanted.emplace_back(args.variant).adapter = adapter;
   }
@@ -168,8 +165,8 @@ CommandRun DefineGenerate(CLI::App& app) {
   auto args = std::make_shared<GenerateArgs>();
   AddVariantOptions(app, args->variant);
   app.add_flag("--compare", args->compare,
-               "Show first what the variant does without its interventions, "
-               "or, if it has none, without its adapter");
+               "Show first what the base model does, and the adapter without "
+               "interventions");
   app.add_option("--compare-adapter", args->compare_adapters,
                  "Show also what this adapter does in its place; can be "
                  "repeated")

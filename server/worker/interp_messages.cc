@@ -111,9 +111,12 @@ absl::Status CheckCount(absl::string_view field, int64_t count, int64_t limit) {
       absl::StrCat(field, ": expected at most ", limit, ", found ", count));
 }
 
-// No more than the model has.
+// No more than the model has, and none that it has not.
 absl::Status CheckBlocks(const Model& model,
                          const google::protobuf::RepeatedField<int32_t>& own) {
+  for (const int32_t block : own) {
+    RETURN_IF_ERROR(CheckSite(model.spec(), Site::kResidPost, block));
+  }
   return CheckCount("blocks", own.size(), model.spec().block_count());
 }
 
@@ -230,11 +233,10 @@ absl::StatusOr<std::shared_ptr<const Interventions>> InterventionsOf(
     RETURN_IF_ERROR(Annotate(AddChanges(model, messages[i], list),
                              absl::StrCat("interventions[", i, "]")));
     // Checked one message at a time, so that the error names it.
-    RETURN_IF_ERROR(Annotate(
-        PrepareInterventions(
-            model, {list.begin() + static_cast<int64_t>(begin), list.end()})
-            .status(),
-        absl::StrCat("interventions[", i, "]")));
+    for (size_t own = begin; own < list.size(); ++own) {
+      RETURN_IF_ERROR(Annotate(CheckIntervention(model, list[own]),
+                               absl::StrCat("interventions[", i, "]")));
+    }
   }
   return PrepareInterventions(model, std::move(list));
 }

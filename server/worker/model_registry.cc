@@ -67,9 +67,11 @@ absl::Status CheckPath(const std::string& path) {
 }
 
 absl::Status NoSuchModel(absl::string_view name) {
+  const bool is_name = CheckModelName(name).ok();
   return absl::NotFoundError(
-      absl::StrCat("no model ", Shown(name),
-                   " is loaded; load it first ('dissonance models load')"));
+      absl::StrCat("no model ", Shown(name), " is loaded; ",
+                   is_name ? "load it first ('dissonance models load')"
+                           : "models are named models/NAME"));
 }
 
 absl::Status NoSuchAdapter(absl::string_view name) {

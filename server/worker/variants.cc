@@ -26,7 +26,8 @@ absl::StatusOr<ResolvedVariant> ResolveVariant(const v1::Variant& variant,
     if (ModelOfAdapter(variant.adapter()) != variant.model()) {
       return absl::InvalidArgumentError(
           absl::StrCat("adapter: ", variant.adapter(), " is not an adapter of ",
-                       variant.model()));
+                       variant.model(), "; its adapters are named ",
+                       variant.model(), "/adapters/NAME"));
     }
     ASSIGN_OR_RETURN(ResidentAdapter adapter,
                      registry.GetAdapter(variant.adapter()));

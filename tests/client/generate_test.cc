@@ -205,7 +205,7 @@ TEST_F(GenerateTest, TitlesSeveralTextsAndKeepsThemApart) {
   EXPECT_THAT(result.err, HasSubstr("a, sample 1: 3 tokens, ended by length"));
 }
 
-TEST_F(GenerateTest, ComparesSteeredWithUnsteeredBeforeBase) {
+TEST_F(GenerateTest, ComparesBaseAdapterAndSteeredAdapter) {
   StartServer();
   const std::string vector =
       WriteFile("v.safetensors",
@@ -216,14 +216,20 @@ TEST_F(GenerateTest, ComparesSteeredWithUnsteeredBeforeBase) {
       {"generate", "--model", "m", "--adapter", "a", "--compare", "--steer",
        vector + "@resid_post.3=-2:last_prompt", "--unit", "--prompt", "hi"});
   EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_THAT(result.out, HasSubstr("--- base ---\n"));
   EXPECT_THAT(result.out, HasSubstr("--- a ---\n"));
   EXPECT_THAT(result.out, HasSubstr(absl::StrCat(
                               "--- a + steer ", vector,
                               "@resid_post.3=-2:last_prompt unit ---\n")));
   const v1::GenerateRequest sent = Sent();
-  EXPECT_EQ(sent.variants(0).interventions_size(), 0);
-  EXPECT_EQ(sent.variants(0).adapter(), "models/m/adapters/a");
-  const v1::AddVector& add = sent.variants(1).interventions(0).add();
+  ASSERT_EQ(sent.variants_size(), 3);
+  EXPECT_EQ(sent.variants(0).adapter(), "");
+  for (const int plain : {0, 1}) {
+    EXPECT_EQ(sent.variants(plain).interventions_size(), 0);
+  }
+  EXPECT_EQ(sent.variants(1).adapter(), "models/m/adapters/a");
+  EXPECT_EQ(sent.variants(2).adapter(), "models/m/adapters/a");
+  const v1::AddVector& add = sent.variants(2).interventions(0).add();
   EXPECT_EQ(add.coefficient(), -2);
   EXPECT_TRUE(add.unit_normalize());
   EXPECT_EQ(add.vector().tensor().data(), BytesOf<float>({1, 2}));
@@ -270,7 +276,7 @@ TEST_F(GenerateTest, PassesTextOnByteForByteWhereNoTerminalReadsIt) {
 TEST_F(GenerateTest, SaysWhatIsWrongBeforeAskingTheServer) {
   StartServer();
   const std::pair<std::vector<std::string>, const char*> cases[] = {
-      {{"--prompt", "a", "--compare"}, "--compare puts the variant"},
+      {{"--prompt", "a", "--compare"}, "--compare puts the base model"},
       {{"--prompt", "a", "--temperature", "-1"}, "'-1' is no number from 0 on"},
       {{"--prompt", "a", "--greedy", "--temperature", "1"}, "excludes"},
       {{"--prompt", "a", "--max-new-tokens", "0"}, "'0' is no number from 1"},

@@ -182,6 +182,10 @@ absl::StatusOr<std::vector<int64_t>> SortIndices(Positions& positions) {
       absl::StrCat("position ", *twice, " is listed twice"));
 }
 
+absl::Status CheckIntervention(const Model& model, Intervention intervention) {
+  return Prepare(model, intervention);
+}
+
 absl::StatusOr<std::shared_ptr<const Interventions>> PrepareInterventions(
     const Model& model, Interventions interventions) {
   for (size_t i = 0; i < interventions.size(); ++i) {

@@ -72,10 +72,13 @@ struct Intervention {
 // they are used. Immutable, thread safe.
 using Interventions = std::vector<Intervention>;
 
-// Checks each against the model and makes it ready. INVALID_ARGUMENT naming
-// which one and what: a site that is not there (CheckSite), a head out of
+// INVALID_ARGUMENT for a site that is not there (CheckSite), a head out of
 // range, a vector of another width, numbers that are not finite, a direction
-// without length. Interventions that change nothing are left out.
+// without length.
+absl::Status CheckIntervention(const Model& model, Intervention intervention);
+
+// Makes them ready. INVALID_ARGUMENT as CheckIntervention says, naming which
+// one. Interventions that change nothing are left out.
 absl::StatusOr<std::shared_ptr<const Interventions>> PrepareInterventions(
     const Model& model, Interventions interventions);
 

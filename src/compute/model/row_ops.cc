@@ -23,8 +23,13 @@
 #include "src/compute/tensor/parallel.h"
 
 // A loop over one row, compiled for each kind of vector unit; the loader picks.
+// It picks before ThreadSanitizer is ready for instrumented code.
+#ifdef __SANITIZE_THREAD__
+#define DISSONANCE_ROW_KERNEL
+#else
 #define DISSONANCE_ROW_KERNEL \
   __attribute__((target_clones("avx512f", "avx2", "default")))
+#endif
 
 namespace dissonance {
 namespace {
