@@ -19,10 +19,6 @@ endfunction()
 # ctest runs several tests at once: threads that wait give the processor to
 # those of other tests.
 set(DISSONANCE_TEST_ENVIRONMENT OMP_WAIT_POLICY=passive)
-if(DISSONANCE_SANITIZE STREQUAL "thread")
-  # libtorch's OpenMP is not instrumented: its teams look like races.
-  list(APPEND DISSONANCE_TEST_ENVIRONMENT OMP_NUM_THREADS=1)
-endif()
 
 # dissonance_test(NAME SOURCES a_test.cc DEPS x [LABELS l] [TIMEOUT seconds])
 # One GoogleTest binary; each TEST is a ctest entry.
