@@ -56,12 +56,13 @@ class StreamCall : public grpc::ServerWriteReactor<Response> {
   // Ends the stream behind what is queued. Call once; nothing is sent later
   // and the call may be gone when this returns.
   void End(const absl::Status& status) ABSL_LOCKS_EXCLUDED(mutex_) {
+    absl::Status end;
     {
       const absl::MutexLock lock(&mutex_);
-      end_ = error_.ok() ? status : error_;
+      end_ = end = error_.ok() ? status : error_;
       if (is_writing_) return;
     }
-    this->Finish(ToGrpc(*end_));
+    this->Finish(ToGrpc(end));
   }
 
   void OnWriteDone(bool ok) override ABSL_LOCKS_EXCLUDED(mutex_) {
