@@ -1,6 +1,6 @@
-// A server stream in flight: a queue of messages and one write at a time.
-// Whoever computes asks has_room() and is woken when there is room again, so
-// a slow reader holds back only itself. Deletes itself at its end. Thread safe.
+// A server stream in flight: a queue of messages and one write at a time, and
+// has_room(): a slow reader holds back only itself. Deletes itself. Thread
+// safe.
 #ifndef DISSONANCE_SERVER_WORKER_STREAM_CALL_H_
 #define DISSONANCE_SERVER_WORKER_STREAM_CALL_H_
 
@@ -32,9 +32,7 @@ class StreamCall : public grpc::ServerWriteReactor<Response> {
 
   // Borrows the engine, which is woken when there is room again.
   explicit StreamCall(Engine& engine) : engine_(engine) {}
-
   bool has_room() const { return queued_bytes_ < kStreamQueueBytes; }
-
   // Queues a message of about so many bytes. Does not wait.
   void Send(int64_t bytes, Fill fill) ABSL_LOCKS_EXCLUDED(mutex_) {
     {
@@ -56,13 +54,14 @@ class StreamCall : public grpc::ServerWriteReactor<Response> {
   // Ends the stream behind what is queued. Call once; nothing is sent later
   // and the call may be gone when this returns.
   void End(const absl::Status& status) ABSL_LOCKS_EXCLUDED(mutex_) {
-    absl::Status end;
+    grpc::Status end;
     {
       const absl::MutexLock lock(&mutex_);
-      end_ = end = error_.ok() ? status : error_;
+      end_ = error_.ok() ? status : error_;
       if (is_writing_) return;
+      end = ToGrpc(*end_);
     }
-    this->Finish(ToGrpc(end));
+    this->Finish(end);
   }
 
   void OnWriteDone(bool ok) override ABSL_LOCKS_EXCLUDED(mutex_) {

@@ -25,6 +25,7 @@ struct SitePlace {
   Site site = Site::kResidPost;
   int64_t block = 0;
 
+  // NOLINTNEXTLINE(modernize-use-nullptr): it takes the comparison's 0 for one
   friend auto operator<=>(const SitePlace&, const SitePlace&) = default;
 };
 
