@@ -1,7 +1,6 @@
-// Who gets a key/value cache, within a limit of bytes. Sequences that have
-// computed something already wait for nobody's memory for ever: one whose
-// reader does not read gives its cache to one that could go on, and computes
-// it again later. Used by the engine's thread only.
+// Who gets a key/value cache, within a limit of bytes. Nobody waits for a
+// reader that does not read: its sequence gives its cache to one that could go
+// on, and computes it again later. Used by the engine's thread only.
 #ifndef DISSONANCE_COMPUTE_ENGINE_CACHE_ADMISSION_H_
 #define DISSONANCE_COMPUTE_ENGINE_CACHE_ADMISSION_H_
 

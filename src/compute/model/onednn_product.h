@@ -1,6 +1,6 @@
 // oneDNN's float32 matrix product, which libtorch has but keeps for others of
-// its types: on processors of AMD its products are 5 to 40 % faster than
-// MKL's, which have no AVX-512 there. Stateless, thread safe.
+// its types: on processors of AMD its products are faster than MKL's (decision
+// 6). Stateless, thread safe.
 #ifndef DISSONANCE_COMPUTE_MODEL_ONEDNN_PRODUCT_H_
 #define DISSONANCE_COMPUTE_MODEL_ONEDNN_PRODUCT_H_
 
