@@ -167,10 +167,7 @@ CommandRun DefineGenerate(CLI::App& app) {
   app.add_flag("--compare", args->compare,
                "Show first what the base model does, and the adapter without "
                "interventions");
-  app.add_option("--compare-adapter", args->compare_adapters,
-                 "Show also what this adapter does in its place; can be "
-                 "repeated")
-      ->allow_extra_args(false);
+  AddComparedOption(app, args->compare_adapters);
   AddPromptOptions(app, args->prompt);
   AddEndOptions(app, *args);
   AddSamplingOptions(app, *args);
