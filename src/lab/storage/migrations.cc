@@ -106,7 +106,106 @@ CREATE TABLE tokens (
 CREATE INDEX tokens_by_user ON tokens (user);
 )sql";
 
-constexpr Migration kMigrations[] = {{.number = 1, .sql = kFirstSchema}};
+// Several users: what each may take and takes, whose artifacts are whose, and
+// who changed what. What was there before is shared with the lab, as it was.
+// Triggers keep users.artifact_bytes: a sum over a million rows takes too long
+// to be asked at each upload.
+constexpr char kUsersSchema[] = R"sql(
+ALTER TABLE users ADD COLUMN quota BLOB NOT NULL DEFAULT x'';
+ALTER TABLE users ADD COLUMN artifact_bytes INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE tokens ADD COLUMN calls_per_second REAL NOT NULL DEFAULT 0;
+ALTER TABLE tokens ADD COLUMN note TEXT NOT NULL DEFAULT '';
+
+ALTER TABLE jobs ADD COLUMN replay_of TEXT NOT NULL DEFAULT '';
+ALTER TABLE jobs ADD COLUMN code_version TEXT NOT NULL DEFAULT '';
+ALTER TABLE jobs ADD COLUMN device_seconds REAL NOT NULL DEFAULT 0;
+ALTER TABLE jobs ADD COLUMN token_count INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE jobs ADD COLUMN inputs BLOB NOT NULL DEFAULT x'';
+DROP INDEX jobs_queue;
+CREATE INDEX jobs_queue ON jobs (owner, priority, name) WHERE state = 1;
+
+CREATE TABLE job_dependencies (
+  job TEXT NOT NULL REFERENCES jobs ON DELETE CASCADE,
+  depends_on TEXT NOT NULL,
+  PRIMARY KEY (job, depends_on)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX job_dependents ON job_dependencies (depends_on, job);
+
+CREATE TABLE job_artifacts (
+  job TEXT NOT NULL REFERENCES jobs ON DELETE CASCADE,
+  artifact TEXT NOT NULL REFERENCES artifacts (name),
+  PRIMARY KEY (job, artifact)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX job_artifacts_by_artifact ON job_artifacts (artifact);
+
+ALTER TABLE job_outputs ADD COLUMN names_run INTEGER NOT NULL DEFAULT 0;
+UPDATE job_outputs SET names_run = 1 WHERE file_name = 'manifest.json';
+
+CREATE TABLE adapter_artifacts (
+  adapter TEXT NOT NULL REFERENCES adapters ON DELETE CASCADE,
+  artifact TEXT NOT NULL REFERENCES artifacts (name),
+  PRIMARY KEY (adapter, artifact)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX adapter_artifacts_by_artifact ON adapter_artifacts (artifact);
+
+CREATE TABLE artifact_owners (
+  user TEXT NOT NULL,
+  sequence INTEGER NOT NULL REFERENCES artifacts,
+  visibility INTEGER NOT NULL CHECK (visibility BETWEEN 1 AND 2),
+  pinned INTEGER NOT NULL DEFAULT 0,
+  PRIMARY KEY (user, sequence)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX artifact_owners_by_artifact ON artifact_owners (sequence);
+CREATE INDEX artifact_owners_shared ON artifact_owners (sequence)
+  WHERE visibility = 2;
+CREATE TRIGGER artifact_owned AFTER INSERT ON artifact_owners BEGIN
+  UPDATE users SET artifact_bytes = artifact_bytes +
+    (SELECT size_bytes FROM artifacts WHERE sequence = NEW.sequence)
+  WHERE name = NEW.user;
+END;
+CREATE TRIGGER artifact_given_up BEFORE DELETE ON artifact_owners BEGIN
+  UPDATE users SET artifact_bytes = artifact_bytes -
+    (SELECT size_bytes FROM artifacts WHERE sequence = OLD.sequence)
+  WHERE name = OLD.user;
+END;
+INSERT INTO artifact_owners (user, sequence, visibility)
+  SELECT DISTINCT jobs.owner, artifacts.sequence, 2
+  FROM job_outputs JOIN jobs ON jobs.name = job_outputs.job
+    JOIN artifacts ON artifacts.name = job_outputs.artifact;
+INSERT INTO artifact_owners (user, sequence, visibility)
+  SELECT 'owner', sequence, 2 FROM artifacts
+  WHERE sequence NOT IN (SELECT sequence FROM artifact_owners);
+
+CREATE TABLE usage (
+  user TEXT NOT NULL,
+  hour INTEGER NOT NULL,
+  device_seconds REAL NOT NULL,
+  token_count INTEGER NOT NULL,
+  PRIMARY KEY (user, hour)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX usage_by_hour ON usage (hour);
+
+CREATE TABLE audit (
+  number INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+  time INTEGER NOT NULL,
+  user TEXT NOT NULL,
+  token TEXT NOT NULL,
+  method TEXT NOT NULL,
+  resource TEXT NOT NULL,
+  code TEXT NOT NULL,
+  request_id TEXT NOT NULL,
+  peer TEXT NOT NULL
+) STRICT;
+CREATE INDEX audit_by_user ON audit (user, number);
+
+CREATE TABLE settings (
+  name TEXT NOT NULL PRIMARY KEY,
+  value TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+)sql";
+
+constexpr Migration kMigrations[] = {{.number = 1, .sql = kFirstSchema},
+                                     {.number = 2, .sql = kUsersSchema}};
 
 constexpr char kHistoryTable[] =
     "CREATE TABLE IF NOT EXISTS migrations ("
