@@ -8,6 +8,7 @@
 #ifndef DISSONANCE_LAB_EVAL_COMPUTE_CLIENT_H_
 #define DISSONANCE_LAB_EVAL_COMPUTE_CLIENT_H_
 
+#include <cstdint>
 #include <functional>
 #include <string>
 
@@ -17,6 +18,7 @@
 #include "dissonance/v1/common.pb.h"
 #include "dissonance/v1/inference.pb.h"
 #include "dissonance/v1/models.pb.h"
+#include "src/lab/jobs/device_meter.h"
 
 namespace dissonance {
 
@@ -27,6 +29,8 @@ struct CallOptions {
   // If set, asked now and then by the calling thread and by no other; once it
   // says true the compute is stopped and the call returns CANCELLED.
   std::function<bool()> cancelled;
+  // If set, gets what the call took of the device.
+  DeviceSpend* spend = nullptr;
 };
 
 // Compute RPCs of the worker. UNAVAILABLE from any of them means that the
@@ -55,6 +59,9 @@ class ComputeClient {
   // is none of that name, FAILED_PRECONDITION if it is not loaded; the message
   // says how to load it.
   virtual absl::Status CheckVariant(const v1::Variant& variant) = 0;
+
+  // Bytes of a model's weights on the device, from the records; 0: unknown.
+  virtual int64_t WeightBytes(const std::string& /*model*/) { return 0; }
 };
 
 }  // namespace dissonance

@@ -31,6 +31,7 @@ constexpr size_t kDataLimitBytes = size_t{16} << 20;
 constexpr int64_t kTemplateTokens = 1024;
 constexpr size_t kDataNameLimitBytes = 255;
 constexpr int kVariantLimit = 16;
+constexpr absl::string_view kManifestName = "manifest.json";
 constexpr int kDropoutSampleLimit = 1000;
 // Dropout samples of one request, over its questions: keeps a response well
 // below the size of a gRPC message.
@@ -120,7 +121,8 @@ class Attempt {
         spec_(spec),
         plan_(std::move(plan)),
         job_(job),
-        call_{.cancelled = [&job] { return job.cancelled(); }},
+        call_{.cancelled = [&job] { return job.cancelled(); },
+              .spend = &job.spend()},
         provenance_(job.job().provenance().begin(),
                     job.job().provenance().end()) {}
 
@@ -401,7 +403,7 @@ absl::StatusOr<std::vector<McqFile>> Attempt::MakeFiles() const {
       .scoring = plan_.scoring,
       .format = plan_.format};
   std::string manifest_file = ManifestFile(manifest, files);
-  files.push_back({"manifest.json", std::move(manifest_file)});
+  files.push_back({std::string(kManifestName), std::move(manifest_file)});
   return files;
 }
 
@@ -410,7 +412,9 @@ absl::Status Attempt::WriteOutputs() {
   ASSIGN_OR_RETURN(const std::vector<McqFile> files, MakeFiles());
   for (const McqFile& file : files) {
     RETURN_IF_ERROR(
-        job_.AddOutput(file.name, MediaType(file.name), file.contents));
+        job_.AddOutput(file.name, MediaType(file.name), file.contents,
+                       file.name == kManifestName ? OutputKind::kNamesRun
+                                                  : OutputKind::kResult));
     Failpoint(kFailpointOutputAdded);
   }
   return absl::OkStatus();
@@ -442,6 +446,14 @@ absl::Status EvaluateMcq::Run(const v1::JobSpec& spec, JobContext& job) {
   RETURN_IF_ERROR(attempt.ComputeRest(
       BatchSize(options_.questions_per_batch, mcq.mc_dropout_sample_count())));
   return attempt.WriteOutputs();
+}
+
+DeviceMemory EvaluateMcq::Memory(const v1::JobSpec& spec) {
+  DeviceMemory memory;
+  for (const v1::Variant& variant : spec.evaluate_mcq().variants()) {
+    memory[variant.model()] = compute_.WeightBytes(variant.model());
+  }
+  return memory;
 }
 
 }  // namespace dissonance

@@ -43,6 +43,9 @@ class EvaluateMcq : public JobKind {
   // tokenizer that has been replaced since.
   absl::Status Run(const v1::JobSpec& spec, JobContext& job) override;
 
+  // The weights of its models.
+  DeviceMemory Memory(const v1::JobSpec& spec) override;
+
  private:
   ComputeClient& compute_;
   const Options options_;

@@ -9,7 +9,8 @@
 //       ...
 //       RETURN_IF_ERROR(job.RecordItems(i, batch, total, "questions"));
 //     }
-//     return job.AddOutput("report.json", "application/json", report);
+//     return job.AddOutput("report.json", "application/json", report,
+//                          OutputKind::kResult);
 //   }
 #ifndef DISSONANCE_LAB_JOBS_JOB_KIND_H_
 #define DISSONANCE_LAB_JOBS_JOB_KIND_H_
@@ -23,8 +24,16 @@
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "dissonance/v1/jobs.pb.h"
+#include "src/lab/jobs/device_meter.h"
+#include "src/lab/jobs/scheduler.h"
 
 namespace dissonance {
+
+// What a job's file depends on.
+enum class OutputKind {
+  kResult,    // the spec and the networks: another run gives the same bytes
+  kNamesRun,  // also the run itself, e.g. the job's name
+};
 
 // A running job, as its kind sees it. Used by one thread at a time.
 class JobContext {
@@ -34,9 +43,12 @@ class JobContext {
   // The job as stored when this attempt began.
   virtual const v1::Job& job() const = 0;
 
-  // Whether the job was asked to stop or the server drains. To be asked
+  // Whether the job was asked to stop, for whatever reason. To be asked
   // between batches; the kind then returns CANCELLED.
   virtual bool cancelled() const = 0;
+
+  // Where compute calls add what they took.
+  virtual DeviceSpend& spend() = 0;
 
   // All items recorded so far, by index from 0 without gaps, as stored.
   virtual absl::StatusOr<std::vector<std::string>> RecordedItems() = 0;
@@ -57,7 +69,8 @@ class JobContext {
   // place of an earlier one of the same name.
   virtual absl::Status AddOutput(absl::string_view file_name,
                                  absl::string_view media_type,
-                                 absl::string_view contents) = 0;
+                                 absl::string_view contents,
+                                 OutputKind kind) = 0;
 
   // Sets what the results depended on, one entry a variant.
   virtual absl::Status SetProvenance(
@@ -73,10 +86,15 @@ class JobKind {
   // line and field, or NOT_FOUND for a model or adapter that does not exist.
   virtual absl::Status Validate(const v1::JobSpec& spec) = 0;
 
-  // Runs or resumes a job. OK: SUCCEEDED. CANCELLED: CANCELLED, or QUEUED
-  // again when the server drains. UNAVAILABLE: the worker was lost, QUEUED
-  // again. Anything else: FAILED with the message.
+  // Runs or resumes a job; `spec` has its data also where the job names an
+  // artifact instead. OK: SUCCEEDED. CANCELLED: CANCELLED, or QUEUED again
+  // when the server, and not the user, stopped it. UNAVAILABLE: the worker was
+  // lost, QUEUED again. Anything else: FAILED with the message.
   virtual absl::Status Run(const v1::JobSpec& spec, JobContext& job) = 0;
+
+  // What a job keeps on the device while it runs; empty if unknown or nothing.
+  // Must be quick.
+  virtual DeviceMemory Memory(const v1::JobSpec& /*spec*/) { return {}; }
 };
 
 }  // namespace dissonance

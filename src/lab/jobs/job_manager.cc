@@ -12,10 +12,14 @@
 #include "src/base/failpoint.h"
 #include "src/base/status_macros.h"
 #include "src/lab/jobs/failpoints.h"
+#include "src/lab/jobs/job_comparison.h"
+#include "src/lab/jobs/job_inputs.h"
 #include "src/lab/jobs/job_runner.h"
 #include "src/lab/jobs/job_state.h"
+#include "src/lab/jobs/queue_place.h"
 #include "src/lab/jobs/run_outcome.h"
 #include "src/lab/jobs/spec_difference.h"
+#include "src/lab/jobs/waiting_jobs.h"
 
 namespace dissonance {
 namespace {
@@ -25,12 +29,15 @@ constexpr size_t kMaxRequestId = 128;
 constexpr int kDefaultPageSize = 100;
 constexpr int kMaxPageSize = 1000;
 constexpr int kEventsAtATime = 1000;
+constexpr size_t kMaxDependencies = 64;
+// Jobs of late whose mean says how long the next one takes.
+constexpr int kRecentJobs = 50;
 
 absl::Status CheckOptions(const JobManager::Options& options) {
-  if (options.store == nullptr || options.artifacts == nullptr ||
-      options.clock == nullptr) {
+  if (options.store == nullptr || options.queue == nullptr ||
+      options.artifacts == nullptr || options.clock == nullptr) {
     return absl::InvalidArgumentError(
-        "JobManager needs a store, artifacts and a clock");
+        "JobManager needs a store, a queue, artifacts and a clock");
   }
   if (options.max_concurrent_jobs < 1 || options.max_lost_count < 1) {
     return absl::InvalidArgumentError(
@@ -97,7 +104,9 @@ absl::StatusOr<std::unique_ptr<JobManager>> JobManager::Create(
 JobManager::JobManager(Options options, absl::string_view newest_ulid)
     : options_(std::move(options)),
       names_(*options_.clock, newest_ulid),
-      runner_(std::make_unique<JobRunner>(options_, hub_)) {}
+      waiting_(std::make_unique<WaitingJobs>(*options_.store, hub_,
+                                             *options_.clock)),
+      runner_(std::make_unique<JobRunner>(options_, hub_, *waiting_)) {}
 
 JobManager::~JobManager() = default;
 
@@ -122,8 +131,26 @@ absl::Status JobManager::Validate(const v1::JobSpec& spec) const {
   return kind->second->Validate(spec);
 }
 
+absl::Status JobManager::CheckDependencies(const CreateOptions& options) {
+  if (options.depends_on.size() > kMaxDependencies) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("depends_on names ", options.depends_on.size(),
+                     " jobs; at most ", kMaxDependencies));
+  }
+  for (const std::string& name : options.depends_on) {
+    RETURN_IF_ERROR(Annotate(CheckVisible(options.owner, name), "depends_on"));
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<v1::Job> JobManager::CreateJob(const v1::JobSpec& spec,
                                               const CreateOptions& options) {
+  return CreateNew(spec, options, /*replay_of=*/"");
+}
+
+absl::StatusOr<v1::Job> JobManager::CreateNew(const v1::JobSpec& spec,
+                                              const CreateOptions& options,
+                                              const std::string& replay_of) {
   if (options.owner.empty()) {
     return absl::InvalidArgumentError("a job needs an owner");
   }
@@ -136,15 +163,46 @@ absl::StatusOr<v1::Job> JobManager::CreateJob(const v1::JobSpec& spec,
       const std::optional<StoredJob> first,
       options_.store->FindByRequest(options.owner, options.request_id));
   if (first.has_value()) return SameAgain(*first, spec);
-  RETURN_IF_ERROR(Validate(spec));
+  RETURN_IF_ERROR(CheckDependencies(options));
+  ASSIGN_OR_RETURN(const StoredJob stored, NewJob(spec, options, replay_of));
   Failpoint(kFailpointBeforeCreate);
+  int64_t pending_limit = 0;
+  if (options_.quota) {
+    pending_limit = options_.quota(options.owner).queued_job_count();
+  }
+  ASSIGN_OR_RETURN(
+      const CreatedJob result,
+      options_.store->Create(stored, pending_limit, ArtifactsOf(spec)));
+  if (!result.created) return SameAgain(result.stored, spec);
+  Failpoint(kFailpointCreated);
+  return Queued(result.stored.job);
+}
 
+absl::StatusOr<v1::Job> JobManager::Queued(const v1::Job& job) {
+  StoredJob stored = {.job = job};
+  if (job.state() == v1::JOB_STATE_WAITING) {
+    // What it depends on may have ended already.
+    RETURN_IF_ERROR(waiting_->Settle(job.name()));
+    ASSIGN_OR_RETURN(
+        stored, options_.store->Get(job.name(), JobStore::Spec::kWithoutData));
+  }
+  runner_->Wake();
+  return WithoutData(std::move(stored.job));
+}
+
+absl::StatusOr<StoredJob> JobManager::NewJob(const v1::JobSpec& spec,
+                                             const CreateOptions& options,
+                                             const std::string& replay_of) {
+  ASSIGN_OR_RETURN(const v1::JobSpec with_data,
+                   WithData(spec, *options_.artifacts));
+  RETURN_IF_ERROR(Validate(with_data));
   StoredJob stored;
   stored.owner = options.owner;
   v1::Job& job = stored.job;
   job.set_name(absl::StrCat(kNamePrefix, names_.Next()));
   *job.mutable_spec() = spec;
-  job.set_state(v1::JOB_STATE_QUEUED);
+  job.set_state(options.depends_on.empty() ? v1::JOB_STATE_QUEUED
+                                           : v1::JOB_STATE_WAITING);
   job.set_priority(options.priority == v1::JOB_PRIORITY_UNSPECIFIED
                        ? v1::JOB_PRIORITY_NORMAL
                        : options.priority);
@@ -153,12 +211,77 @@ absl::StatusOr<v1::Job> JobManager::CreateJob(const v1::JobSpec& spec,
           absl::ToUnixMicros(options_.clock->Now()));
   job.set_request_id(options.request_id);
   job.mutable_progress();
+  job.mutable_usage();
   job.set_config_toml(options_.config_toml);
-  ASSIGN_OR_RETURN(const CreatedJob result, options_.store->Create(stored));
-  if (!result.created) return SameAgain(result.stored, spec);
-  Failpoint(kFailpointCreated);
-  runner_->Wake();
-  return WithoutData(result.stored.job);
+  job.set_replay_of(replay_of);
+  for (const std::string& name : options.depends_on) job.add_depends_on(name);
+  for (v1::JobInput& input : InputsOf(with_data)) {
+    *job.add_inputs() = std::move(input);
+  }
+  return stored;
+}
+
+absl::StatusOr<v1::Job> JobManager::Replay(absl::string_view viewer,
+                                           absl::string_view name,
+                                           const CreateOptions& options) {
+  RETURN_IF_ERROR(CheckName(name));
+  ASSIGN_OR_RETURN(const StoredJob first,
+                   options_.store->Get(name, JobStore::Spec::kFull));
+  RETURN_IF_ERROR(CheckOwner(viewer, first));
+  if (first.job.state() != v1::JOB_STATE_SUCCEEDED) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(name, " is ", StateName(first.job.state()),
+                     " and has no complete files to compare with: replay a job "
+                     "that SUCCEEDED"));
+  }
+  return CreateNew(first.job.spec(), options, first.job.name());
+}
+
+absl::StatusOr<v1::CompareJobsResponse> JobManager::Compare(
+    absl::string_view owner, absl::string_view first,
+    absl::string_view second) {
+  std::vector<v1::Job> jobs;
+  for (const absl::string_view name : {first, second}) {
+    RETURN_IF_ERROR(CheckName(name));
+    ASSIGN_OR_RETURN(StoredJob stored,
+                     options_.store->Get(name, JobStore::Spec::kWithoutData));
+    RETURN_IF_ERROR(CheckOwner(owner, stored));
+    jobs.push_back(std::move(stored.job));
+  }
+  return CompareTwoJobs(jobs[0], jobs[1]);
+}
+
+absl::Status JobManager::AddPlace(const std::string& owner, v1::Job& job) {
+  SetEstimatedRemaining(job);
+  if (job.state() == v1::JOB_STATE_WAITING) {
+    ASSIGN_OR_RETURN(std::string reason, waiting_->WaitsFor(job));
+    job.mutable_queue()->set_waits_for(std::move(reason));
+  }
+  if (job.state() != v1::JOB_STATE_QUEUED) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const int64_t older, options_.queue->CountOlder(
+                                            owner, job.priority(), job.name()));
+  ASSIGN_OR_RETURN(const std::vector<QueueCount> counts,
+                   options_.queue->Counts());
+  ASSIGN_OR_RETURN(const double mean_seconds,
+                   options_.queue->MeanDeviceSeconds(kRecentJobs));
+  const int64_t position = QueuePosition(
+      owner, job.priority(), older, counts, [this](const std::string& user) {
+        return options_.ledger == nullptr
+                   ? 0.0
+                   : options_.ledger->Of(user).decayed_seconds;
+      });
+  v1::QueueStatus& queue = *job.mutable_queue();
+  queue.set_position(position);
+  // Jobs that run now count too: of the device's time, half of each is left.
+  const double jobs_ahead = static_cast<double>(position - 1) +
+                            static_cast<double>(runner_->running_count()) / 2;
+  if (mean_seconds > 0) {
+    *queue.mutable_estimated_wait() =
+        google::protobuf::util::TimeUtil::MillisecondsToDuration(
+            static_cast<int64_t>(jobs_ahead * mean_seconds * 1000));
+  }
+  queue.set_waits_for(runner_->WhyNot(owner));
+  return absl::OkStatus();
 }
 
 absl::StatusOr<v1::Job> JobManager::Get(absl::string_view owner,
@@ -167,6 +290,8 @@ absl::StatusOr<v1::Job> JobManager::Get(absl::string_view owner,
   ASSIGN_OR_RETURN(StoredJob stored,
                    options_.store->Get(name, JobStore::Spec::kFull));
   RETURN_IF_ERROR(CheckOwner(owner, stored));
+  stored.job.set_retry_limit(options_.max_lost_count);
+  RETURN_IF_ERROR(AddPlace(stored.owner, stored.job));
   return std::move(stored.job);
 }
 
@@ -229,6 +354,8 @@ absl::StatusOr<v1::Job> JobManager::Cancel(absl::string_view owner,
   ASSIGN_OR_RETURN(v1::Job job, Change(owner, name, cancel));
   if (job.state() == v1::JOB_STATE_CANCELLING) {
     runner_->RequestStop(name, job.attempt_count());
+  } else {
+    RETURN_IF_ERROR(waiting_->SettleAfter(name));
   }
   return job;
 }
@@ -243,11 +370,12 @@ absl::StatusOr<v1::Job> JobManager::Retry(absl::string_view owner,
           " and cannot be retried: wait for its end, or cancel it first"));
     }
     change.stored.lost_count = 0;
-    return Enter(v1::JOB_STATE_QUEUED, "retried on request", now, change);
+    return Enter(
+        job.depends_on().empty() ? v1::JOB_STATE_QUEUED : v1::JOB_STATE_WAITING,
+        "retried on request", now, change);
   };
-  ASSIGN_OR_RETURN(v1::Job job, Change(owner, name, retry));
-  runner_->Wake();
-  return job;
+  ASSIGN_OR_RETURN(const v1::Job job, Change(owner, name, retry));
+  return Queued(job);
 }
 
 absl::Status JobManager::Delete(absl::string_view owner,
@@ -318,6 +446,10 @@ absl::Status JobManager::Start() { return runner_->Start(); }
 void JobManager::SetComputeReady(bool ready) {
   runner_->SetComputeReady(ready);
 }
+void JobManager::SetMaintenance(const std::string& reason, bool stop) {
+  runner_->SetMaintenance(reason, stop);
+}
+int64_t JobManager::running_count() { return runner_->running_count(); }
 void JobManager::Drain(absl::Duration grace) { runner_->Drain(grace); }
 
 }  // namespace dissonance

@@ -3,7 +3,7 @@
 // everything in Options, which must outlive it.
 //
 //   ASSIGN_OR_RETURN(auto jobs, JobManager::Create({
-//       .store = &store, .artifacts = artifacts.get(),
+//       .store = &store, .queue = &queue, .artifacts = artifacts.get(),
 //       .kinds = {{v1::JobSpec::kEvaluateMcq, &evaluate_mcq}}}));
 //   RETURN_IF_ERROR(jobs->Start());          // resumes what a crash left
 //   ASSIGN_OR_RETURN(v1::Job job, jobs->CreateJob(spec, {.owner = "owner"}));
@@ -11,7 +11,7 @@
 //
 // `owner` is the caller's user; other users' jobs are NOT_FOUND like unknown
 // ones. An empty owner sees all. Only Get returns a spec with its data (bytes
-// fields); List leaves out config_toml too.
+// fields) and a place in the queue; List leaves out config_toml too.
 //
 // Watching. WaitForEvents blocks a thread per watcher. A gRPC reactor needs
 // none: it calls Subscribe once, then ReadEvents after the last number that it
@@ -22,7 +22,6 @@
 
 #include <cstdint>
 #include <functional>
-#include <map>
 #include <memory>
 #include <stop_token>
 #include <string>
@@ -34,47 +33,20 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "dissonance/v1/jobs.pb.h"
-#include "src/base/clock.h"
-#include "src/lab/artifacts/artifact_store.h"
 #include "src/lab/jobs/event_hub.h"
-#include "src/lab/jobs/job_kind.h"
+#include "src/lab/jobs/job_manager_options.h"
 #include "src/lab/jobs/ulid.h"
 #include "src/lab/storage/job_store.h"
-#include "src/lab/storage/space_reserve.h"
 
 namespace dissonance {
 
 class JobRunner;
-
-// A page of jobs, newest first.
-struct JobPage {
-  std::vector<v1::Job> jobs;
-  std::string next_page_token;  // empty on the last page
-};
+class WaitingJobs;
 
 class JobManager {
  public:
-  struct Options {
-    JobStore* store = nullptr;
-    ArtifactStore* artifacts = nullptr;
-    SpaceReserve* reserve = nullptr;  // if set, given up to record an end
-    const Clock* clock = &Clock::Real();
-    std::map<v1::JobSpec::KindCase, JobKind*> kinds = {};
-    // Jobs that run at a time, each on a thread of its own.
-    int max_concurrent_jobs = 1;
-    // The resolved configuration, stored with each new job.
-    std::string config_toml = {};
-    // A job fails after this many runs in a row that ended UNAVAILABLE without
-    // an item recorded; between them it waits, twice as long each time.
-    int max_lost_count = 5;
-    absl::Duration initial_backoff = absl::Seconds(1);
-    absl::Duration max_backoff = absl::Seconds(60);
-  };
-  struct CreateOptions {
-    std::string owner = {};
-    std::string request_id = {};  // 1-128 printable ASCII; empty: a new job
-    v1::JobPriority priority = v1::JOB_PRIORITY_UNSPECIFIED;  // normal
-  };
+  using Options = JobManagerOptions;
+  using CreateOptions = CreateJobOptions;
 
   // INVALID_ARGUMENT if an option is missing or out of range.
   static absl::StatusOr<std::unique_ptr<JobManager>> Create(Options options);
@@ -84,7 +56,9 @@ class JobManager {
   // Validates by the kind, then queues durably. The owner's same request_id
   // again returns the job made first; ALREADY_EXISTS, saying how the specs
   // differ, if they do. INVALID_ARGUMENT for bad data or a kind that is unset;
-  // UNIMPLEMENTED for a kind that this server does not have.
+  // UNIMPLEMENTED for a kind that this server does not have; NOT_FOUND for a
+  // job to depend on that is not the owner's; RESOURCE_EXHAUSTED beyond his
+  // quota.
   absl::StatusOr<v1::Job> CreateJob(const v1::JobSpec& spec,
                                     const CreateOptions& options);
   // NOT_FOUND if unknown; INVALID_ARGUMENT if not "jobs/ULID"; also below.
@@ -98,6 +72,15 @@ class JobManager {
   // the kind's next batch boundary. FAILED_PRECONDITION if it has ended.
   absl::StatusOr<v1::Job> Cancel(absl::string_view owner,
                                  absl::string_view name);
+  // Queues the same spec under a new name. FAILED_PRECONDITION unless the
+  // first SUCCEEDED; request ids as in CreateJob. `owner` gets the new job; a
+  // `viewer` as of Get sees the first.
+  absl::StatusOr<v1::Job> Replay(absl::string_view viewer,
+                                 absl::string_view name,
+                                 const CreateOptions& options);
+  absl::StatusOr<v1::CompareJobsResponse> Compare(absl::string_view owner,
+                                                  absl::string_view first,
+                                                  absl::string_view second);
   // FAILED_PRECONDITION unless FAILED or CANCELLED.
   absl::StatusOr<v1::Job> Retry(absl::string_view owner,
                                 absl::string_view name);
@@ -124,6 +107,10 @@ class JobManager {
   // While false no job is started; true also ends all back-off waits. For the
   // worker's supervisor. Initially true.
   void SetComputeReady(bool ready);
+  // Starts no more jobs while `reason` is not empty; with `stop` running ones
+  // go back to the queue at their next batch boundary.
+  void SetMaintenance(const std::string& reason, bool stop);
+  int64_t running_count();
   // Starts no more jobs and stops running ones at their next batch boundary;
   // they go back to QUEUED, after `grace` at once, and what they still try to
   // record is refused. Later calls only shorten the grace.
@@ -133,6 +120,18 @@ class JobManager {
   JobManager(Options options, absl::string_view newest_ulid);
 
   absl::Status Validate(const v1::JobSpec& spec) const;
+  absl::StatusOr<v1::Job> CreateNew(const v1::JobSpec& spec,
+                                    const CreateOptions& options,
+                                    const std::string& replay_of);
+  // The job to be stored, complete.
+  absl::StatusOr<StoredJob> NewJob(const v1::JobSpec& spec,
+                                   const CreateOptions& options,
+                                   const std::string& replay_of);
+  // The job as it is after it was queued, or left to wait.
+  absl::StatusOr<v1::Job> Queued(const v1::Job& job);
+  absl::Status CheckDependencies(const CreateOptions& options);
+  // Place in the queue, estimates.
+  absl::Status AddPlace(const std::string& owner, v1::Job& job);
   absl::Status CheckVisible(absl::string_view owner, absl::string_view name);
   // One transaction on a job of the owner's; then tells the watchers.
   absl::StatusOr<v1::Job> Change(
@@ -142,6 +141,7 @@ class JobManager {
   const Options options_;
   UlidGenerator names_;
   EventHub hub_;
+  std::unique_ptr<WaitingJobs> waiting_;
   std::unique_ptr<JobRunner> runner_;
 };
 

@@ -56,8 +56,7 @@ bool HasOutput(const v1::Job& job, const v1::JobOutput& output) {
                      });
 }
 
-}  // namespace
-
+// OK if attempt number `attempt` of the job may still write.
 absl::Status CheckAttempt(const v1::Job& job, int32_t attempt) {
   const bool is_active = job.state() == v1::JOB_STATE_RUNNING ||
                          job.state() == v1::JOB_STATE_CANCELLING;
@@ -68,25 +67,60 @@ absl::Status CheckAttempt(const v1::Job& job, int32_t attempt) {
       " after ", job.attempt_count(), " attempts"));
 }
 
+void Charge(const DeviceSpend::Amount& amount, absl::Time now,
+            JobChange& change) {
+  v1::JobUsage& usage = *change.stored.job.mutable_usage();
+  usage.set_device_seconds(usage.device_seconds() + amount.device_seconds);
+  usage.set_token_count(usage.token_count() + amount.token_count);
+  if (amount.device_seconds == 0 && amount.token_count == 0) return;
+  change.use = {.user = change.stored.owner,
+                .hour = HourOf(now),
+                .device_seconds = amount.device_seconds,
+                .token_count = amount.token_count};
+}
+
+}  // namespace
+
+absl::StatusOr<StoredJob> UpdateByAttempt(
+    const RecordServices& services, const Attempt& attempt,
+    absl::FunctionRef<absl::Status(JobChange&, absl::Time now)> edit) {
+  const absl::Time now = services.clock.Now();
+  const DeviceSpend::Amount amount = attempt.spend.Take();
+  absl::StatusOr<StoredJob> stored = services.store.Update(
+      attempt.job.name(), now, [&](JobChange& change) -> absl::Status {
+        RETURN_IF_ERROR(
+            CheckAttempt(change.stored.job, attempt.job.attempt_count()));
+        Charge(amount, now, change);
+        return edit(change, now);
+      });
+  if (!stored.ok()) {
+    attempt.spend.Add(amount.device_seconds, amount.token_count);
+  } else if (services.ledger != nullptr) {
+    services.ledger->AddStored(stored->owner, amount.device_seconds,
+                               amount.token_count);
+  }
+  return stored;
+}
+
 JobRecorder::JobRecorder(const Services& services, v1::Job job,
+                         DeviceSpend& spend,
                          const std::atomic<int32_t>& stop_through)
     : services_(services),
       job_(std::move(job)),
+      spend_(spend),
       stop_through_(stop_through),
-      begin_(services.clock.Monotonic()) {}
+      begin_(services.record.clock.Monotonic()) {}
 
 absl::Status JobRecorder::Change(
     absl::FunctionRef<absl::Status(JobChange&)> edit) {
-  const auto fenced = [&](JobChange& change) -> absl::Status {
-    RETURN_IF_ERROR(CheckAttempt(change.stored.job, job_.attempt_count()));
-    return edit(change);
-  };
-  return services_.store.Update(job_.name(), services_.clock.Now(), fenced)
+  return UpdateByAttempt(
+             services_.record, {.job = job_, .spend = spend_},
+             [edit](JobChange& change, absl::Time) { return edit(change); })
       .status();
 }
 
 absl::StatusOr<std::vector<std::string>> JobRecorder::RecordedItems() {
-  return services_.store.Items(job_.name());
+  return services_.record.store.Items(job_.name());
 }
 
 absl::Status JobRecorder::RecordItems(int64_t first_index,
@@ -96,7 +130,7 @@ absl::Status JobRecorder::RecordItems(int64_t first_index,
   const auto item_count = static_cast<int64_t>(items.size());
   const int64_t done = first_index + item_count;
   const double seconds =
-      absl::ToDoubleSeconds(services_.clock.Monotonic() - begin_);
+      absl::ToDoubleSeconds(services_.record.clock.Monotonic() - begin_);
   const auto new_in_run =
       static_cast<double>(done - job_.progress().done_count());
   Failpoint(kFailpointBeforeRecord);
@@ -129,7 +163,8 @@ absl::Status JobRecorder::Log(absl::string_view line) {
 
 absl::Status JobRecorder::AddOutput(absl::string_view file_name,
                                     absl::string_view media_type,
-                                    absl::string_view contents) {
+                                    absl::string_view contents,
+                                    OutputKind kind) {
   RETURN_IF_ERROR(CheckFileName(file_name));
   ASSIGN_OR_RETURN(const v1::Artifact artifact,
                    services_.artifacts.Put(contents, media_type));
@@ -138,6 +173,7 @@ absl::Status JobRecorder::AddOutput(absl::string_view file_name,
   output.set_file_name(std::string(file_name));
   output.set_artifact(artifact.name());
   output.set_size_bytes(artifact.size_bytes());
+  output.set_names_run(kind == OutputKind::kNamesRun);
   RETURN_IF_ERROR(Change([&](JobChange& change) {
     // A resumed attempt adds what is there already: no news.
     if (HasOutput(change.stored.job, output)) return absl::OkStatus();

@@ -20,31 +20,51 @@
 #include "src/lab/artifacts/artifact_store.h"
 #include "src/lab/jobs/event_hub.h"
 #include "src/lab/jobs/job_kind.h"
+#include "src/lab/jobs/usage_ledger.h"
 #include "src/lab/storage/job_store.h"
 
 namespace dissonance {
 
-// OK if attempt number `attempt` of the job may still write.
-absl::Status CheckAttempt(const v1::Job& job, int32_t attempt);
+// An attempt at a job, while it runs.
+struct Attempt {
+  // As stored, RUNNING, with its number.
+  const v1::Job& job;
+  // Compute that was not charged yet.
+  DeviceSpend& spend;
+};
+
+// What an attempt writes with. The ledger may be null.
+struct RecordServices {
+  JobStore& store;
+  UsageLedger* ledger;
+  const Clock& clock;
+};
+
+// One transaction on the attempt's job, which also charges its user for what
+// was spent since the last. FAILED_PRECONDITION, and no change, if the attempt
+// is not the job's present one.
+absl::StatusOr<StoredJob> UpdateByAttempt(
+    const RecordServices& services, const Attempt& attempt,
+    absl::FunctionRef<absl::Status(JobChange&, absl::Time now)> edit);
 
 class JobRecorder : public JobContext {
  public:
   struct Services {
-    JobStore& store;
+    RecordServices record;
     ArtifactStore& artifacts;
     EventHub& hub;
-    const Clock& clock;
   };
 
   // `job` as stored, RUNNING, with its full spec. The kind is to stop at its
   // next batch boundary once `stop_through` reaches the attempt's number.
-  JobRecorder(const Services& services, v1::Job job,
+  JobRecorder(const Services& services, v1::Job job, DeviceSpend& spend,
               const std::atomic<int32_t>& stop_through);
 
   const v1::Job& job() const override { return job_; }
   bool cancelled() const override {
     return stop_through_ >= job_.attempt_count();
   }
+  DeviceSpend& spend() override { return spend_; }
   absl::StatusOr<std::vector<std::string>> RecordedItems() override;
   absl::Status RecordItems(int64_t first_index,
                            absl::Span<const std::string> items,
@@ -53,7 +73,7 @@ class JobRecorder : public JobContext {
   absl::Status Log(absl::string_view line) override;
   absl::Status AddOutput(absl::string_view file_name,
                          absl::string_view media_type,
-                         absl::string_view contents) override;
+                         absl::string_view contents, OutputKind kind) override;
   absl::Status SetProvenance(
       absl::Span<const v1::Provenance> provenance) override;
 
@@ -63,6 +83,7 @@ class JobRecorder : public JobContext {
 
   const Services services_;
   const v1::Job job_;
+  DeviceSpend& spend_;
   const std::atomic<int32_t>& stop_through_;
   const absl::Duration begin_;
 };

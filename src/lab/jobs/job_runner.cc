@@ -11,6 +11,7 @@
 #include "src/base/failpoint.h"
 #include "src/base/status_macros.h"
 #include "src/lab/jobs/failpoints.h"
+#include "src/lab/jobs/job_inputs.h"
 #include "src/lab/jobs/job_recorder.h"
 #include "src/lab/jobs/job_state.h"
 #include "src/lab/jobs/run_outcome.h"
@@ -20,6 +21,8 @@ namespace {
 
 // Between attempts to use a store that fails.
 constexpr absl::Duration kStoreRetryDelay = absl::Seconds(1);
+// A week's quota gets room again as time passes, which wakes nobody.
+constexpr absl::Duration kLookAgain = absl::Minutes(1);
 
 constexpr int32_t kAllAttempts = std::numeric_limits<int32_t>::max();
 
@@ -30,19 +33,24 @@ bool IsStale(const absl::Status& status) {
 
 }  // namespace
 
-JobRunner::JobRunner(const JobManager::Options& options, EventHub& hub)
-    : options_(options), hub_(hub) {}
+JobRunner::JobRunner(const JobManager::Options& options, EventHub& hub,
+                     WaitingJobs& waiting)
+    : options_(options),
+      hub_(hub),
+      waiting_(waiting),
+      start_time_(options.clock->Now()),
+      start_monotonic_(options.clock->Monotonic()),
+      maintenance_(options.maintenance) {}
 
 JobRunner::~JobRunner() {
   Drain(absl::ZeroDuration());
-  for (std::thread& thread : threads_) thread.join();
+  if (scheduler_.joinable()) scheduler_.join();
 }
 
 absl::Status JobRunner::Start() {
   RETURN_IF_ERROR(Recover());
-  for (int i = 0; i < options_.max_concurrent_jobs; ++i) {
-    threads_.emplace_back([this] { RunLoop(); });
-  }
+  RETURN_IF_ERROR(waiting_.SettleAll());
+  scheduler_ = std::thread([this] { ScheduleLoop(); });
   return absl::OkStatus();
 }
 
@@ -75,9 +83,47 @@ void JobRunner::SetComputeReady(bool ready) {
   changed_.SignalAll();
 }
 
+void JobRunner::SetMaintenance(const std::string& reason, bool stop) {
+  absl::MutexLock lock(&mutex_);
+  maintenance_ = reason;
+  if (stop && !reason.empty()) {
+    for (const auto& [name, run] : running_) Interrupt(*run, reason);
+  }
+  changed_.SignalAll();
+}
+
 void JobRunner::Wake() {
   absl::MutexLock lock(&mutex_);
   changed_.SignalAll();
+}
+
+int64_t JobRunner::running_count() {
+  absl::MutexLock lock(&mutex_);
+  return static_cast<int64_t>(running_.size());
+}
+
+std::string JobRunner::WhyNot(const std::string& user) {
+  int64_t own = 0;
+  {
+    absl::MutexLock lock(&mutex_);
+    if (!maintenance_.empty()) {
+      return absl::StrCat("no jobs are started: ", maintenance_);
+    }
+    if (!ready_) return "no worker is ready";
+    for (const auto& [name, run] : running_) own += run->job.owner == user;
+  }
+  const UserStanding standing = StandingOf(user);
+  if (!standing.may_start) {
+    return absl::StrCat(NameOfUser(user),
+                        " is over the week's quota of device seconds");
+  }
+  if (standing.running_limit > 0 && own >= standing.running_limit) {
+    return absl::StrCat(NameOfUser(user),
+                        " runs as many jobs as the quota "
+                        "allows, ",
+                        standing.running_limit);
+  }
+  return "";
 }
 
 void JobRunner::RequestStop(absl::string_view name, int32_t attempt) {
@@ -86,6 +132,17 @@ void JobRunner::RequestStop(absl::string_view name, int32_t attempt) {
   if (found == running_.end()) return;
   std::atomic<int32_t>& stop_through = found->second->stop_through;
   stop_through = std::max<int32_t>(stop_through, attempt);
+}
+
+void JobRunner::Interrupt(Run& run, const std::string& why) {
+  if (run.interrupted.empty()) run.interrupted = why;
+  run.job.is_stopping = true;
+  run.stop_through = kAllAttempts;
+}
+
+std::string JobRunner::InterruptedBy(const Run& run) {
+  absl::MutexLock lock(&mutex_);
+  return run.interrupted;
 }
 
 bool JobRunner::draining() {
@@ -105,16 +162,24 @@ void JobRunner::Drain(absl::Duration grace) {
     draining_ = true;
     const Clock& clock = *options_.clock;
     drain_deadline_ = std::min(drain_deadline_, clock.Monotonic() + grace);
-    for (const auto& [name, run] : running_) run->stop_through = kAllAttempts;
+    for (const auto& [name, run] : running_) {
+      Interrupt(*run, "the server stopped");
+    }
     changed_.SignalAll();
+    const auto is_busy = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+      return std::any_of(running_.begin(), running_.end(),
+                         [](const auto& run) { return !run.second->is_over; });
+    };
     bool is_late = false;
-    while (!running_.empty() && !is_late) {
+    while (is_busy() && !is_late) {
       // Negative once it is too late, also by a second call's deadline.
       const absl::Duration left = drain_deadline_ - clock.Monotonic();
       is_late = left <= absl::ZeroDuration() ||
                 changed_.WaitWithTimeout(&mutex_, left);
     }
-    for (const auto& [name, run] : running_) stuck.push_back(name);
+    for (const auto& [name, run] : running_) {
+      if (!run->is_over) stuck.push_back(name);
+    }
   }
   for (const std::string& name : stuck) {
     const absl::Time now = options_.clock->Now();
@@ -130,43 +195,110 @@ void JobRunner::Drain(absl::Duration grace) {
   }
 }
 
-void JobRunner::RunLoop() {
-  while (const std::optional<std::string> name = TakeNext()) {
-    std::shared_ptr<Run> run;
-    {
-      absl::MutexLock lock(&mutex_);
-      run = running_.find(*name)->second;
-    }
-    RunJob(*name, *run);
-    absl::MutexLock lock(&mutex_);
-    running_.erase(*name);
-    changed_.SignalAll();
-  }
-}
-
-std::optional<std::string> JobRunner::TakeNext() {
+void JobRunner::ScheduleLoop() {
   absl::MutexLock lock(&mutex_);
-  while (!draining_) {
+  while (true) {
+    JoinEnded();
+    if (draining_) {
+      if (running_.empty()) return;
+      changed_.Wait(&mutex_);
+      continue;
+    }
     absl::Duration wait = TimeToNextRetry();
-    if (ready_) {
-      std::set<std::string> skip;
-      for (const auto& [name, run] : running_) skip.insert(name);
-      for (const auto& [name, time] : not_before_) skip.insert(name);
-      absl::StatusOr<std::optional<std::string>> next =
-          options_.store->NextQueued(skip);
-      if (next.ok() && next->has_value()) {
-        running_.emplace(**next, std::make_shared<Run>());
-        return **std::move(next);
+    if (ready_ && maintenance_.empty()) {
+      const absl::StatusOr<ScheduleStep> step = NextStep();
+      if (step.ok() && step->start.has_value()) {
+        Begin(*step);
+        continue;
       }
-      if (!next.ok()) {
+      if (step.ok() && step->preempt.has_value()) {
+        Interrupt(*running_.find(*step->preempt)->second,
+                  absl::StrCat("pre-emption by ", step->preempted_by));
+      }
+      if (!step.ok()) {
         spdlog::error("cannot read the queue: {}",
-                      std::string(next.status().message()));
-        wait = std::min(wait, kStoreRetryDelay);
+                      std::string(step.status().message()));
       }
+      wait = std::min(wait, step.ok() ? kLookAgain : kStoreRetryDelay);
     }
     changed_.WaitWithTimeout(&mutex_, wait);
   }
-  return std::nullopt;
+}
+
+void JobRunner::JoinEnded() {
+  for (auto entry = running_.begin(); entry != running_.end();) {
+    if (!entry->second->is_over) {
+      ++entry;
+      continue;
+    }
+    // Its thread takes the lock no more.
+    entry->second->thread.join();
+    entry = running_.erase(entry);
+  }
+}
+
+absl::StatusOr<ScheduleStep> JobRunner::NextStep() {
+  std::set<std::string> skip;
+  std::vector<RunningJob> running;
+  for (const auto& [name, run] : running_) {
+    skip.insert(name);
+    running.push_back(run->job);
+  }
+  for (const auto& [name, time] : not_before_) skip.insert(name);
+  ASSIGN_OR_RETURN(const std::vector<QueueHead> heads,
+                   options_.queue->Heads(skip));
+  return Schedule(
+      {.heads = heads,
+       .running = running,
+       .now = SteadyNow(),
+       .standing = [this](const std::string& user) { return StandingOf(user); },
+       .memory = [this](const std::string& job) { return MemoryOf(job); }},
+      {.slot_count = options_.max_concurrent_jobs,
+       .aging = options_.aging,
+       .device_bytes = options_.device_bytes});
+}
+
+UserStanding JobRunner::StandingOf(const std::string& user) {
+  UserStanding standing;
+  UsageLedger::Use use;
+  if (options_.ledger != nullptr) use = options_.ledger->Of(user);
+  standing.decayed_seconds = use.decayed_seconds;
+  if (options_.quota) {
+    const v1::Quota quota = options_.quota(user);
+    standing.running_limit = quota.running_job_count();
+    standing.may_start = quota.device_seconds_per_week() <= 0 ||
+                         use.week_seconds < quota.device_seconds_per_week();
+  }
+  return standing;
+}
+
+DeviceMemory JobRunner::MemoryOf(const std::string& job) {
+  const absl::StatusOr<StoredJob> stored =
+      options_.store->Get(job, JobStore::Spec::kWithoutData);
+  if (!stored.ok()) return {};
+  const auto kind = options_.kinds.find(stored->job.spec().kind_case());
+  if (kind == options_.kinds.end()) return {};
+  return kind->second->Memory(stored->job.spec());
+}
+
+absl::Time JobRunner::SteadyNow() const {
+  return start_time_ + (options_.clock->Monotonic() - start_monotonic_);
+}
+
+void JobRunner::Begin(const ScheduleStep& step) {
+  auto run = std::make_unique<Run>();
+  run->job = {.name = step.start->name,
+              .owner = step.start->owner,
+              .priority = step.priority,
+              .memory = step.memory};
+  Run& started = *run;
+  running_.emplace(started.job.name, std::move(run));
+  started.thread = std::thread([this, &started, name = started.job.name] {
+    RunJob(name, started);
+    absl::MutexLock lock(&mutex_);
+    started.is_over = true;
+    changed_.SignalAll();
+  });
 }
 
 absl::Duration JobRunner::TimeToNextRetry() {
@@ -193,10 +325,11 @@ void JobRunner::Backoff(const std::string& name, int lost_count) {
   not_before_[name] = options_.clock->Monotonic() + delay;
 }
 
-void JobRunner::RunJob(const std::string& name, const Run& run) {
+void JobRunner::RunJob(const std::string& name, Run& run) {
   const absl::Time now = options_.clock->Now();
   const absl::StatusOr<StoredJob> started =
-      options_.store->Update(name, now, [now](JobChange& change) {
+      options_.store->Update(name, now, [&](JobChange& change) {
+        change.stored.job.set_code_version(options_.code_version);
         return Enter(v1::JOB_STATE_RUNNING, "", now, change);
       });
   if (!started.ok()) {
@@ -211,10 +344,10 @@ void JobRunner::RunJob(const std::string& name, const Run& run) {
   hub_.Notify(name);
   const absl::Status result = RunKind(started->job, run);
   if (result.ok()) Failpoint(kFailpointBeforeSuccess);
-  EndRun(started->job, result);
+  EndRun(started->job, run, result);
 }
 
-absl::Status JobRunner::RunKind(const v1::Job& job, const Run& run) {
+absl::Status JobRunner::RunKind(const v1::Job& job, Run& run) {
   ASSIGN_OR_RETURN(StoredJob stored,
                    options_.store->Get(job.name(), JobStore::Spec::kFull));
   const auto kind = options_.kinds.find(stored.job.spec().kind_case());
@@ -223,13 +356,17 @@ absl::Status JobRunner::RunKind(const v1::Job& job, const Run& run) {
         "this server does not have the job's kind; start the release that "
         "queued it");
   }
+  ASSIGN_OR_RETURN(const v1::JobSpec spec,
+                   WithData(stored.job.spec(), *options_.artifacts));
   // The attempt is the one that was started, whatever happened since.
   stored.job.set_attempt_count(job.attempt_count());
   JobRecorder recorder(
-      {*options_.store, *options_.artifacts, hub_, *options_.clock},
-      std::move(stored.job), run.stop_through);
+      {.record = {*options_.store, options_.ledger, *options_.clock},
+       .artifacts = *options_.artifacts,
+       .hub = hub_},
+      std::move(stored.job), run.spend, run.stop_through);
   try {
-    return kind->second->Run(recorder.job().spec(), recorder);
+    return kind->second->Run(spec, recorder);
   } catch (const std::exception& error) {
     // A kind does not throw; one that does must not end the server.
     return absl::InternalError(absl::StrCat(
@@ -237,9 +374,10 @@ absl::Status JobRunner::RunKind(const v1::Job& job, const Run& run) {
   }
 }
 
-void JobRunner::EndRun(const v1::Job& job, const absl::Status& result) {
+void JobRunner::EndRun(const v1::Job& job, Run& run,
+                       const absl::Status& result) {
   while (true) {
-    const absl::Status stored = StoreEnd(job, result);
+    const absl::Status stored = StoreEnd(job, run, result);
     SpaceReserve* const reserve = options_.reserve;
     if (stored.ok()) {
       if (reserve != nullptr) reserve->Hold();
@@ -262,27 +400,34 @@ void JobRunner::EndRun(const v1::Job& job, const absl::Status& result) {
   }
 }
 
-absl::Status JobRunner::StoreEnd(const v1::Job& job,
+absl::Status JobRunner::StoreEnd(const v1::Job& job, Run& run,
                                  const absl::Status& result) {
-  const absl::Time now = options_.clock->Now();
   const RunPolicy policy = {.max_lost_count = options_.max_lost_count,
-                            .draining = draining()};
-  ASSIGN_OR_RETURN(const StoredJob stored,
-                   options_.store->Update(
-                       job.name(), now, [&](JobChange& change) -> absl::Status {
-                         RETURN_IF_ERROR(CheckAttempt(change.stored.job,
-                                                      job.attempt_count()));
-                         return EnterOutcome(result, policy, now, change);
-                       }));
+                            .interrupted = InterruptedBy(run)};
+  ASSIGN_OR_RETURN(
+      const StoredJob stored,
+      UpdateByAttempt({*options_.store, options_.ledger, *options_.clock},
+                      {.job = job, .spend = run.spend},
+                      [&](JobChange& change, absl::Time now) {
+                        return EnterOutcome(result, policy, now, change);
+                      }));
   if (stored.job.state() == v1::JOB_STATE_SUCCEEDED) {
     Failpoint(kFailpointSucceeded);
   }
-  if (stored.job.state() == v1::JOB_STATE_QUEUED) {
+  if (stored.job.state() == v1::JOB_STATE_QUEUED &&
+      policy.interrupted.empty()) {
     Backoff(job.name(), stored.lost_count);
   }
   spdlog::info("{} is {} {}", job.name(), StateName(stored.job.state()),
                stored.job.reason());
   hub_.Notify(job.name());
+  if (!HasEnded(stored.job.state())) return absl::OkStatus();
+  // What a failure leaves undone here, the next start settles.
+  const absl::Status settled = waiting_.SettleAfter(job.name());
+  if (!settled.ok()) {
+    spdlog::error("jobs that wait for {} wait on: {}", job.name(),
+                  std::string(settled.message()));
+  }
   return absl::OkStatus();
 }
 

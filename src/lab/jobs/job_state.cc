@@ -15,7 +15,8 @@ bool MayFollow(v1::JobState from, v1::JobState to) {
     case v1::JOB_STATE_QUEUED:
       return to == v1::JOB_STATE_RUNNING || to == v1::JOB_STATE_CANCELLED;
     case v1::JOB_STATE_WAITING:
-      return to == v1::JOB_STATE_CANCELLED;
+      return to == v1::JOB_STATE_QUEUED || to == v1::JOB_STATE_FAILED ||
+             to == v1::JOB_STATE_CANCELLED;
     case v1::JOB_STATE_RUNNING:
       return to == v1::JOB_STATE_SUCCEEDED || to == v1::JOB_STATE_FAILED ||
              to == v1::JOB_STATE_CANCELLING || to == v1::JOB_STATE_QUEUED;
@@ -23,7 +24,7 @@ bool MayFollow(v1::JobState from, v1::JobState to) {
       return to == v1::JOB_STATE_CANCELLED;
     case v1::JOB_STATE_FAILED:
     case v1::JOB_STATE_CANCELLED:
-      return to == v1::JOB_STATE_QUEUED;
+      return to == v1::JOB_STATE_QUEUED || to == v1::JOB_STATE_WAITING;
     default:
       return false;
   }

@@ -22,9 +22,9 @@ std::string StateName(v1::JobState state);
 // state changes. Sets start_time when it first runs, end_time when it ends,
 // clears end_time when it is queued again, counts an attempt when it starts.
 // FAILED_PRECONDITION, with `job` unchanged, unless `to` may follow its state:
-//   QUEUED -> RUNNING, CANCELLED        WAITING -> CANCELLED
+//   QUEUED -> RUNNING, CANCELLED     WAITING -> QUEUED, FAILED, CANCELLED
 //   RUNNING -> SUCCEEDED, FAILED, CANCELLING, QUEUED
-//   CANCELLING -> CANCELLED             FAILED, CANCELLED -> QUEUED
+//   CANCELLING -> CANCELLED          FAILED, CANCELLED -> QUEUED, WAITING
 absl::Status Transition(v1::JobState to, absl::string_view reason,
                         absl::Time now, v1::Job& job);
 

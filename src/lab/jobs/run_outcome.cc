@@ -63,9 +63,9 @@ absl::Status EnterOutcome(const absl::Status& result, const RunPolicy& policy,
     return EnterCancelled(result, now, change);
   }
   if (result.ok()) return Enter(v1::JOB_STATE_SUCCEEDED, "", now, change);
-  if (policy.draining &&
+  if (!policy.interrupted.empty() &&
       (absl::IsCancelled(result) || absl::IsUnavailable(result))) {
-    return EnterInterrupted("the server stopped", now, change);
+    return EnterInterrupted(policy.interrupted, now, change);
   }
   if (absl::IsUnavailable(result)) {
     return EnterLost(result, policy, now, change);

@@ -4,6 +4,8 @@
 #ifndef DISSONANCE_LAB_JOBS_RUN_OUTCOME_H_
 #define DISSONANCE_LAB_JOBS_RUN_OUTCOME_H_
 
+#include <string>
+
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
@@ -19,7 +21,9 @@ absl::Status Enter(v1::JobState state, absl::string_view reason, absl::Time now,
 // How a server treats the ends of runs.
 struct RunPolicy {
   int max_lost_count = 5;
-  bool draining = false;
+  // Why the server stopped the run, e.g. "the server stopped"; empty if it did
+  // not.
+  std::string interrupted = {};
 };
 
 // REQUIRES: the attempt is the job's present one.
@@ -27,7 +31,7 @@ absl::Status EnterOutcome(const absl::Status& result, const RunPolicy& policy,
                           absl::Time now, JobChange& change);
 
 // Puts a RUNNING job back to QUEUED and ends a CANCELLING one, because the
-// server was `interrupted` ("the server stopped"). Others stay as they are.
+// run was `interrupted` ("the server stopped"). Others stay as they are.
 absl::Status EnterInterrupted(absl::string_view interrupted, absl::Time now,
                               JobChange& change);
 

@@ -1,5 +1,8 @@
 #include "src/lab/jobs/spec_difference.h"
 
+#include <algorithm>
+#include <cstddef>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/ascii.h"
@@ -29,11 +32,11 @@ class Collector : public MessageDifferencer::Reporter {
 
   void ReportAdded(const Message& /*before*/, const Message& after,
                    const Path& path) override {
-    Add(path, absl::StrCat("absent before, ", Value(after, path, true)));
+    Add(path, "", Value(after, path, true));
   }
   void ReportDeleted(const Message& before, const Message& /*after*/,
                      const Path& path) override {
-    Add(path, absl::StrCat(Value(before, path, false), " before, absent"));
+    Add(path, Value(before, path, false), "");
   }
   void ReportModified(const Message& before, const Message& after,
                       const Path& path) override {
@@ -41,28 +44,22 @@ class Collector : public MessageDifferencer::Reporter {
     if (path.back().field->cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE) {
       return;
     }
-    Add(path, absl::StrCat(Value(before, path, false), " before, ",
-                           Value(after, path, true)));
+    Add(path, Value(before, path, false), Value(after, path, true));
   }
 
-  std::string Summary() const {
-    std::string summary = absl::StrJoin(differences_, "; ");
-    if (left_out_ > 0) absl::StrAppend(&summary, "; and ", left_out_, " more");
-    return summary;
-  }
+  std::vector<v1::JobDifference> Take() { return std::move(differences_); }
 
  private:
-  void Add(const Path& path, absl::string_view text) {
-    if (differences_.size() == kMaxDifferences) {
-      ++left_out_;
-      return;
-    }
+  void Add(const Path& path, std::string first, std::string second) {
     std::string where;
     for (const MessageDifferencer::SpecificField& part : path) {
       absl::StrAppend(&where, where.empty() ? "" : ".", part.field->name());
       if (part.index >= 0) absl::StrAppend(&where, "[", part.index, "]");
     }
-    differences_.push_back(absl::StrCat(where, ": ", text, " now"));
+    v1::JobDifference& difference = differences_.emplace_back();
+    difference.set_field(std::move(where));
+    difference.set_first(std::move(first));
+    difference.set_second(std::move(second));
   }
 
   // The value of the last field of `path` in `parent`, short.
@@ -94,19 +91,45 @@ class Collector : public MessageDifferencer::Reporter {
     return text.empty() ? "empty" : text;
   }
 
-  std::vector<std::string> differences_;
-  size_t left_out_ = 0;
+  std::vector<v1::JobDifference> differences_;
 };
+
+std::string OrAbsent(const std::string& value) {
+  return value.empty() ? "absent" : value;
+}
 
 }  // namespace
 
-std::string DescribeDifference(const v1::JobSpec& before,
-                               const v1::JobSpec& after) {
+std::vector<v1::JobDifference> MessageDifferences(const Message& before,
+                                                  const Message& after,
+                                                  const std::string& prefix) {
   Collector collector;
   MessageDifferencer differencer;
   differencer.ReportDifferencesTo(&collector);
-  if (differencer.Compare(before, after)) return "";
-  return collector.Summary();
+  differencer.Compare(before, after);
+  std::vector<v1::JobDifference> differences = collector.Take();
+  for (v1::JobDifference& difference : differences) {
+    difference.set_field(prefix + difference.field());
+  }
+  return differences;
+}
+
+std::string DescribeDifference(const v1::JobSpec& before,
+                               const v1::JobSpec& after) {
+  std::vector<std::string> texts;
+  for (const v1::JobDifference& difference :
+       MessageDifferences(before, after)) {
+    texts.push_back(absl::StrCat(difference.field(), ": ",
+                                 OrAbsent(difference.first()), " before, ",
+                                 OrAbsent(difference.second()), " now"));
+  }
+  const size_t shown = std::min(texts.size(), kMaxDifferences);
+  std::string summary =
+      absl::StrJoin(texts.begin(), texts.begin() + std::ptrdiff_t(shown), "; ");
+  if (texts.size() > shown) {
+    absl::StrAppend(&summary, "; and ", texts.size() - shown, " more");
+  }
+  return summary;
 }
 
 }  // namespace dissonance

@@ -20,7 +20,8 @@ using google::protobuf::util::TimeUtil;
 constexpr char kColumns[] =
     "name, owner, request_id, state, priority, reason, attempt_count,"
     " lost_count, done_count, total_count, unit, rate, create_time,"
-    " start_time, end_time, last_event_number, spec_without_data, provenance";
+    " start_time, end_time, last_event_number, spec_without_data, provenance,"
+    " replay_of, code_version, device_seconds, token_count, inputs";
 
 Timestamp ToTimestamp(absl::Time time) {
   return TimeUtil::MicrosecondsToTimestamp(absl::ToUnixMicros(time));
@@ -55,6 +56,20 @@ std::string ProvenanceBytes(const v1::Job& job) {
   v1::Job only;
   *only.mutable_provenance() = job.provenance();
   return only.SerializeAsString();
+}
+
+std::string InputsBytes(const v1::Job& job) {
+  v1::Job only;
+  *only.mutable_inputs() = job.inputs();
+  return only.SerializeAsString();
+}
+
+void ReadDependencies(Connection& connection, v1::Job& job) {
+  Query query(connection,
+              "SELECT depends_on FROM job_dependencies WHERE job = ?"
+              " ORDER BY depends_on",
+              job.name());
+  while (query.Next()) job.add_depends_on(query.Text(0));
 }
 
 void ReadInputs(Connection& connection, v1::Job& job) {
@@ -107,6 +122,13 @@ StoredJob JobOfRow(const Query& query) {
   job.set_last_event_number(query.Int(15));
   job.mutable_spec()->ParseFromString(query.Bytes(16));
   job.MergeFromString(query.Bytes(17));
+  job.set_replay_of(query.Text(18));
+  job.set_code_version(query.Text(19));
+  job.mutable_usage()->set_device_seconds(query.Real(20));
+  job.mutable_usage()->set_token_count(query.Int(21));
+  job.MergeFromString(query.Bytes(22));
+  job.set_owner(NameOfUser(stored.owner));
+  job.set_retry_count(stored.lost_count);
   return stored;
 }
 
@@ -118,13 +140,15 @@ absl::StatusOr<StoredJob> ReadJob(Connection& connection,
   if (!query.Next()) return JobStore::NoSuchJob(name);
   StoredJob stored = JobOfRow(query);
   ReadOutputs(connection, stored.job);
+  ReadDependencies(connection, stored.job);
   if (spec == JobStore::Spec::kFull) ReadInputs(connection, stored.job);
   return stored;
 }
 
 void ReadOutputs(Connection& connection, v1::Job& job) {
   Query query(connection,
-              "SELECT file_name, artifact, size_bytes FROM job_outputs"
+              "SELECT file_name, artifact, size_bytes, names_run"
+              " FROM job_outputs"
               " WHERE job = ? ORDER BY file_name",
               job.name());
   job.clear_outputs();
@@ -133,6 +157,7 @@ void ReadOutputs(Connection& connection, v1::Job& job) {
     output.set_file_name(query.Text(0));
     output.set_artifact(query.Text(1));
     output.set_size_bytes(query.Int(2));
+    output.set_names_run(query.Int(3) != 0);
   }
 }
 
@@ -140,11 +165,12 @@ void InsertJob(Connection& connection, const StoredJob& stored) {
   static const std::string sql = absl::StrCat(
       "INSERT INTO jobs (", kColumns,
       ") VALUES (?, ?, nullif(?, ''), ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?,"
-      " ?)");
+      " ?, ?, ?, ?, ?, ?)");
   const v1::Job& job = stored.job;
   const std::string light =
       JobStore::SpecWithoutData(job.spec()).SerializeAsString();
   const std::string provenance = ProvenanceBytes(job);
+  const std::string inputs = InputsBytes(job);
   Query(connection, sql, job.name(), stored.owner, job.request_id(),
         int32_t{job.state()}, int32_t{job.priority()}, job.reason(),
         job.attempt_count(), stored.lost_count, job.progress().done_count(),
@@ -152,13 +178,21 @@ void InsertJob(Connection& connection, const StoredJob& stored) {
         job.progress().rate(), ToTime(true, job.create_time()),
         ToTime(job.has_start_time(), job.start_time()),
         ToTime(job.has_end_time(), job.end_time()), job.last_event_number(),
-        Blob{light}, Blob{provenance})
+        Blob{light}, Blob{provenance}, job.replay_of(), job.code_version(),
+        job.usage().device_seconds(), job.usage().token_count(), Blob{inputs})
       .Run();
   const std::string spec = job.spec().SerializeAsString();
   Query(connection,
         "INSERT INTO job_inputs (job, spec, config_toml) VALUES (?, ?, ?)",
         job.name(), Blob{spec}, job.config_toml())
       .Run();
+  for (const std::string& other : job.depends_on()) {
+    Query(connection,
+          "INSERT INTO job_dependencies (job, depends_on) VALUES (?, ?)"
+          " ON CONFLICT DO NOTHING",
+          job.name(), other)
+        .Run();
+  }
 }
 
 void UpdateJob(Connection& connection, const StoredJob& stored) {
@@ -167,14 +201,16 @@ void UpdateJob(Connection& connection, const StoredJob& stored) {
   Query(connection,
         "UPDATE jobs SET state = ?, reason = ?, attempt_count = ?,"
         " lost_count = ?, done_count = ?, total_count = ?, unit = ?, rate = ?,"
-        " start_time = ?, end_time = ?, last_event_number = ?, provenance = ?"
+        " start_time = ?, end_time = ?, last_event_number = ?, provenance = ?,"
+        " code_version = ?, device_seconds = ?, token_count = ?"
         " WHERE name = ?",
         int32_t{job.state()}, job.reason(), job.attempt_count(),
         stored.lost_count, job.progress().done_count(),
         job.progress().total_count(), job.progress().unit(),
         job.progress().rate(), ToTime(job.has_start_time(), job.start_time()),
         ToTime(job.has_end_time(), job.end_time()), job.last_event_number(),
-        Blob{provenance}, job.name())
+        Blob{provenance}, job.code_version(), job.usage().device_seconds(),
+        job.usage().token_count(), job.name())
       .Run();
 }
 

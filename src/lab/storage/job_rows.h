@@ -12,17 +12,33 @@
 #include "dissonance/v1/jobs.pb.h"
 #include "src/lab/storage/connection.h"
 #include "src/lab/storage/job_store.h"
+#include "src/lab/storage/user_store.h"
 
 namespace dissonance {
 
 // Parameters: [owner,] [state,] before, limit.
 std::string ListJobsSql(bool by_owner, bool by_state);
 
-// Queued jobs, next first. Without the hint SQLite prefers jobs_by_state and
-// sorts all of them.
+// A user's queued jobs of a priority, oldest first. Parameters: owner,
+// priority.
 inline constexpr absl::string_view kQueueSql =
-    "SELECT name FROM jobs INDEXED BY jobs_queue WHERE state = 1"
-    " ORDER BY priority, name";
+    "SELECT name, create_time FROM jobs INDEXED BY jobs_queue"
+    " WHERE state = 1 AND owner = ? AND priority = ? ORDER BY name";
+
+// Those who have queued jobs: one step of the index for each, however many
+// jobs they have.
+inline constexpr absl::string_view kQueueOwnersSql =
+    "WITH RECURSIVE owners (owner) AS ("
+    " SELECT min(owner) FROM jobs INDEXED BY jobs_queue WHERE state = 1"
+    " UNION ALL SELECT (SELECT min(owner) FROM jobs INDEXED BY jobs_queue"
+    "  WHERE state = 1 AND owner > owners.owner)"
+    " FROM owners WHERE owner IS NOT NULL)"
+    " SELECT owner FROM owners WHERE owner IS NOT NULL";
+
+// Parameter: owner.
+inline constexpr absl::string_view kPendingCountSql =
+    "SELECT count(*) FROM jobs INDEXED BY jobs_by_owner_and_state"
+    " WHERE owner = ? AND state IN (1, 2)";
 
 // Parameters: owner, request_id.
 inline constexpr absl::string_view kFindByRequestSql =
@@ -41,7 +57,7 @@ absl::StatusOr<StoredJob> ReadJob(Connection& connection,
                                   absl::string_view name, JobStore::Spec spec);
 void ReadOutputs(Connection& connection, v1::Job& job);
 
-// Inserts a job, its spec and its configuration.
+// Inserts a job, its spec, its configuration and what it depends on.
 void InsertJob(Connection& connection, const StoredJob& stored);
 // Writes back what JobChange says is written back.
 void UpdateJob(Connection& connection, const StoredJob& stored);

@@ -37,10 +37,13 @@ void InsertItems(Connection& connection, absl::string_view name, int64_t first,
 void PutOutput(Connection& connection, absl::string_view name,
                const v1::JobOutput& output) {
   Query(connection,
-        "INSERT INTO job_outputs (job, file_name, artifact, size_bytes)"
-        " VALUES (?, ?, ?, ?) ON CONFLICT (job, file_name) DO UPDATE SET"
-        " artifact = excluded.artifact, size_bytes = excluded.size_bytes",
-        name, output.file_name(), output.artifact(), output.size_bytes())
+        "INSERT INTO job_outputs (job, file_name, artifact, size_bytes,"
+        " names_run) VALUES (?, ?, ?, ?, ?)"
+        " ON CONFLICT (job, file_name) DO UPDATE SET"
+        " artifact = excluded.artifact, size_bytes = excluded.size_bytes,"
+        " names_run = excluded.names_run",
+        name, output.file_name(), output.artifact(), output.size_bytes(),
+        int32_t{output.names_run()})
       .Run();
 }
 
@@ -51,6 +54,30 @@ absl::StatusOr<std::optional<StoredJob>> FindJob(Connection& connection,
   Query query(connection, kFindByRequestSql, owner, request_id);
   if (!query.Next()) return std::nullopt;
   return ReadJob(connection, query.Text(0), JobStore::Spec::kFull);
+}
+
+absl::Status CheckPending(Connection& connection, absl::string_view owner,
+                          int64_t limit) {
+  if (limit <= 0) return absl::OkStatus();
+  Query query(connection, kPendingCountSql, owner);
+  query.Next();
+  if (query.Int(0) < limit) return absl::OkStatus();
+  return absl::ResourceExhaustedError(absl::StrCat(
+      NameOfUser(owner), " has ", query.Int(0),
+      " jobs queued or waiting and may have ", limit,
+      ": wait until some have run, cancel some, or ask an administrator for "
+      "a larger quota"));
+}
+
+void NameArtifacts(Connection& connection, absl::string_view job,
+                   absl::Span<const std::string> artifacts) {
+  for (const std::string& artifact : artifacts) {
+    Query(connection,
+          "INSERT INTO job_artifacts (job, artifact) VALUES (?, ?)"
+          " ON CONFLICT DO NOTHING",
+          job, artifact)
+        .Run();
+  }
 }
 
 absl::StatusOr<StoredJob> Apply(
@@ -74,6 +101,7 @@ absl::StatusOr<StoredJob> Apply(
     AppendEvent(connection, now, std::move(event), job);
   }
   UpdateJob(connection, change.stored);
+  if (change.use.has_value()) InsertUse(connection, *change.use);
   if (change.output.has_value()) ReadOutputs(connection, job);
   return std::move(change.stored);
 }
@@ -85,7 +113,9 @@ absl::Status JobStore::NoSuchJob(absl::string_view name) {
       absl::StrCat(name, " does not exist; ListJobs names those that do"));
 }
 
-absl::StatusOr<CreatedJob> JobStore::Create(const StoredJob& stored) {
+absl::StatusOr<CreatedJob> JobStore::Create(
+    const StoredJob& stored, int64_t pending_limit,
+    absl::Span<const std::string> artifacts) {
   CreatedJob result;
   RETURN_IF_ERROR(database_.Write([&](Connection& connection) -> absl::Status {
     ASSIGN_OR_RETURN(
@@ -95,10 +125,13 @@ absl::StatusOr<CreatedJob> JobStore::Create(const StoredJob& stored) {
       result.stored = *std::move(found);
       return absl::OkStatus();
     }
+    RETURN_IF_ERROR(CheckPending(connection, stored.owner, pending_limit));
     result = {.stored = stored, .created = true};
     v1::Job& job = result.stored.job;
+    job.set_owner(NameOfUser(stored.owner));
     job.set_last_event_number(1);
     InsertJob(connection, result.stored);
+    NameArtifacts(connection, job.name(), artifacts);
     v1::JobEvent event;
     event.set_number(1);
     *event.mutable_time() = job.create_time();
@@ -165,18 +198,18 @@ absl::StatusOr<std::vector<std::string>> JobStore::NamesIn(v1::JobState state) {
   return names;
 }
 
-absl::StatusOr<std::optional<std::string>> JobStore::NextQueued(
-    const std::set<std::string>& skip) {
-  std::optional<std::string> next;
+absl::StatusOr<std::vector<std::string>> JobStore::WaitingFor(
+    absl::string_view name) {
+  std::vector<std::string> names;
   RETURN_IF_ERROR(database_.Read([&](Connection& connection) {
-    Query query(connection, kQueueSql);
-    while (!next.has_value() && query.Next()) {
-      std::string name = query.Text(0);
-      if (!skip.contains(name)) next = std::move(name);
-    }
+    Query query(connection,
+                "SELECT job FROM job_dependencies JOIN jobs ON jobs.name = job"
+                " WHERE depends_on = ? AND state = 2",
+                name);
+    while (query.Next()) names.push_back(query.Text(0));
     return absl::OkStatus();
   }));
-  return next;
+  return names;
 }
 
 absl::StatusOr<std::string> JobStore::NewestName() {

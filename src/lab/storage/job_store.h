@@ -13,7 +13,6 @@
 
 #include <cstdint>
 #include <optional>
-#include <set>
 #include <string>
 #include <vector>
 
@@ -25,6 +24,7 @@
 #include "absl/types/span.h"
 #include "dissonance/v1/jobs.pb.h"
 #include "src/lab/storage/database.h"
+#include "src/lab/storage/user_store.h"
 
 namespace dissonance {
 
@@ -39,7 +39,8 @@ struct StoredJob {
 // What one transaction does to a job.
 struct JobChange {
   // In: the job, its spec without data. Out: state, progress, reason, start
-  // and end time, attempt_count, provenance and lost_count are written back.
+  // and end time, attempt_count, provenance, code_version, usage and lost_count
+  // are written back.
   // progress.done_count must grow by items.size(): it counts the items.
   StoredJob stored;
   // Appended; the store gives each its number and time.
@@ -49,6 +50,8 @@ struct JobChange {
   // Added, or put in place of the one with the same file_name. Its artifact
   // must be in the ArtifactIndex.
   std::optional<v1::JobOutput> output;
+  // Added to what its user used.
+  std::optional<HourOfUse> use;
 };
 
 // What Create did.
@@ -85,8 +88,13 @@ class JobStore {
 
   // Inserts a job with its first event, unless the owner has one with the same
   // request_id (an empty one matches none): that one is returned, with its
-  // full spec. Unset fields keep their defaults. REQUIRES: name is new.
-  absl::StatusOr<CreatedJob> Create(const StoredJob& stored);
+  // full spec. Unset fields keep their defaults. The artifacts that it names
+  // are kept as long as it is. RESOURCE_EXHAUSTED if the owner has
+  // `pending_limit` jobs QUEUED or WAITING (0: no limit). REQUIRES: name is
+  // new.
+  absl::StatusOr<CreatedJob> Create(
+      const StoredJob& stored, int64_t pending_limit = 0,
+      absl::Span<const std::string> artifacts = {});
 
   // NOT_FOUND if there is none.
   absl::StatusOr<StoredJob> Get(absl::string_view name, Spec spec);
@@ -97,9 +105,8 @@ class JobStore {
   absl::StatusOr<std::vector<v1::Job>> List(const JobFilter& filter);
   // All jobs in a state, oldest first.
   absl::StatusOr<std::vector<std::string>> NamesIn(v1::JobState state);
-  // The QUEUED job to run next that is not in `skip`: by priority, then age.
-  absl::StatusOr<std::optional<std::string>> NextQueued(
-      const std::set<std::string>& skip);
+  // WAITING jobs that depend on `name`.
+  absl::StatusOr<std::vector<std::string>> WaitingFor(absl::string_view name);
   // The newest name, empty without jobs.
   absl::StatusOr<std::string> NewestName();
 

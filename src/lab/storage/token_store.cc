@@ -1,11 +1,14 @@
 #include "src/lab/storage/token_store.h"
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
+#include <utility>
 
-#include "absl/strings/ascii.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
+#include "google/protobuf/util/time_util.h"
 #include "src/base/sha256.h"
 #include "src/base/status_macros.h"
 #include "src/lab/storage/connection.h"
@@ -14,8 +17,16 @@
 namespace dissonance {
 namespace {
 
+using google::protobuf::Timestamp;
+using google::protobuf::util::TimeUtil;
+
 constexpr size_t kSecretBytes = 32;
-constexpr size_t kMaxUserLength = 63;
+constexpr absl::string_view kNamePrefix = "tokens/";
+constexpr absl::string_view kDigestPrefix = "sha256:";
+
+constexpr absl::string_view kColumns =
+    "SELECT digest, user, scope, create_time, expire_time, revoke_time,"
+    " calls_per_second, note FROM tokens";
 
 // The prefix lets scanners for leaked secrets know it.
 std::string NewSecret() {
@@ -23,15 +34,62 @@ std::string NewSecret() {
                       absl::BytesToHexString(RandomBytes(kSecretBytes)));
 }
 
-bool IsUserName(absl::string_view user) {
-  if (user.empty() || user.size() > kMaxUserLength) return false;
-  for (const char c : user) {
-    if (!absl::ascii_islower(c) && !absl::ascii_isdigit(c) && c != '-' &&
-        c != '.' && c != '_') {
-      return false;
-    }
+std::string NameOfDigest(absl::string_view digest) {
+  return absl::StrCat(kNamePrefix, absl::StripPrefix(digest, kDigestPrefix));
+}
+
+std::string DigestOfName(absl::string_view name) {
+  return absl::StrCat(kDigestPrefix, absl::StripPrefix(name, kNamePrefix));
+}
+
+Timestamp ToTimestamp(absl::Time time) {
+  return TimeUtil::MicrosecondsToTimestamp(absl::ToUnixMicros(time));
+}
+
+absl::Time FromTimestamp(const Timestamp& time) {
+  return absl::FromUnixMicros(TimeUtil::TimestampToMicroseconds(time));
+}
+
+v1::Token TokenOfRow(const Query& query) {
+  v1::Token token;
+  token.set_name(NameOfDigest(query.Text(0)));
+  token.set_user(NameOfUser(query.Text(1)));
+  token.set_scope(static_cast<v1::Scope>(query.Int(2)));
+  *token.mutable_create_time() = ToTimestamp(*query.Time(3));
+  if (const auto expiry = query.Time(4)) {
+    *token.mutable_expire_time() = ToTimestamp(*expiry);
   }
-  return absl::ascii_isalnum(user.front());
+  if (const auto revoked = query.Time(5)) {
+    *token.mutable_revoke_time() = ToTimestamp(*revoked);
+  }
+  token.set_calls_per_second(query.Real(6));
+  token.set_note(query.Text(7));
+  return token;
+}
+
+absl::StatusOr<v1::Token> ReadToken(Connection& connection,
+                                    absl::string_view name) {
+  Query query(connection, absl::StrCat(kColumns, " WHERE digest = ?"),
+              DigestOfName(name));
+  if (query.Next()) return TokenOfRow(query);
+  return TokenStore::NoSuchToken(name);
+}
+
+absl::Time ExpiryOf(const v1::Token& token) {
+  return token.has_expire_time() ? FromTimestamp(token.expire_time())
+                                 : absl::InfiniteFuture();
+}
+
+absl::Status CheckNotEnded(const v1::Token& token, absl::Time now) {
+  if (token.has_revoke_time()) {
+    return absl::UnauthenticatedError(
+        "this token was revoked: ask an administrator for a new one");
+  }
+  if (now >= ExpiryOf(token)) {
+    return absl::UnauthenticatedError(
+        "this token has expired: ask an administrator for a new one");
+  }
+  return absl::OkStatus();
 }
 
 bool HasUser(Connection& connection, absl::string_view user) {
@@ -44,113 +102,158 @@ bool HasAnyUser(Connection& connection) {
   return query.Next();
 }
 
-void InsertUser(Connection& connection, absl::string_view user,
-                absl::Time now) {
-  Query(connection, "INSERT INTO users (name, create_time) VALUES (?, ?)", user,
-        std::optional(now))
+absl::StatusOr<CreatedToken> InsertToken(Connection& connection,
+                                         const NewToken& wanted,
+                                         absl::Time now) {
+  CreatedToken created;
+  created.secret = NewSecret();
+  const std::string digest = Sha256Of(created.secret);
+  Query(connection,
+        "INSERT INTO tokens (digest, user, scope, create_time, expire_time,"
+        " calls_per_second, note) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        digest, wanted.user, int32_t{wanted.scope}, std::optional(now),
+        std::optional(wanted.expiry), wanted.calls_per_second, wanted.note)
       .Run();
+  ASSIGN_OR_RETURN(created.token, ReadToken(connection, NameOfDigest(digest)));
+  return created;
 }
 
-void InsertToken(Connection& connection, absl::string_view secret,
-                 absl::string_view user, TokenScope scope, absl::Time now,
-                 absl::Time expiry) {
-  Query(connection,
-        "INSERT INTO tokens (digest, user, scope, create_time, expire_time)"
-        " VALUES (?, ?, ?, ?, ?)",
-        Sha256Of(secret), user, static_cast<int32_t>(scope), std::optional(now),
-        std::optional(expiry))
+void EndAt(Connection& connection, absl::string_view name, absl::Time expiry) {
+  Query(connection, "UPDATE tokens SET expire_time = ? WHERE digest = ?",
+        std::optional(expiry), DigestOfName(name))
       .Run();
 }
 
 }  // namespace
 
+absl::Status TokenStore::NoSuchToken(absl::string_view name) {
+  return absl::NotFoundError(
+      absl::StrCat(absl::CHexEscape(name.substr(0, 100)), " does not exist"));
+}
+
 absl::Status TokenStore::EnsureOwner(
     absl::FunctionRef<absl::Status(absl::string_view secret)> write_secret) {
   return database_.Write([&](Connection& connection) -> absl::Status {
     if (HasAnyUser(connection)) return absl::OkStatus();
-    const std::string secret = NewSecret();
-    InsertUser(connection, kOwnerUser, clock_.Now());
-    InsertToken(connection, secret, kOwnerUser, TokenScope::kAdmin,
-                clock_.Now(), absl::InfiniteFuture());
+    Query(connection, "INSERT INTO users (name, create_time) VALUES (?, ?)",
+          kOwnerUser, std::optional(clock_.Now()))
+        .Run();
+    ASSIGN_OR_RETURN(const CreatedToken created,
+                     InsertToken(connection,
+                                 {.user = std::string(kOwnerUser),
+                                  .scope = v1::SCOPE_ADMIN,
+                                  .note = "made at the first start"},
+                                 clock_.Now()));
     // Before the commit: a token that nobody was told would lock its owner
     // out, a file with a token that does not exist is replaced.
-    return write_secret(secret);
+    return write_secret(created.secret);
   });
 }
 
-absl::Status TokenStore::CreateUser(absl::string_view user) {
-  if (!IsUserName(user)) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("user name \"", absl::CHexEscape(user),
-                     "\": use 1-63 of a-z, 0-9, "
-                     "'-', '.', '_', beginning with a letter or digit"));
-  }
-  return database_.Write([&](Connection& connection) -> absl::Status {
-    if (HasUser(connection, user)) {
-      return absl::AlreadyExistsError(
-          absl::StrCat("user ", user, " exists; choose another name"));
-    }
-    InsertUser(connection, user, clock_.Now());
-    return absl::OkStatus();
-  });
-}
-
-absl::StatusOr<std::string> TokenStore::CreateToken(absl::string_view user,
-                                                    TokenScope scope,
-                                                    absl::Time expiry) {
-  const std::string secret = NewSecret();
+absl::StatusOr<CreatedToken> TokenStore::Create(const NewToken& wanted) {
+  CreatedToken created;
   RETURN_IF_ERROR(database_.Write([&](Connection& connection) -> absl::Status {
-    if (!HasUser(connection, user)) {
-      return absl::NotFoundError(
-          absl::StrCat("user ", absl::CHexEscape(user), " does not exist"));
+    if (!HasUser(connection, wanted.user)) {
+      return UserStore::NoSuchUser(wanted.user);
     }
-    InsertToken(connection, secret, user, scope, clock_.Now(), expiry);
+    ASSIGN_OR_RETURN(created, InsertToken(connection, wanted, clock_.Now()));
     return absl::OkStatus();
   }));
-  return secret;
+  return created;
+}
+
+absl::StatusOr<CreatedToken> TokenStore::Rotate(absl::string_view name,
+                                                absl::Duration overlap,
+                                                absl::Duration lifetime) {
+  CreatedToken created;
+  RETURN_IF_ERROR(database_.Write([&](Connection& connection) -> absl::Status {
+    const absl::Time now = clock_.Now();
+    ASSIGN_OR_RETURN(const v1::Token old, ReadToken(connection, name));
+    if (!CheckNotEnded(old, now).ok()) {
+      return absl::FailedPreconditionError(absl::StrCat(
+          old.name(), " has ended and cannot be rotated: create a new token"));
+    }
+    ASSIGN_OR_RETURN(const std::string user, UserOfName(old.user()));
+    ASSIGN_OR_RETURN(created,
+                     InsertToken(connection,
+                                 {.user = user,
+                                  .scope = old.scope(),
+                                  .expiry = now + lifetime,
+                                  .calls_per_second = old.calls_per_second(),
+                                  .note = old.note()},
+                                 now));
+    EndAt(connection, old.name(), std::min(ExpiryOf(old), now + overlap));
+    return absl::OkStatus();
+  }));
+  return created;
 }
 
 absl::StatusOr<Principal> TokenStore::Authenticate(absl::string_view secret) {
   // Found by digest, so how long the look-up takes tells nothing of a token.
-  Principal principal;
-  principal.token_digest = Sha256Of(secret);
-  RETURN_IF_ERROR(database_.Read([&](Connection& connection) {
-    Query query(connection,
-                "SELECT user, scope, expire_time, revoke_time FROM tokens"
-                " WHERE digest = ?",
-                principal.token_digest);
-    if (!query.Next()) {
+  const std::string name = NameOfDigest(Sha256Of(secret));
+  v1::Token token;
+  RETURN_IF_ERROR(database_.Read([&](Connection& connection) -> absl::Status {
+    absl::StatusOr<v1::Token> found = ReadToken(connection, name);
+    if (!found.ok()) {
       return absl::UnauthenticatedError(
           "the token is none of this server's; its owner's is in owner.token "
           "of its data directory");
     }
-    if (query.Time(3).has_value()) {
-      return absl::UnauthenticatedError(
-          "this token was revoked: ask the server's owner for a new one");
-    }
-    if (clock_.Now() >= query.Time(2).value_or(absl::InfiniteFuture())) {
-      return absl::UnauthenticatedError(
-          "this token has expired: ask the server's owner for a new one");
-    }
-    principal.user = query.Text(0);
-    principal.scope = static_cast<TokenScope>(query.Int(1));
-    return absl::OkStatus();
+    token = *std::move(found);
+    return CheckNotEnded(token, clock_.Now());
   }));
+  Principal principal;
+  ASSIGN_OR_RETURN(principal.user, UserOfName(token.user()));
+  principal.scope = token.scope();
+  principal.token = token.name();
+  principal.expiry = ExpiryOf(token);
+  principal.calls_per_second = token.calls_per_second();
   return principal;
 }
 
-absl::Status TokenStore::Revoke(absl::string_view token_digest) {
-  return database_.Write([&](Connection& connection) -> absl::Status {
-    Query query(connection,
-                "UPDATE tokens SET revoke_time = coalesce(revoke_time, ?)"
-                " WHERE digest = ?",
-                std::optional(clock_.Now()), token_digest);
-    if (query.Run() == 0) {
-      return absl::NotFoundError(absl::StrCat(
-          "token ", absl::CHexEscape(token_digest), " does not exist"));
-    }
-    return absl::OkStatus();
+absl::Status TokenStore::CheckValid(absl::string_view name) {
+  return database_.Read([&](Connection& connection) -> absl::Status {
+    ASSIGN_OR_RETURN(const v1::Token token, ReadToken(connection, name));
+    return CheckNotEnded(token, clock_.Now());
   });
+}
+
+absl::StatusOr<v1::Token> TokenStore::Revoke(absl::string_view name) {
+  v1::Token token;
+  RETURN_IF_ERROR(database_.Write([&](Connection& connection) -> absl::Status {
+    Query(connection,
+          "UPDATE tokens SET revoke_time = coalesce(revoke_time, ?)"
+          " WHERE digest = ?",
+          std::optional(clock_.Now()), DigestOfName(name))
+        .Run();
+    ASSIGN_OR_RETURN(token, ReadToken(connection, name));
+    return absl::OkStatus();
+  }));
+  return token;
+}
+
+absl::StatusOr<v1::Token> TokenStore::Get(absl::string_view name) {
+  v1::Token token;
+  RETURN_IF_ERROR(database_.Read([&](Connection& connection) -> absl::Status {
+    ASSIGN_OR_RETURN(token, ReadToken(connection, name));
+    return absl::OkStatus();
+  }));
+  return token;
+}
+
+absl::StatusOr<std::vector<v1::Token>> TokenStore::List(absl::string_view user,
+                                                        int offset, int limit) {
+  std::vector<v1::Token> tokens;
+  RETURN_IF_ERROR(database_.Read([&](Connection& connection) {
+    Query query(connection,
+                absl::StrCat(kColumns,
+                             " WHERE user = ? ORDER BY create_time DESC, digest"
+                             " LIMIT ? OFFSET ?"),
+                user, limit, offset);
+    while (query.Next()) tokens.push_back(TokenOfRow(query));
+    return absl::OkStatus();
+  }));
+  return tokens;
 }
 
 }  // namespace dissonance

@@ -149,7 +149,8 @@ absl::Status FakeJob::Log(absl::string_view line) {
 
 absl::Status FakeJob::AddOutput(absl::string_view file_name,
                                 absl::string_view /*media_type*/,
-                                absl::string_view contents) {
+                                absl::string_view contents,
+                                OutputKind /*kind*/) {
   RETURN_IF_ERROR(TakeWrite());
   outputs[std::string(file_name)] = std::string(contents);
   return absl::OkStatus();

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -57,6 +58,7 @@ class FakeJob : public JobContext {
  public:
   const v1::Job& job() const override { return job_; }
   bool cancelled() const override { return is_cancelled; }
+  DeviceSpend& spend() override { return *spend_; }
   absl::StatusOr<std::vector<std::string>> RecordedItems() override {
     return items;
   }
@@ -67,7 +69,7 @@ class FakeJob : public JobContext {
   absl::Status Log(absl::string_view line) override;
   absl::Status AddOutput(absl::string_view file_name,
                          absl::string_view media_type,
-                         absl::string_view contents) override;
+                         absl::string_view contents, OutputKind kind) override;
   absl::Status SetProvenance(
       absl::Span<const v1::Provenance> provenance) override;
 
@@ -83,6 +85,8 @@ class FakeJob : public JobContext {
   absl::Status TakeWrite();
 
   v1::Job job_;
+  // Shared by copies, which tests make of a job that has records.
+  std::shared_ptr<DeviceSpend> spend_ = std::make_shared<DeviceSpend>();
 };
 
 }  // namespace dissonance

@@ -33,7 +33,8 @@ absl::Status ServeUntilDone(const std::string& data_dir,
     ASSIGN_OR_RETURN(const std::vector<std::string> done, job.RecordedItems());
     std::ofstream(computed_path, std::ios::app) << done.size() << "\n";
     RETURN_IF_ERROR(RecordAll(job, kItemCount));
-    return job.AddOutput("second.txt", "text/plain", "more");
+    return job.AddOutput("second.txt", "text/plain", "more",
+                         OutputKind::kResult);
   };
   const auto jobs = server.NewManager();
   RETURN_IF_ERROR(jobs->Start());

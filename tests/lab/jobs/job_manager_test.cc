@@ -62,8 +62,9 @@ TEST_F(JobManagerTest, ValidatesBeforeItAcknowledges) {
 }
 
 TEST_F(JobManagerTest, RefusesAKindThatItDoesNotHave) {
-  auto jobs = OrDie(JobManager::Create(
-      {.store = &server_.store, .artifacts = server_.artifacts.get()}));
+  auto jobs = OrDie(JobManager::Create({.store = &server_.store,
+                                        .queue = &server_.queue,
+                                        .artifacts = server_.artifacts.get()}));
   const auto refused = jobs->CreateJob(SomeSpec(), {.owner = "ada"});
   EXPECT_EQ(refused.status().code(), absl::StatusCode::kUnimplemented);
   EXPECT_THAT(refused.status().message(), HasSubstr("spec.evaluate_mcq"));
@@ -190,6 +191,7 @@ TEST_F(JobManagerTest, NamesFollowThoseBeforeARestart) {
 TEST_F(JobManagerTest, ChecksItsOptions) {
   EXPECT_EQ(JobManager::Create({}).status().code(), kInvalid);
   EXPECT_EQ(JobManager::Create({.store = &server_.store,
+                                .queue = &server_.queue,
                                 .artifacts = server_.artifacts.get(),
                                 .max_concurrent_jobs = 0})
                 .status()

@@ -51,6 +51,7 @@ class JobRunnerTest : public ::testing::Test {
   }
 
   TempFolder dir_;
+  StoppedClock stopped_clock_;
   JobServer server_{dir_.path()};
   std::unique_ptr<JobManager> jobs_;
 };
@@ -80,8 +81,7 @@ TEST_F(JobRunnerTest, RunsAJobToItsEnd) {
 }
 
 TEST_F(JobRunnerTest, ProgressIsANumberAlsoWhileNoTimePasses) {
-  StoppedClock clock;
-  Start({.clock = &clock});
+  Start({.clock = &stopped_clock_});
   const std::string name = NewJob();
   AwaitEnd(*jobs_, name);
   for (const auto& event : OrDie(jobs_->ReadEvents("", name, 0)).events) {
@@ -277,7 +277,8 @@ TEST_F(JobRunnerTest, AStaleAttemptRecordsNothing) {
     refused.push_back(job.RecordItems(0, {"stale"}, 5, "items"));
     refused.push_back(job.RecordItems(5, {"stale"}, 6, "items"));
     refused.push_back(job.Log("stale"));
-    refused.push_back(job.AddOutput("stale", "text/plain", "stale"));
+    refused.push_back(
+        job.AddOutput("stale", "text/plain", "stale", OutputKind::kResult));
     refused.push_back(job.SetProvenance({}));
     return absl::OkStatus();
   };
@@ -298,9 +299,10 @@ TEST_F(JobRunnerTest, AStaleAttemptRecordsNothing) {
     EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition) << status;
     EXPECT_THAT(status.message(), HasSubstr("attempt 1"));
   }
-  EXPECT_EQ(
-      OrDie(next->Get("ada", name)).DebugString(),
-      OrDie(server_.store.Get(name, JobStore::Spec::kFull)).job.DebugString());
+  EXPECT_EQ(done.attempt_count(), 2);
+  EXPECT_EQ(OrDie(server_.store.Get(name, JobStore::Spec::kWithoutData))
+                .job.DebugString(),
+            done.DebugString());
   EXPECT_EQ(OrDie(server_.store.Items(name)).front(), ItemText(0));
   EXPECT_EQ(OrDie(next->Get("ada", name)).outputs_size(), 1);
 }
@@ -323,15 +325,19 @@ TEST_F(JobRunnerTest, RefusesItemsOutOfOrderAndImpossibleTotals) {
 
 TEST_F(JobRunnerTest, ReplacesAnOutputOfTheSameNameAndRefusesHostileOnes) {
   server_.kind.run = [](JobContext& job) -> absl::Status {
-    RETURN_IF_ERROR(job.AddOutput("a.txt", "text/plain", "first"));
-    RETURN_IF_ERROR(job.AddOutput("a.txt", "text/plain", "second!"));
-    RETURN_IF_ERROR(job.AddOutput("a.txt", "text/plain", "second!"));
+    RETURN_IF_ERROR(
+        job.AddOutput("a.txt", "text/plain", "first", OutputKind::kResult));
+    RETURN_IF_ERROR(
+        job.AddOutput("a.txt", "text/plain", "second!", OutputKind::kResult));
+    RETURN_IF_ERROR(
+        job.AddOutput("a.txt", "text/plain", "second!", OutputKind::kResult));
     for (const std::string& name :
          {std::string(), std::string(".."), std::string("../a"),
           std::string("/a"), std::string(".a"), std::string("a\0b", 3),
           std::string(256, 'a')}) {
-      EXPECT_EQ(job.AddOutput(name, "text/plain", "x").code(),
-                absl::StatusCode::kInvalidArgument)
+      EXPECT_EQ(
+          job.AddOutput(name, "text/plain", "x", OutputKind::kResult).code(),
+          absl::StatusCode::kInvalidArgument)
           << name;
     }
     return absl::OkStatus();
@@ -354,7 +360,8 @@ TEST_F(JobRunnerTest, AFullDiskFailsTheJobWithPathAndBytes) {
     GTEST_SKIP() << "NOT RUN: mounting a small tmpfs needs root";
   }
   server_.kind.run = [](JobContext& job) {
-    return job.AddOutput("a", "text/plain", std::string(1 << 20, 'x'));
+    return job.AddOutput("a", "text/plain", std::string(1 << 20, 'x'),
+                         OutputKind::kResult);
   };
   Start();
   const v1::Job job = AwaitEnd(*jobs_, NewJob());

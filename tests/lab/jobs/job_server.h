@@ -48,7 +48,8 @@ inline absl::Status RecordAll(JobContext& job, int64_t total) {
     items.insert(items.end(), batch.begin(), batch.end());
   }
   return job.AddOutput("items.txt", "text/plain",
-                       absl::StrCat(items.size(), " items"));
+                       absl::StrCat(items.size(), " items"),
+                       OutputKind::kResult);
 }
 
 class ScriptedKind : public JobKind {
@@ -56,12 +57,14 @@ class ScriptedKind : public JobKind {
   absl::Status Validate(const v1::JobSpec& spec) override {
     return validate(spec);
   }
-  absl::Status Run(const v1::JobSpec& /*spec*/, JobContext& job) override {
+  absl::Status Run(const v1::JobSpec& spec, JobContext& job) override {
+    run_spec(spec);
     return run(job);
   }
 
   std::function<absl::Status(const v1::JobSpec&)> validate =
       [](const v1::JobSpec&) { return absl::OkStatus(); };
+  std::function<void(const v1::JobSpec&)> run_spec = [](const v1::JobSpec&) {};
   std::function<absl::Status(JobContext&)> run = [](JobContext& job) {
     return RecordAll(job, 5);
   };
@@ -84,6 +87,7 @@ struct JobServer {
 
   std::unique_ptr<JobManager> NewManager(JobManager::Options options = {}) {
     options.store = &store;
+    options.queue = &queue;
     options.artifacts = artifacts.get();
     options.kinds = {{v1::JobSpec::kEvaluateMcq, &kind}};
     return OrDie(JobManager::Create(std::move(options)));
@@ -91,6 +95,8 @@ struct JobServer {
 
   std::unique_ptr<Database> database;
   JobStore store{*database};
+  JobQueue queue{*database};
+  UserStore users{*database};
   ArtifactIndex index{*database};
   std::unique_ptr<ArtifactStore> artifacts;
   ScriptedKind kind;

@@ -24,6 +24,8 @@ TEST(Transition, AllowsExactlyTheStepsOfAJobsLife) {
   const std::set<std::pair<v1::JobState, v1::JobState>> legal = {
       {v1::JOB_STATE_QUEUED, v1::JOB_STATE_RUNNING},
       {v1::JOB_STATE_QUEUED, v1::JOB_STATE_CANCELLED},
+      {v1::JOB_STATE_WAITING, v1::JOB_STATE_QUEUED},
+      {v1::JOB_STATE_WAITING, v1::JOB_STATE_FAILED},
       {v1::JOB_STATE_WAITING, v1::JOB_STATE_CANCELLED},
       {v1::JOB_STATE_RUNNING, v1::JOB_STATE_SUCCEEDED},
       {v1::JOB_STATE_RUNNING, v1::JOB_STATE_FAILED},
@@ -32,6 +34,8 @@ TEST(Transition, AllowsExactlyTheStepsOfAJobsLife) {
       {v1::JOB_STATE_CANCELLING, v1::JOB_STATE_CANCELLED},
       {v1::JOB_STATE_FAILED, v1::JOB_STATE_QUEUED},
       {v1::JOB_STATE_CANCELLED, v1::JOB_STATE_QUEUED},
+      {v1::JOB_STATE_FAILED, v1::JOB_STATE_WAITING},
+      {v1::JOB_STATE_CANCELLED, v1::JOB_STATE_WAITING},
   };
   int refused = 0;
   for (int from = v1::JobState_MIN; from <= v1::JobState_MAX; ++from) {
@@ -54,7 +58,7 @@ TEST(Transition, AllowsExactlyTheStepsOfAJobsLife) {
       EXPECT_EQ(job.DebugString(), JobIn(from_state).DebugString());
     }
   }
-  EXPECT_EQ(refused, 8 * 8 - 10);
+  EXPECT_EQ(refused, 8 * 8 - 14);
 }
 
 TEST(Transition, KeepsTimesAndAttempts) {

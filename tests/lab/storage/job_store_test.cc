@@ -1,5 +1,6 @@
 #include "src/lab/storage/job_store.h"
 
+#include <set>
 #include <string>
 #include <vector>
 
@@ -8,6 +9,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "src/lab/storage/connection.h"
+#include "src/lab/storage/job_queue.h"
 #include "src/lab/storage/job_rows.h"
 #include "tests/testing/temp_folder.h"
 
@@ -16,6 +18,7 @@ namespace {
 
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::IsEmpty;
 using ::testing::Not;
 
 const absl::Time kNow = absl::FromUnixSeconds(1'700'000'000);
@@ -61,11 +64,17 @@ class JobStoreTest : public ::testing::Test {
 TEST_F(JobStoreTest, GivesBackWhatWasStored) {
   StoredJob stored = JobNumber(7);
   stored.job.set_request_id("r");
+  stored.job.set_replay_of("jobs/earlier");
+  stored.job.add_depends_on("jobs/a");
+  stored.job.add_depends_on("jobs/b");
+  stored.job.add_inputs()->set_digest("sha256:1");
+  stored.job.mutable_usage()->set_token_count(3);
   Add(stored);
   const auto full = jobs_.Get(stored.job.name(), JobStore::Spec::kFull);
   ASSERT_TRUE(full.ok()) << full.status();
   stored.job.set_last_event_number(1);
   stored.job.mutable_progress();
+  stored.job.set_owner("users/ada");
   EXPECT_EQ(full->job.DebugString(), stored.job.DebugString());
   EXPECT_EQ(full->owner, "ada");
   const auto light = jobs_.Get(stored.job.name(), JobStore::Spec::kWithoutData);
@@ -170,22 +179,72 @@ TEST_F(JobStoreTest, ListsNewestFirstWithoutBulk) {
   EXPECT_EQ(*jobs_.NewestName(), JobNumber(5).job.name());
 }
 
-TEST_F(JobStoreTest, PicksByPriorityThenAge) {
+TEST_F(JobStoreTest, HeadsAreTheOldestOfEachUserAndPriority) {
   StoredJob background = JobNumber(1);
   background.job.set_priority(v1::JOB_PRIORITY_BACKGROUND);
-  StoredJob interactive = JobNumber(4);
-  interactive.job.set_priority(v1::JOB_PRIORITY_INTERACTIVE);
+  StoredJob running = JobNumber(0);
+  running.job.set_state(v1::JOB_STATE_RUNNING);
   for (const StoredJob& stored :
-       {background, JobNumber(3), JobNumber(2), interactive}) {
+       {background, running, JobNumber(3), JobNumber(2), JobNumber(5, "bob")}) {
     Add(stored);
   }
-  std::set<std::string> taken;
-  std::vector<std::string> order;
-  while (const auto next = *jobs_.NextQueued(taken)) {
-    taken.insert(*next);
-    order.push_back(next->substr(30));
-  }
-  EXPECT_THAT(order, ElementsAre("4", "2", "3", "1"));
+  JobQueue queue(*database_);
+  const auto names = [&queue](const std::set<std::string>& skip) {
+    std::vector<std::string> names;
+    const auto heads = queue.Heads(skip);
+    for (const QueueHead& head : *heads) {
+      names.push_back(absl::StrCat(head.owner, " ", head.priority, " ",
+                                   head.name.substr(head.name.size() - 1)));
+    }
+    return names;
+  };
+  EXPECT_THAT(names({}), ElementsAre("ada 2 2", "ada 3 1", "bob 2 5"));
+  EXPECT_THAT(names({JobNumber(2).job.name(), JobNumber(5).job.name()}),
+              ElementsAre("ada 2 3", "ada 3 1"));
+  EXPECT_EQ(*queue.CountOlder("ada", v1::JOB_PRIORITY_NORMAL,
+                              JobNumber(9).job.name()),
+            2);
+  EXPECT_EQ(queue.PendingOf("ada")->queued, 3);
+  EXPECT_EQ(queue.PendingOf("ada")->running, 1);
+}
+
+TEST_F(JobStoreTest, RefusesMoreThanAUserMayQueue) {
+  ASSERT_TRUE(jobs_.Create(JobNumber(1), /*pending_limit=*/2).ok());
+  ASSERT_TRUE(jobs_.Create(JobNumber(2), 2).ok());
+  const absl::Status refused = jobs_.Create(JobNumber(3), 2).status();
+  EXPECT_EQ(refused.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_THAT(refused.message(), HasSubstr("has 2 jobs queued or waiting"));
+  EXPECT_TRUE(jobs_.Create(JobNumber(4, "bob"), 2).ok());
+  EXPECT_EQ(
+      jobs_.Get(JobNumber(3).job.name(), JobStore::Spec::kFull).status().code(),
+      absl::StatusCode::kNotFound);
+}
+
+TEST_F(JobStoreTest, StoresWhatAJobUsedWithWhatItRecorded) {
+  UserStore users(*database_);
+  Add(JobNumber(1));
+  const auto charge = [&](bool fails) {
+    return jobs_
+        .Update(JobNumber(1).job.name(), kNow,
+                [&](JobChange& change) {
+                  change.stored.job.mutable_usage()->set_device_seconds(3);
+                  change.use = {.user = "ada",
+                                .hour = 7,
+                                .device_seconds = 1.5,
+                                .token_count = 4};
+                  return fails ? absl::AbortedError("no") : absl::OkStatus();
+                })
+        .status();
+  };
+  EXPECT_FALSE(charge(/*fails=*/true).ok());
+  EXPECT_THAT(*users.UseSince(0), IsEmpty());
+  ASSERT_TRUE(charge(false).ok());
+  ASSERT_TRUE(charge(false).ok());
+  const auto hours = users.UseSince(7);
+  ASSERT_EQ(hours->size(), 1U);
+  EXPECT_EQ(hours->front().device_seconds, 3.0);
+  EXPECT_EQ(hours->front().token_count, 8);
+  EXPECT_THAT(*users.UseSince(8), IsEmpty());
 }
 
 TEST_F(JobStoreTest, DeletesAllOfAJobIfAllowed) {
@@ -228,8 +287,13 @@ TEST_F(JobStoreTest, NeverScansAllJobsNorSorts) {
   EXPECT_THAT(Plan(ListJobsSql(true, true)),
               HasSubstr("jobs_by_owner_and_state "));
   const std::string queue = Plan(std::string(kQueueSql));
-  EXPECT_THAT(queue, HasSubstr("USING INDEX jobs_queue"));
+  EXPECT_THAT(queue, HasSubstr("USING INDEX jobs_queue (owner=? AND priori"));
   EXPECT_THAT(queue, Not(HasSubstr("TEMP B-TREE")));
+  const std::string owners = Plan(std::string(kQueueOwnersSql));
+  EXPECT_THAT(owners, HasSubstr("USING INDEX jobs_queue (owner>?)"));
+  EXPECT_THAT(owners, Not(HasSubstr("SCAN jobs")));
+  EXPECT_THAT(Plan(std::string(kPendingCountSql)),
+              HasSubstr("jobs_by_owner_and_state (owner=? AND state=?)"));
   EXPECT_THAT(Plan(std::string(kFindByRequestSql)),
               HasSubstr("USING COVERING INDEX jobs_by_request"));
   EXPECT_THAT(Plan(std::string(kNamesInStateSql)),
