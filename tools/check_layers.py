@@ -38,6 +38,7 @@ LAYERS = {
     ],
     "src/lab/storage": ["src/base", "proto"],
     "src/lab/artifacts": ["src/base", "proto", _LAB + "storage"],
+    "src/lab/backup": ["src/base", "proto", _LAB + "storage"],
     "src/lab/llm": ["src/base", "proto"],
     "src/lab/jobs": ["src/base", "proto", _LAB + "storage", _LAB + "artifacts"],
     "src/lab/docgen": ["src/base", "proto", _LAB + "jobs", _LAB + "llm"],

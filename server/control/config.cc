@@ -10,10 +10,12 @@
 #include <system_error>
 #include <utility>
 
+#include "absl/algorithm/container.h"
 #include "absl/status/status.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/types/span.h"
 #include "src/base/file.h"
 #include "src/base/status_macros.h"
 #include "toml++/toml.h"
@@ -79,12 +81,14 @@ Fields FieldsOf(Config& config) {
   return {
       {"data_dir", Text(config.data_dir)},
       {"listen", Texts(config.listen)},
-      {"metrics_listen", Text(config.metrics_listen)},
+      {"http_listen", Text(config.http_listen)},
       {"drain_seconds", Number(config.drain_seconds)},
       {"upgrade_database", Flag(config.upgrade_database)},
       {"log_level", Text(config.log_level)},
+      {"log_format", Text(config.log_format)},
       {"tls.certificate_file", Text(config.tls.certificate_file)},
       {"tls.key_file", Text(config.tls.key_file)},
+      {"tls.client_ca_file", Text(config.tls.client_ca_file)},
       {"worker.device", Text(worker.device)},
       {"worker.threads", Whole(worker.threads)},
       {"worker.step_tokens", Whole(worker.step_tokens)},
@@ -219,14 +223,19 @@ absl::Status CheckNumbers(const Config& config) {
   return absl::OkStatus();
 }
 
+absl::Status CheckOneOf(absl::string_view key, const std::string& value,
+                        absl::Span<const absl::string_view> allowed) {
+  if (absl::c_linear_search(allowed, value)) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(key, " is \"", value,
+                                                 "\"; it has to be one of ",
+                                                 absl::StrJoin(allowed, ", ")));
+}
+
 absl::Status CheckTexts(const Config& config) {
-  constexpr absl::string_view kLevels[] = {"debug", "info", "warning", "error"};
-  if (std::find(std::begin(kLevels), std::end(kLevels), config.log_level) ==
-      std::end(kLevels)) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("log_level is \"", config.log_level,
-                     "\"; it has to be one of ", absl::StrJoin(kLevels, ", ")));
-  }
+  RETURN_IF_ERROR(CheckOneOf("log_level", config.log_level,
+                             {"debug", "info", "warning", "error"}));
+  RETURN_IF_ERROR(
+      CheckOneOf("log_format", config.log_format, {"text", "json"}));
   if (config.listen.empty()) {
     return absl::InvalidArgumentError(
         "listen is empty; give \"unix\", an address HOST:PORT, or both");
@@ -234,6 +243,12 @@ absl::Status CheckTexts(const Config& config) {
   if (config.tls.certificate_file.empty() != config.tls.key_file.empty()) {
     return absl::InvalidArgumentError(
         "tls needs both certificate_file and key_file, or neither");
+  }
+  if (config.tls.certificate_file.empty() &&
+      !config.tls.client_ca_file.empty()) {
+    return absl::InvalidArgumentError(
+        "tls.client_ca_file needs tls.certificate_file and tls.key_file: "
+        "without TLS nobody shows a certificate");
   }
   if (config.data_dir.size() + kLongestSocket.size() > kSocketPathLimit) {
     return absl::InvalidArgumentError(
@@ -270,8 +285,8 @@ absl::StatusOr<Config> ResolveConfig(Config config) {
     ASSIGN_OR_RETURN(config.data_dir, DefaultDataDir());
   }
   config.data_dir = Absolute(config.data_dir);
-  for (std::string* file :
-       {&config.tls.certificate_file, &config.tls.key_file}) {
+  for (std::string* file : {&config.tls.certificate_file, &config.tls.key_file,
+                            &config.tls.client_ca_file}) {
     if (!file->empty()) *file = Absolute(*file);
   }
   RETURN_IF_ERROR(CheckTexts(config));

@@ -21,6 +21,7 @@ namespace dissonance {
 struct TlsConfig {
   std::string certificate_file;  // PEM chain; empty: no TLS
   std::string key_file;
+  std::string client_ca_file;  // PEM; empty: clients need no certificate
 };
 
 struct WorkerConfig {
@@ -59,10 +60,11 @@ struct Config {
   std::string data_dir;  // absolute once resolved
   // "unix": <data_dir>/dissonance.sock; or HOST:PORT.
   std::vector<std::string> listen = {"unix", "127.0.0.1:50071"};
-  std::string metrics_listen;  // HOST:PORT; empty: no metrics
+  std::string http_listen;  // HOST:PORT; empty: no metrics, no /healthz
   double drain_seconds = 20.0;
   bool upgrade_database = false;
   std::string log_level = "info";
+  std::string log_format = "text";
   TlsConfig tls;
   WorkerConfig worker;
   LimitsConfig limits;

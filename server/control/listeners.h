@@ -1,8 +1,11 @@
 // Where the server listens and who may connect there. A loopback address or a
-// unix socket needs no TLS; any other does. Every listener has the gate in its
-// credentials. Thread safe.
+// unix socket needs no TLS; any other does. With tls.client_ca_file, whoever
+// connects over TLS has to show a certificate of that authority. Every listener
+// has the gate in its credentials. Thread safe.
 #ifndef DISSONANCE_SERVER_CONTROL_LISTENERS_H_
 #define DISSONANCE_SERVER_CONTROL_LISTENERS_H_
+
+#include <sys/socket.h>
 
 #include <memory>
 #include <string>
@@ -32,6 +35,22 @@ absl::StatusOr<std::vector<Listener>> MakeListeners(const Config& config);
 // INVALID_ARGUMENT, naming the key, unless the address is a HOST:PORT that only
 // this machine can reach.
 absl::Status CheckLoopback(absl::string_view key, const std::string& address);
+
+// A HOST:PORT as the system's calls take it.
+struct SocketAddress {
+  sockaddr_storage storage = {};
+  socklen_t size = 0;
+
+  sockaddr* get() { return reinterpret_cast<sockaddr*>(&storage); }
+  const sockaddr* get() const {
+    return reinterpret_cast<const sockaddr*>(&storage);
+  }
+  int port() const;
+};
+
+// INVALID_ARGUMENT, naming the key, if it is malformed or has no address.
+absl::StatusOr<SocketAddress> Resolve(absl::string_view key,
+                                      const std::string& address);
 
 // ALREADY_EXISTS for a port that is in use.
 absl::Status CheckPortsFree(const std::vector<Listener>& listeners);

@@ -24,21 +24,13 @@
 #include "server/control/signals.h"
 #include "server/control/worker_compute.h"
 #include "server/control/worker_route.h"
-#include "spdlog/sinks/stdout_sinks.h"
-#include "spdlog/spdlog.h"
+#include "src/base/log.h"
 #include "src/base/status_macros.h"
 #include "src/lab/eval/evaluate_mcq.h"
 #include "src/lab/jobs/job_manager.h"
 
 namespace dissonance {
 namespace {
-
-void StartLog(const Config& config) {
-  spdlog::set_default_logger(spdlog::stderr_logger_mt("dissonanced"));
-  spdlog::set_pattern("%Y-%m-%dT%H:%M:%S.%e%z %l %v");
-  spdlog::set_level(spdlog::level::from_str(config.log_level));
-  spdlog::flush_on(spdlog::level::debug);
-}
 
 absl::Status Serve(const Config& config) {
   ASSIGN_OR_RETURN(std::vector<Listener> listeners, MakeListeners(config));
@@ -81,16 +73,22 @@ absl::Status Serve(const Config& config) {
                         .readiness = readiness,
                         .worker = [&worker] { return worker->Describe(); }}));
   std::unique_ptr<MetricsServer> metrics;
-  if (!config.metrics_listen.empty()) {
+  if (!config.http_listen.empty()) {
     ASSIGN_OR_RETURN(
-        metrics, MetricsServer::Start(config.metrics_listen, [&worker] {
-          const WorkerReport report = worker->last_report();
-          return WorkerFigures{
-              .ready = worker->Describe().state() == v1::WORKER_STATE_READY,
-              .resident_bytes = report.resident_bytes,
-              .metrics = report.metrics};
-        }));
-    spdlog::info("metrics at port {}", metrics->port());
+        metrics,
+        MetricsServer::Start(
+            config.http_listen,
+            {.worker =
+                 [&worker] {
+                   const WorkerReport report = worker->last_report();
+                   return WorkerFigures{.ready = worker->Describe().state() ==
+                                                 v1::WORKER_STATE_READY,
+                                        .resident_bytes = report.resident_bytes,
+                                        .metrics = report.metrics};
+                 },
+             .trouble = [&readiness] { return readiness.Trouble(); }}));
+    Log(LogLevel::kInfo, "serving /metrics and /healthz",
+        {{"port", metrics->port()}});
   }
   ASSIGN_OR_RETURN(const PidFile pid_file, PidFile::Write(folder.pid_file()));
 
@@ -98,11 +96,11 @@ absl::Status Serve(const Config& config) {
   worker->Start();
   api->Open();
   const int signal = AwaitEndSignal();
-  spdlog::info("got signal {}; draining for {} s at most", signal,
-               config.drain_seconds);
+  Log(LogLevel::kInfo, "draining",
+      {{"signal", signal}, {"most_seconds", config.drain_seconds}});
   api->Drain(absl::Seconds(config.drain_seconds));
   worker->Stop();
-  spdlog::info("stopped");
+  Log(LogLevel::kInfo, "stopped");
   return absl::OkStatus();
 }
 
@@ -119,7 +117,10 @@ int main(int argc, char** argv) {
   if (status.ok()) {
     if (const int* exit_code = std::get_if<int>(&*config)) return *exit_code;
     const auto& resolved = std::get<dissonance::Config>(*config);
-    dissonance::StartLog(resolved);
+    dissonance::StartLog({.format = resolved.log_format == "json"
+                                        ? dissonance::LogFormat::kJson
+                                        : dissonance::LogFormat::kText,
+                          .level = resolved.log_level});
     status = dissonance::Serve(resolved);
   }
   if (status.ok()) return EXIT_SUCCESS;

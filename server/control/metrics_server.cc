@@ -1,78 +1,90 @@
 #include "server/control/metrics_server.h"
 
-#include <exception>
-#include <utility>
-
 #include "absl/strings/str_cat.h"
-#include "prometheus/collectable.h"
-#include "prometheus/exposer.h"
 #include "prometheus/metric_family.h"
-#include "server/control/listeners.h"
+#include "prometheus/text_serializer.h"
 #include "src/base/status_macros.h"
 
 namespace dissonance {
 namespace {
 
-prometheus::MetricFamily Family(const std::string& name,
-                                const std::string& help, bool counter,
-                                double value) {
-  prometheus::ClientMetric metric;
-  (counter ? metric.counter.value : metric.gauge.value) = value;
-  return {.name = name,
-          .help = help,
-          .type = counter ? prometheus::MetricType::Counter
-                          : prometheus::MetricType::Gauge,
-          .metric = {std::move(metric)}};
+constexpr char kContentType[] = "text/plain; version=0.0.4; charset=utf-8";
+constexpr int kServiceUnavailable = 503;
+
+MetricFamily Single(std::string name, std::string help, MetricFamily::Type type,
+                    double value) {
+  return {.name = std::move(name),
+          .help = std::move(help),
+          .type = type,
+          .samples = {{.value = value}}};
+}
+
+std::vector<MetricFamily> FamiliesOf(const WorkerFigures& figures) {
+  using Type = MetricFamily::Type;
+  std::vector<MetricFamily> families = {
+      Single("dissonance_worker_ready", "Whether the worker answers requests.",
+             Type::kGauge, figures.ready ? 1 : 0),
+      Single("dissonance_worker_resident_bytes",
+             "Resident memory of the worker's process.", Type::kGauge,
+             static_cast<double>(figures.resident_bytes))};
+  for (const internal::v1::Metric& metric : figures.metrics) {
+    families.push_back(Single(metric.name(), metric.help(),
+                              metric.counter() ? Type::kCounter : Type::kGauge,
+                              metric.value()));
+  }
+  return families;
+}
+
+prometheus::MetricFamily ToPrometheus(const MetricFamily& family) {
+  const bool counter = family.type == MetricFamily::Type::kCounter;
+  prometheus::MetricFamily out = {.name = family.name,
+                                  .help = family.help,
+                                  .type = counter
+                                              ? prometheus::MetricType::Counter
+                                              : prometheus::MetricType::Gauge,
+                                  .metric = {}};
+  for (const MetricSample& sample : family.samples) {
+    prometheus::ClientMetric& metric = out.metric.emplace_back();
+    for (const auto& [name, value] : sample.labels) {
+      metric.label.push_back({.name = name, .value = value});
+    }
+    (counter ? metric.counter.value : metric.gauge.value) = sample.value;
+  }
+  return out;
+}
+
+HttpResponse Metrics(const MetricsServer::Sources& sources) {
+  std::vector<prometheus::MetricFamily> families;
+  for (const MetricFamily& family : FamiliesOf(sources.worker())) {
+    families.push_back(ToPrometheus(family));
+  }
+  for (const MetricFamily& family : sources.control()) {
+    families.push_back(ToPrometheus(family));
+  }
+  const prometheus::Serializer& serializer = prometheus::TextSerializer();
+  return {.content_type = kContentType, .body = serializer.Serialize(families)};
+}
+
+HttpResponse Health(const MetricsServer::Sources& sources) {
+  const std::string trouble = sources.trouble();
+  if (trouble.empty()) return {.body = "ok\n"};
+  return {.code = kServiceUnavailable, .body = absl::StrCat(trouble, "\n")};
 }
 
 }  // namespace
 
-class MetricsServer::Figures final : public prometheus::Collectable {
- public:
-  explicit Figures(std::function<WorkerFigures()> figures)
-      : figures_(std::move(figures)) {}
-
-  std::vector<prometheus::MetricFamily> Collect() const override {
-    const WorkerFigures figures = figures_();
-    std::vector<prometheus::MetricFamily> families = {
-        Family("dissonance_worker_ready",
-               "Whether the worker answers requests.", /*counter=*/false,
-               figures.ready ? 1 : 0),
-        Family("dissonance_worker_resident_bytes",
-               "Resident memory of the worker's process.", /*counter=*/false,
-               static_cast<double>(figures.resident_bytes))};
-    for (const internal::v1::Metric& metric : figures.metrics) {
-      families.push_back(Family(metric.name(), metric.help(), metric.counter(),
-                                metric.value()));
-    }
-    return families;
-  }
-
- private:
-  const std::function<WorkerFigures()> figures_;
-};
-
-MetricsServer::MetricsServer() = default;
-MetricsServer::~MetricsServer() = default;
-
 absl::StatusOr<std::unique_ptr<MetricsServer>> MetricsServer::Start(
-    const std::string& address, std::function<WorkerFigures()> figures) {
-  RETURN_IF_ERROR(CheckLoopback("metrics_listen", address));
-  std::unique_ptr<MetricsServer> server(new MetricsServer);
-  server->figures_ = std::make_shared<Figures>(std::move(figures));
-  try {
-    server->exposer_ = std::make_unique<prometheus::Exposer>(address, 1);
-  } catch (const std::exception& e) {
-    return absl::UnavailableError(
-        absl::StrCat("metrics_listen: cannot listen on ", address, ": ",
-                     e.what(), "; choose another port, or \"\" for none"));
-  }
-  server->exposer_->RegisterCollectable(server->figures_);
-  return server;
-}
-
-int MetricsServer::port() const {
-  return exposer_->GetListeningPorts().front();
+    const std::string& address, Sources sources) {
+  const auto shared = std::make_shared<const Sources>(std::move(sources));
+  ASSIGN_OR_RETURN(
+      std::unique_ptr<HttpServer> http,
+      HttpServer::Start(
+          "http_listen", address,
+          {{"/metrics",
+            [shared](const HttpRequest&) { return Metrics(*shared); }},
+           {"/healthz",
+            [shared](const HttpRequest&) { return Health(*shared); }}}));
+  return std::unique_ptr<MetricsServer>(new MetricsServer(std::move(http)));
 }
 
 }  // namespace dissonance

@@ -1,46 +1,76 @@
-// What the worker counts, for Prometheus, at http://ADDRESS/metrics: as of its
-// last heartbeat. Without a token, so on this machine only. Thread safe.
+// What Prometheus collects at http://ADDRESS/metrics, and what a load balancer
+// or a person asks at /healthz. Without a token, so on this machine only.
+// Thread safe.
+//
+//   ASSIGN_OR_RETURN(auto server,
+//                    MetricsServer::Start("127.0.0.1:9464",
+//                                         {.worker = ..., .trouble = ...}));
 #ifndef DISSONANCE_SERVER_CONTROL_METRICS_SERVER_H_
 #define DISSONANCE_SERVER_CONTROL_METRICS_SERVER_H_
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "dissonance/internal/v1/worker.pb.h"
-
-namespace prometheus {
-class Exposer;
-}  // namespace prometheus
+#include "server/control/http_server.h"
 
 namespace dissonance {
 
+// What the worker counts, as of its last heartbeat.
 struct WorkerFigures {
   bool ready = false;
   int64_t resident_bytes = 0;
   std::vector<internal::v1::Metric> metrics = {};
 };
 
+// One figure, told apart from others of its family by labels.
+struct MetricSample {
+  std::vector<std::pair<std::string, std::string>> labels = {};
+  double value = 0;
+};
+
+// Figures of one kind, e.g. dissonance_jobs{state="QUEUED"}.
+struct MetricFamily {
+  enum class Type { kGauge, kCounter };
+
+  std::string name;  // a counter's ends in "_total"
+  std::string help;
+  Type type = Type::kGauge;
+  std::vector<MetricSample> samples = {};
+};
+
 class MetricsServer {
  public:
-  // `figures` is asked at each scrape. INVALID_ARGUMENT for an address that is
-  // not HOST:PORT on loopback; UNAVAILABLE if the port can't be had.
+  // Asked at each request, on the server's thread: has to be quick.
+  struct Sources {
+    std::function<WorkerFigures()> worker;
+    // Those of the control plane, which come after the worker's.
+    std::function<std::vector<MetricFamily>()> control = [] {
+      return std::vector<MetricFamily>();
+    };
+    // Why the server does not serve, e.g. "draining"; empty while it does.
+    std::function<std::string()> trouble;
+  };
+
+  // /metrics, and /healthz: 200 "ok", or 503 with the trouble. INVALID_ARGUMENT
+  // for an address that is not HOST:PORT on loopback; UNAVAILABLE if the port
+  // can't be had.
   static absl::StatusOr<std::unique_ptr<MetricsServer>> Start(
-      const std::string& address, std::function<WorkerFigures()> figures);
-  ~MetricsServer();
+      const std::string& address, Sources sources);
 
   // The one that port 0 became.
-  int port() const;
+  int port() const { return http_->port(); }
 
  private:
-  class Figures;
+  explicit MetricsServer(std::unique_ptr<HttpServer> http)
+      : http_(std::move(http)) {}
 
-  MetricsServer();
-
-  std::shared_ptr<Figures> figures_;
-  std::unique_ptr<prometheus::Exposer> exposer_;
+  const std::unique_ptr<HttpServer> http_;
 };
 
 }  // namespace dissonance

@@ -3,6 +3,8 @@
 #ifndef DISSONANCE_SERVER_CONTROL_READINESS_H_
 #define DISSONANCE_SERVER_CONTROL_READINESS_H_
 
+#include <string>
+
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
 #include "grpcpp/health_check_service_interface.h"
@@ -29,6 +31,7 @@ class Readiness {
     {
       const absl::MutexLock lock(&mutex_);
       worker_ready_ = ready;
+      was_ready_ = was_ready_ || ready;
       Tell();
     }
     jobs_.SetComputeReady(ready);
@@ -41,6 +44,14 @@ class Readiness {
     Tell();
   }
 
+  // Why it does not serve; empty while it does.
+  std::string Trouble() const ABSL_LOCKS_EXCLUDED(mutex_) {
+    const absl::MutexLock lock(&mutex_);
+    if (draining_) return "draining";
+    if (worker_ready_) return "";
+    return was_ready_ ? "no worker" : "starting";
+  }
+
  private:
   void Tell() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     if (health_ == nullptr) return;
@@ -48,9 +59,10 @@ class Readiness {
   }
 
   JobManager& jobs_;
-  absl::Mutex mutex_;
+  mutable absl::Mutex mutex_;
   grpc::HealthCheckServiceInterface* health_ ABSL_GUARDED_BY(mutex_) = nullptr;
   bool worker_ready_ ABSL_GUARDED_BY(mutex_) = false;
+  bool was_ready_ ABSL_GUARDED_BY(mutex_) = false;
   bool draining_ ABSL_GUARDED_BY(mutex_) = false;
 };
 

@@ -1,6 +1,8 @@
 #include "src/lab/storage/database.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <filesystem>
@@ -10,6 +12,7 @@
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "src/base/file.h"
+#include "src/base/log.h"
 #include "src/base/status_macros.h"
 #include "src/lab/storage/connection.h"
 
@@ -69,6 +72,56 @@ absl::Status RunTransaction(Connection& connection, const std::string& begin,
   }
 }
 
+absl::Status SyncFile(const std::string& path) {
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) {
+    return absl::ErrnoToStatus(errno, absl::StrCat("cannot open ", path));
+  }
+  const absl::Cleanup close_fd = [fd] { ::close(fd); };
+  if (::fsync(fd) == 0) return absl::OkStatus();
+  return absl::ErrnoToStatus(errno, absl::StrCat("cannot flush ", path));
+}
+
+// Not SQLite's backup of pages: that copies damage and free pages with the
+// rest. One statement is one snapshot, so nothing that is written meanwhile
+// makes it begin again.
+absl::Status CopyInto(Connection& connection, const std::string& path) {
+  if (::access(path.c_str(), F_OK) == 0) {
+    return absl::AlreadyExistsError(
+        absl::StrCat(path, " exists: give another name, or remove it first"));
+  }
+  absl::Cleanup remove = [&path] { ::unlink(path.c_str()); };
+  Query(connection, "VACUUM INTO ?", absl::string_view(path)).Run();
+  RETURN_IF_ERROR(SyncFile(path));
+  RETURN_IF_ERROR(SyncDirectory(std::filesystem::path(path).parent_path()));
+  std::move(remove).Cancel();
+  return absl::OkStatus();
+}
+
+int64_t SchemaVersion(Connection& connection) {
+  Query query(connection, "PRAGMA user_version");
+  return query.Next() ? query.Int(0) : 0;
+}
+
+// What an upgrade changes can't be changed back. Replaces the copy of an
+// earlier try: the database may have been used since.
+absl::Status CopyBeforeUpgrade(Connection& connection, const std::string& path,
+                               int64_t newest) {
+  const int64_t version = SchemaVersion(connection);
+  if (version == 0 || version >= newest) return absl::OkStatus();
+  const std::string copy = absl::StrCat(path, ".schema-", version, ".backup");
+  const std::string unfinished = copy + ".tmp.upgrade";
+  ::unlink(unfinished.c_str());
+  RETURN_IF_ERROR(CopyInto(connection, unfinished));
+  if (::rename(unfinished.c_str(), copy.c_str()) != 0) {
+    return absl::ErrnoToStatus(errno, absl::StrCat("cannot replace ", copy));
+  }
+  RETURN_IF_ERROR(SyncDirectory(std::filesystem::path(path).parent_path()));
+  Log(LogLevel::kInfo, "copied the database before its upgrade",
+      {{"copy", copy}, {"from_schema", version}, {"to_schema", newest}});
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Database>> Database::Open(Options options) {
@@ -104,6 +157,8 @@ absl::Status Database::OpenWriter(const Options& options) {
     writer->Execute("PRAGMA synchronous = FULL");
     writer->Execute("PRAGMA foreign_keys = ON");
     writer->Execute("PRAGMA trusted_schema = OFF");
+    RETURN_IF_ERROR(CopyBeforeUpgrade(
+        *writer, path_, static_cast<int64_t>(options.migrations.size())));
     ApplyMigrations(*writer, options.migrations);
     writer_ = std::move(writer);
     return absl::OkStatus();
@@ -126,6 +181,16 @@ absl::Status Database::Read(absl::FunctionRef<absl::Status(Connection&)> body) {
     idle_readers_.push_back(std::move(reader));
   }
   return status;
+}
+
+absl::Status Database::BackupTo(const std::string& path) {
+  ASSIGN_OR_RETURN(const std::unique_ptr<Connection> reader, TakeReader());
+  try {
+    return CopyInto(*reader, path);
+  } catch (const SQLite::Exception& error) {
+    return Annotate(SqlStatus(error, path_),
+                    absl::StrCat("cannot write the copy ", path));
+  }
 }
 
 absl::StatusOr<std::unique_ptr<Connection>> Database::TakeReader() {

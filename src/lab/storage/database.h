@@ -36,8 +36,9 @@ class Database {
   struct Options {
     // Made with mode 0700 if missing.
     std::string data_dir = {};
-    // Whether a database of an older release is brought up to date. Without
-    // it such a database is refused, with the advice to copy it first.
+    // Whether a database of an older release is brought up to date; without it
+    // such a database is refused. Before the first step a copy is made beside
+    // it, <path>.schema-N.backup, N being the version that it has.
     bool allow_upgrade = false;
     // How long a statement waits for a lock held by another program.
     absl::Duration busy_timeout = absl::Seconds(5);
@@ -63,6 +64,12 @@ class Database {
 
   // Runs `body` on one consistent snapshot that holds every finished Write.
   absl::Status Read(absl::FunctionRef<absl::Status(Connection&)> body);
+
+  // Writes all that is committed now to a new file, as one database without a
+  // log, durably. Writers go on meanwhile and wait for nothing; their log grows
+  // by what they write. ALREADY_EXISTS if there is a file. DATA_LOSS if the
+  // database is damaged: unlike a copy of its bytes, this reads all of it.
+  absl::Status BackupTo(const std::string& path);
 
   // Absolute where data_dir was.
   const std::string& path() const { return path_; }

@@ -1,0 +1,173 @@
+// Over real sockets.
+#include "server/control/http_server.h"
+
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/testing/http_client.h"
+
+namespace dissonance {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::EndsWith;
+using ::testing::HasSubstr;
+using ::testing::Not;
+using ::testing::StartsWith;
+
+class HttpServerTest : public ::testing::Test {
+ protected:
+  HttpServerTest() {
+    auto server = HttpServer::Start(
+        "http_listen", "127.0.0.1:0",
+        {{"/hello",
+          [](const HttpRequest& request) {
+            return HttpResponse{.content_type = "text/x-test",
+                                .body = "hello from " + request.path + "\n"};
+          }},
+         {"/throws", [](const HttpRequest&) -> HttpResponse {
+            throw std::runtime_error("a secret reason");
+          }}});
+    EXPECT_TRUE(server.ok()) << server.status();
+    server_ = *std::move(server);
+  }
+
+  std::string Answer(const std::string& request_line,
+                     const std::string& headers = "") {
+    return HttpAnswer(
+        server_->port(),
+        absl::StrCat(request_line, " HTTP/1.1\r\nHost: localhost\r\n", headers,
+                     "Connection: close\r\n\r\n"));
+  }
+
+  std::unique_ptr<HttpServer> server_;
+};
+
+TEST_F(HttpServerTest, AnswersAGetOfARoute) {
+  EXPECT_THAT(Answer("GET /hello"),
+              AllOf(StartsWith("HTTP/1.1 200 "),
+                    HasSubstr("Content-Type: text/x-test\r\n"),
+                    HasSubstr("Content-Length: 18\r\n"),
+                    HasSubstr("X-Content-Type-Options: nosniff\r\n"),
+                    EndsWith("\r\n\r\nhello from /hello\n")));
+  EXPECT_THAT(Answer("GET /hello?a=b"), EndsWith("hello from /hello\n"));
+}
+
+TEST_F(HttpServerTest, AnswersAHeadWithoutTheBody) {
+  EXPECT_THAT(Answer("HEAD /hello"),
+              AllOf(StartsWith("HTTP/1.1 200 "),
+                    HasSubstr("Content-Length: 18\r\n"), EndsWith("\r\n\r\n")));
+}
+
+TEST_F(HttpServerTest, AConnectionTakesFurtherRequests) {
+  HttpConnection connection(server_->port());
+  for (int i = 0; i < 3; ++i) {
+    ASSERT_TRUE(
+        connection.Send("GET /hello HTTP/1.1\r\nHost: localhost\r\n\r\n"));
+    EXPECT_THAT(connection.ReceiveUntil("/hello\n"),
+                StartsWith("HTTP/1.1 200 "));
+  }
+}
+
+TEST_F(HttpServerTest, OtherPathsAreNotThere) {
+  for (const char* path : {"/", "/hello/", "/hell", "/../hello", "//hello"}) {
+    EXPECT_THAT(Answer(absl::StrCat("GET ", path)), StartsWith("HTTP/1.1 404 "))
+        << path;
+  }
+}
+
+TEST_F(HttpServerTest, OtherMethodsAreRefusedWithTheOnesThereAre) {
+  for (const char* method : {"DELETE", "PUT", "OPTIONS", "BREW"}) {
+    EXPECT_THAT(
+        Answer(absl::StrCat(method, " /hello")),
+        AllOf(StartsWith("HTTP/1.1 405 "), HasSubstr("Allow: GET, HEAD\r\n")))
+        << method;
+  }
+}
+
+TEST_F(HttpServerTest, ABodyIsRefusedBeforeItComes) {
+  EXPECT_THAT(Answer("POST /hello", "Content-Length: 1000000000\r\n"),
+              StartsWith("HTTP/1.1 405 "));
+  EXPECT_THAT(Answer("GET /hello", "Content-Length: 1000000000\r\n"),
+              StartsWith("HTTP/1.1 413 "));
+  EXPECT_THAT(Answer("GET /hello", "Transfer-Encoding: chunked\r\n"),
+              StartsWith("HTTP/1.1 413 "));
+}
+
+TEST_F(HttpServerTest, AHandlerThatThrowsIsAnsweredWithoutItsReason) {
+  EXPECT_THAT(Answer("GET /throws"),
+              AllOf(StartsWith("HTTP/1.1 500 "), Not(HasSubstr("secret"))));
+  EXPECT_THAT(Answer("GET /hello"), StartsWith("HTTP/1.1 200 "));
+}
+
+TEST_F(HttpServerTest, HeadersAreBounded) {
+  HttpConnection connection(server_->port());
+  connection.Send("GET /hello HTTP/1.1\r\n");
+  // The server answers and closes long before it has all of this.
+  const std::string header =
+      absl::StrCat("X-Filler: ", std::string(1000, 'x'), "\r\n");
+  bool refused = false;
+  for (int i = 0; i < 100'000 && !refused; ++i) {
+    refused = !connection.Send(header);
+  }
+  EXPECT_TRUE(refused);
+  EXPECT_THAT(HttpGet(server_->port(), "/hello"), StartsWith("HTTP/1.1 200 "));
+}
+
+TEST_F(HttpServerTest, WhatIsNotHttpIsRefused) {
+  EXPECT_THAT(HttpAnswer(server_->port(), "\x16\x03\x01 hello\r\n\r\n"),
+              Not(HasSubstr(" 200 ")));
+  EXPECT_THAT(HttpGet(server_->port(), "/hello"), StartsWith("HTTP/1.1 200 "));
+}
+
+TEST_F(HttpServerTest, ConnectionsBeyondTheLimitWaitForOneToEnd) {
+  std::vector<std::unique_ptr<HttpConnection>> held;
+  for (unsigned int i = 0; i < HttpServer::kConnectionLimit; ++i) {
+    held.push_back(std::make_unique<HttpConnection>(server_->port()));
+    ASSERT_TRUE(
+        held.back()->Send("GET /hello HTTP/1.1\r\nHost: localhost\r\n\r\n"));
+    ASSERT_THAT(held.back()->ReceiveUntil("/hello\n"),
+                StartsWith("HTTP/1.1 200 "));
+  }
+  HttpConnection waiting(server_->port());
+  waiting.Send("GET /hello HTTP/1.1\r\nHost: localhost\r\n\r\n");
+  EXPECT_FALSE(waiting.HasAnswer());
+  held.pop_back();
+  EXPECT_THAT(waiting.ReceiveUntil("/hello\n"), StartsWith("HTTP/1.1 200 "));
+}
+
+TEST(HttpServerStartTest, RefusesWhatOthersCouldReach) {
+  for (const char* address :
+       {"0.0.0.0:0", "[::]:0", "9464", "example.org:80", "10.0.0.1:80",
+        "127.example.org:80", "127.0.0.1", "127.0.0.1:x", ""}) {
+    const auto server = HttpServer::Start("http_listen", address, {});
+    EXPECT_EQ(server.status().code(), absl::StatusCode::kInvalidArgument)
+        << address;
+    EXPECT_THAT(server.status().message(), HasSubstr("http_listen")) << address;
+  }
+}
+
+TEST(HttpServerStartTest, RefusesAPortThatIsTaken) {
+  const auto first = HttpServer::Start("http_listen", "127.0.0.1:0", {});
+  ASSERT_TRUE(first.ok()) << first.status();
+  const auto second = HttpServer::Start(
+      "http_listen", absl::StrCat("127.0.0.1:", (*first)->port()), {});
+  EXPECT_EQ(second.status().code(), absl::StatusCode::kUnavailable);
+  EXPECT_THAT(second.status().message(), HasSubstr("in use"));
+}
+
+TEST(HttpServerStartTest, ServesNamesOfThisMachine) {
+  for (const char* address : {"localhost:0", "127.1.2.3:0"}) {
+    const auto server = HttpServer::Start("http_listen", address, {});
+    ASSERT_TRUE(server.ok()) << address << server.status();
+    EXPECT_GT((*server)->port(), 0);
+  }
+}
+
+}  // namespace
+}  // namespace dissonance
