@@ -68,10 +68,11 @@ absl::Status CheckAttempt(const v1::Job& job, int32_t attempt) {
       " after ", job.attempt_count(), " attempts"));
 }
 
-JobRecorder::JobRecorder(const Services& services, v1::Job job,
+JobRecorder::JobRecorder(const Services& services, StoredJob stored,
                          const std::atomic<int32_t>& stop_through)
     : services_(services),
-      job_(std::move(job)),
+      job_(std::move(stored.job)),
+      owner_(std::move(stored.owner)),
       stop_through_(stop_through),
       begin_(services.clock.Monotonic()) {}
 
@@ -131,8 +132,10 @@ absl::Status JobRecorder::AddOutput(absl::string_view file_name,
                                     absl::string_view media_type,
                                     absl::string_view contents) {
   RETURN_IF_ERROR(CheckFileName(file_name));
-  ASSIGN_OR_RETURN(const v1::Artifact artifact,
-                   services_.artifacts.Put(contents, media_type));
+  // Without the owner's limit: computed results are not thrown away for it.
+  ASSIGN_OR_RETURN(
+      const v1::Artifact artifact,
+      services_.artifacts.Put(contents, media_type, {.user = owner_}));
   Failpoint(kFailpointOutputWritten);
   v1::JobOutput output;
   output.set_file_name(std::string(file_name));

@@ -227,7 +227,7 @@ absl::Status JobRunner::RunKind(const v1::Job& job, const Run& run) {
   stored.job.set_attempt_count(job.attempt_count());
   JobRecorder recorder(
       {*options_.store, *options_.artifacts, hub_, *options_.clock},
-      std::move(stored.job), run.stop_through);
+      std::move(stored), run.stop_through);
   try {
     return kind->second->Run(recorder.job().spec(), recorder);
   } catch (const std::exception& error) {
