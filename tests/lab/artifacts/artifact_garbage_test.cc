@@ -211,12 +211,17 @@ TEST_F(ArtifactGarbageTest, RemovesWhatACrashLeft) {
 TEST_F(ArtifactGarbageTest, WorksThroughManyInSteps) {
   // Rows alone: the files are gone, which is no reason to keep them.
   constexpr int kCount = 2 * ArtifactIndex::kBatch + 1;
-  for (int i = 0; i < kCount; ++i) {
-    v1::Artifact artifact;
-    artifact.set_name(absl::StrCat("artifacts/", Sha256Of(absl::StrCat(i))));
-    artifact.set_size_bytes(1);
-    ASSERT_TRUE(index_.Add(artifact, {.user = "ada"}).ok());
-  }
+  const absl::Status added = database_->Write([&](Connection& connection) {
+    Query(connection,
+          "WITH RECURSIVE n (i) AS (VALUES (1) UNION ALL"
+          " SELECT i + 1 FROM n WHERE i < ?)"
+          " INSERT INTO artifacts (name, size_bytes, media_type, create_time)"
+          " SELECT printf('artifacts/sha256:%064x', i), 1, '', 0 FROM n",
+          kCount)
+        .Run();
+    return absl::OkStatus();
+  });
+  ASSERT_TRUE(added.ok()) << added;
   const GarbageReport report = Collect(kDay);
   EXPECT_EQ(report.removed.count, kCount);
   EXPECT_EQ(report.kept.count, 0);

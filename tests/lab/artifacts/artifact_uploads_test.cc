@@ -3,8 +3,6 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 
-#include <csignal>
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <memory>
@@ -16,10 +14,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "src/base/sha256.h"
-#include "src/base/status_macros.h"
-#include "src/lab/artifacts/failpoints.h"
 #include "src/lab/storage/token_store.h"
-#include "tests/lab/storage/child_process.h"
 #include "tests/testing/temp_folder.h"
 
 namespace dissonance {
@@ -378,47 +373,6 @@ TEST_F(ArtifactUploadsTest, ForgetsPartsThatNobodyGoesOnWith) {
   EXPECT_EQ(server.uploads->RemoveOld(late, /*dry_run=*/false)->count, 1);
   EXPECT_EQ(server.uploads->Find("ada", NameOf(kBytes))->received_bytes(), 0);
   EXPECT_EQ(FileCount("uploads"), 2U);
-}
-
-// Uploads kBytes in two pieces, from where it stands.
-absl::Status UploadRest(Server& server) {
-  const std::string name = NameOf(kBytes);
-  ASSIGN_OR_RETURN(const v1::GetUploadResponse found,
-                   server.uploads->Find("ada", name));
-  if (found.complete()) return absl::OkStatus();
-  ASSIGN_OR_RETURN(std::unique_ptr<ArtifactUpload> upload,
-                   server.uploads->Begin(First(kBytes, found.received_bytes()),
-                                         {.user = "ada"}));
-  for (auto at = static_cast<size_t>(found.received_bytes());
-       at < kBytes.size(); at += 5) {
-    RETURN_IF_ERROR(
-        upload->Append(static_cast<int64_t>(at), kBytes.substr(at, 5)));
-  }
-  return upload->Finish().status();
-}
-
-TEST_F(ArtifactUploadsTest, ACrashAtAnyPointLosesNothingAndShowsNothing) {
-  for (const absl::string_view failpoint :
-       {kFailpointAppended, kFailpointFlushed, kFailpointPlaced}) {
-    const TempFolder dir;
-    const int ended = RunInChild([&]() -> absl::Status {
-      ::setenv("DISSONANCE_FAILPOINT", std::string(failpoint).c_str(), 1);
-      Server server(dir.path());
-      return UploadRest(server);
-    });
-    ASSERT_TRUE(WIFSIGNALED(ended)) << failpoint;
-    EXPECT_EQ(WTERMSIG(ended), SIGKILL);
-    Server server(dir.path());
-    EXPECT_FALSE(server.store->Get(NameOf(kBytes), viewer_).ok()) << failpoint;
-    EXPECT_EQ(server.uploads->Find("ada", NameOf(kBytes))->received_bytes(),
-              failpoint == kFailpointAppended  ? 5
-              : failpoint == kFailpointFlushed ? 10
-                                               : 0);
-    const absl::Status rest = UploadRest(server);
-    EXPECT_TRUE(rest.ok()) << failpoint << ": " << rest;
-    EXPECT_EQ(*server.store->Open(NameOf(kBytes), viewer_)->Read(0, 100),
-              kBytes);
-  }
 }
 
 }  // namespace

@@ -130,7 +130,9 @@ TEST_F(AdapterFilesTest, RemovesFoldersThatNoAdapterIsMadeOf) {
   stored.adapter.set_name("models/m/adapters/a");
   *stored.adapter.mutable_artifacts() = adapter_;
   ASSERT_TRUE(models_.PutAdapter(stored).ok());
-  adapter_.set_weights(adapter_.config());
+  adapter_.set_weights(
+      store_->Put("others", "application/octet-stream", {.user = "ada"})
+          ->name());
   const std::string unused = *Make();
   const std::string half = unused + ".tmp.abc123";
   const std::string foreign = dir_.path() + "/adapters/notes";
