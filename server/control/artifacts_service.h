@@ -1,12 +1,18 @@
-// The public Artifacts service over ArtifactStore. ReadArtifact sends a chunk
-// when the client has taken the one before, so a slow reader costs one chunk.
-// Thread safe. Borrows the store.
+// The public Artifacts service over ArtifactStore and ArtifactUploads. A call
+// holds one message: ReadArtifact sends a chunk when the client has taken the
+// one before, WriteArtifact asks for a message when the one before is on the
+// disk. Thread safe. Borrows its parts.
 #ifndef DISSONANCE_SERVER_CONTROL_ARTIFACTS_SERVICE_H_
 #define DISSONANCE_SERVER_CONTROL_ARTIFACTS_SERVICE_H_
 
+#include <cstdint>
+#include <functional>
 #include <memory>
+#include <string>
 
 #include "src/lab/artifacts/artifact_store.h"
+#include "src/lab/artifacts/artifact_uploads.h"
+#include "src/lab/storage/token_store.h"
 
 namespace grpc {
 class Service;
@@ -14,7 +20,15 @@ class Service;
 
 namespace dissonance {
 
-std::unique_ptr<grpc::Service> MakeArtifactsService(ArtifactStore& artifacts);
+struct ArtifactsParts {
+  ArtifactStore& artifacts;
+  ArtifactUploads& uploads;
+  TokenStore& tokens;
+  // Bytes of artifacts that a user may have; 0: no limit. Unset: none has one.
+  std::function<int64_t(const std::string& user)> limit_bytes = {};
+};
+
+std::unique_ptr<grpc::Service> MakeArtifactsService(ArtifactsParts parts);
 
 }  // namespace dissonance
 

@@ -3,6 +3,7 @@
 //
 //   dissonanced.pid   owner.token   dissonance.sock   fencing
 //   logs/worker.log   run/control   run/worker-N   activations/
+//   uploads/   adapters/
 #ifndef DISSONANCE_SERVER_CONTROL_DATA_FOLDER_H_
 #define DISSONANCE_SERVER_CONTROL_DATA_FOLDER_H_
 

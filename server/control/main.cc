@@ -68,6 +68,7 @@ absl::Status Serve(const Config& config) {
                        {.tokens = records->tokens,
                         .jobs = *jobs,
                         .artifacts = *records->artifacts,
+                        .uploads = *records->uploads,
                         .catalog = catalog,
                         .route = route,
                         .readiness = readiness,

@@ -56,7 +56,9 @@ PublicApi::PublicApi(const Config& config, std::vector<Listener> listeners,
   services_.push_back(MakeModelsService(parts.catalog));
   services_.push_back(MakeForwardedInference(parts.route));
   services_.push_back(MakeForwardedInterpretability(parts.route));
-  services_.push_back(MakeArtifactsService(parts.artifacts));
+  services_.push_back(MakeArtifactsService({.artifacts = parts.artifacts,
+                                            .uploads = parts.uploads,
+                                            .tokens = parts.tokens}));
 }
 
 absl::StatusOr<std::unique_ptr<PublicApi>> PublicApi::Start(

@@ -25,6 +25,7 @@
 #include "server/control/rpc_log.h"
 #include "server/control/worker_route.h"
 #include "src/lab/artifacts/artifact_store.h"
+#include "src/lab/artifacts/artifact_uploads.h"
 #include "src/lab/jobs/job_manager.h"
 #include "src/lab/storage/token_store.h"
 
@@ -36,6 +37,7 @@ class PublicApi {
     TokenStore& tokens;
     JobManager& jobs;
     ArtifactStore& artifacts;
+    ArtifactUploads& uploads;
     ModelCatalog& catalog;
     const WorkerRoute& route;
     Readiness& readiness;

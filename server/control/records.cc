@@ -37,6 +37,11 @@ absl::StatusOr<std::unique_ptr<Records>> Records::Open(
       records->artifacts,
       ArtifactStore::Create(config.data_dir, records->artifact_index,
                             Clock::Real()));
+  ASSIGN_OR_RETURN(records->uploads,
+                   ArtifactUploads::Create(config.data_dir, *records->artifacts,
+                                           records->artifact_index));
+  records->garbage = std::make_unique<ArtifactGarbage>(
+      *records->artifacts, records->artifact_index, *records->uploads);
   return records;
 }
 

@@ -11,7 +11,9 @@
 #include "absl/status/statusor.h"
 #include "server/control/config.h"
 #include "server/control/data_folder.h"
+#include "src/lab/artifacts/artifact_garbage.h"
 #include "src/lab/artifacts/artifact_store.h"
+#include "src/lab/artifacts/artifact_uploads.h"
 #include "src/lab/storage/artifact_index.h"
 #include "src/lab/storage/database.h"
 #include "src/lab/storage/job_store.h"
@@ -33,6 +35,8 @@ struct Records {
   ModelStore models;
   ArtifactIndex artifact_index;
   std::unique_ptr<ArtifactStore> artifacts;
+  std::unique_ptr<ArtifactUploads> uploads;
+  std::unique_ptr<ArtifactGarbage> garbage;
 };
 
 }  // namespace dissonance

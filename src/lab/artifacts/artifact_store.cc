@@ -8,122 +8,71 @@
 #include <cerrno>
 #include <utility>
 
-#include "absl/cleanup/cleanup.h"
-#include "absl/strings/escaping.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/strip.h"
 #include "google/protobuf/util/time_util.h"
+#include "src/base/failpoint.h"
 #include "src/base/file.h"
 #include "src/base/sha256.h"
 #include "src/base/status_macros.h"
+#include "src/lab/artifacts/artifact_name.h"
+#include "src/lab/artifacts/failpoints.h"
 
 namespace dissonance {
 namespace {
 
-constexpr absl::string_view kNamePrefix = "artifacts/sha256:";
-constexpr size_t kHexLength = 64;
 constexpr size_t kShardLength = 2;
 constexpr int64_t kPieceBytes = 1 << 20;
 constexpr int kDefaultPageSize = 100;
 constexpr int kMaxPageSize = 1000;
+constexpr unsigned int kOwnerOnly = 0600;
 
-// The digits of a name. Nothing else ever becomes part of a path.
-absl::StatusOr<std::string> HexOf(absl::string_view name) {
-  absl::string_view hex = name;
-  if (!absl::ConsumePrefix(&hex, kNamePrefix) || hex.size() != kHexLength ||
-      hex.find_first_not_of("0123456789abcdef") != absl::string_view::npos) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "\"", absl::CHexEscape(name.substr(0, 100)),
-        "\" is not an artifact's name: give \"artifacts/sha256:\" and 64 "
-        "lower-case hex digits"));
-  }
-  return std::string(hex);
-}
+// When the bytes at `path` were last stored, and how many they are.
+struct FileFacts {
+  absl::Time stored = absl::InfinitePast();
+  int64_t size_bytes = -1;
+};
 
-absl::Status Damaged(absl::string_view name, const std::string& path,
-                     absl::string_view what) {
-  return absl::DataLossError(
-      absl::StrCat(name, ": ", path, " ", what,
-                   "; restore the file from a backup, or run "
-                   "the job that made it again"));
-}
-
-// Up to `count` bytes at `offset`; fewer only at the end of the file.
-absl::StatusOr<std::string> ReadAt(int fd, const std::string& path,
-                                   int64_t offset, int64_t count) {
-  std::string bytes(static_cast<size_t>(count), '\0');
-  size_t filled = 0;
-  while (filled < bytes.size()) {
-    const ssize_t n =
-        ::pread(fd, bytes.data() + filled, bytes.size() - filled,
-                static_cast<off_t>(offset + static_cast<int64_t>(filled)));
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) {
-      return absl::ErrnoToStatus(errno, absl::StrCat("cannot read ", path));
-    }
-    if (n == 0) break;
-    filled += static_cast<size_t>(n);
-  }
-  bytes.resize(filled);
-  return bytes;
-}
-
-absl::Status Verify(int fd, const std::string& path,
-                    const v1::Artifact& artifact) {
+FileFacts FactsOf(const std::string& path) {
   struct stat info {};
-  if (::fstat(fd, &info) != 0) {
-    return absl::ErrnoToStatus(errno, absl::StrCat("cannot stat ", path));
+  if (::lstat(path.c_str(), &info) != 0) return {};
+  return {.stored = absl::TimeFromTimespec(info.st_mtim),
+          .size_bytes = info.st_size};
+}
+
+absl::Status Touch(const std::string& path) {
+  if (::utimensat(AT_FDCWD, path.c_str(), nullptr, AT_SYMLINK_NOFOLLOW) == 0) {
+    return absl::OkStatus();
   }
-  if (info.st_size != artifact.size_bytes()) {
-    return Damaged(artifact.name(), path,
-                   absl::StrCat("has ", info.st_size, " bytes, not ",
-                                artifact.size_bytes()));
+  return absl::ErrnoToStatus(errno, absl::StrCat("cannot touch ", path));
+}
+
+absl::Status Copy(const ArtifactReader& reader, const std::string& path) {
+  ASSIGN_OR_RETURN(AtomicFile file, AtomicFile::Create(path, kOwnerOnly));
+  const int64_t size = reader.artifact().size_bytes();
+  for (int64_t at = 0; at < size; at += kPieceBytes) {
+    ASSIGN_OR_RETURN(const std::string piece, reader.Read(at, kPieceBytes));
+    RETURN_IF_ERROR(file.Append(piece));
   }
-  Sha256 digest;
-  for (int64_t at = 0; at < artifact.size_bytes(); at += kPieceBytes) {
-    ASSIGN_OR_RETURN(const std::string piece,
-                     ReadAt(fd, path, at, kPieceBytes));
-    digest.Update(piece);
+  return file.Commit();
+}
+
+// rename(2), also onto another file system.
+absl::Status Move(const std::string& from, const v1::Artifact& artifact,
+                  const std::string& to) {
+  if (::rename(from.c_str(), to.c_str()) == 0) return absl::OkStatus();
+  if (errno != EXDEV) {
+    return absl::ErrnoToStatus(errno,
+                               absl::StrCat("cannot move ", from, " to ", to));
   }
-  if (absl::StrCat("artifacts/", digest.Finish()) != artifact.name()) {
-    return Damaged(artifact.name(), path, "no longer matches its digest");
-  }
+  ASSIGN_OR_RETURN(const ArtifactReader reader,
+                   ArtifactReader::Open(artifact, from));
+  RETURN_IF_ERROR(Copy(reader, to));
+  ::unlink(from.c_str());
   return absl::OkStatus();
 }
 
 }  // namespace
-
-ArtifactReader::ArtifactReader(v1::Artifact artifact, std::string path, int fd)
-    : artifact_(std::move(artifact)), path_(std::move(path)), fd_(fd) {}
-
-ArtifactReader::~ArtifactReader() {
-  if (fd_ >= 0) ::close(fd_);
-}
-
-ArtifactReader::ArtifactReader(ArtifactReader&& other) noexcept
-    : artifact_(std::move(other.artifact_)),
-      path_(std::move(other.path_)),
-      fd_(std::exchange(other.fd_, -1)) {}
-
-ArtifactReader& ArtifactReader::operator=(ArtifactReader&& other) noexcept {
-  std::swap(artifact_, other.artifact_);
-  std::swap(path_, other.path_);
-  std::swap(fd_, other.fd_);
-  return *this;
-}
-
-absl::StatusOr<std::string> ArtifactReader::Read(int64_t offset_bytes,
-                                                 int64_t count_bytes) const {
-  if (offset_bytes < 0 || count_bytes < 0) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("range of ", count_bytes, " bytes from ", offset_bytes,
-                     ": neither may be negative"));
-  }
-  const int64_t left = artifact_.size_bytes() - offset_bytes;
-  if (left <= 0) return std::string();
-  return ReadAt(fd_, path_, offset_bytes, std::min(left, count_bytes));
-}
 
 absl::StatusOr<std::unique_ptr<ArtifactStore>> ArtifactStore::Create(
     const std::string& data_dir, ArtifactIndex& index, const Clock& clock) {
@@ -142,34 +91,72 @@ std::string ArtifactStore::PathOf(absl::string_view hex) const {
   return absl::StrCat(directory_, "/", hex.substr(0, kShardLength), "/", hex);
 }
 
+absl::StatusOr<v1::Artifact> ArtifactStore::Store(
+    v1::Artifact artifact, const ArtifactOwner& owner,
+    absl::FunctionRef<absl::Status(const std::string& path)> place) {
+  ASSIGN_OR_RETURN(const std::string hex, ArtifactHex(artifact.name()));
+  *artifact.mutable_create_time() =
+      google::protobuf::util::TimeUtil::MicrosecondsToTimestamp(
+          absl::ToUnixMicros(clock_.Now()));
+  RETURN_IF_ERROR(index_.CheckRoom(artifact.name(), artifact.size_bytes(),
+                                   /*unfinished_bytes=*/0, owner));
+  const std::string shard =
+      absl::StrCat(directory_, "/", hex.substr(0, kShardLength));
+  const auto store = [&]() -> absl::StatusOr<v1::Artifact> {
+    const absl::ReaderMutexLock lock(&files_mutex_);
+    RETURN_IF_ERROR(MakeDirectories(shard));
+    RETURN_IF_ERROR(place(PathOf(hex)));
+    RETURN_IF_ERROR(Touch(PathOf(hex)));
+    RETURN_IF_ERROR(SyncDirectory(shard));
+    // The folder of the file may be new.
+    RETURN_IF_ERROR(SyncDirectory(directory_));
+    Failpoint(kFailpointPlaced);
+    return index_.Add(artifact, owner);
+  };
+  absl::StatusOr<v1::Artifact> stored = store();
+  if (!stored.ok()) {
+    // Why it failed says more than a failure of this.
+    (void)RemoveOrphans({hex}, absl::InfiniteFuture(), /*dry_run=*/false);
+  }
+  return stored;
+}
+
 absl::StatusOr<v1::Artifact> ArtifactStore::Put(absl::string_view bytes,
-                                                absl::string_view media_type) {
+                                                absl::string_view media_type,
+                                                const ArtifactOwner& owner) {
   v1::Artifact artifact;
   artifact.set_name(absl::StrCat("artifacts/", Sha256Of(bytes)));
   artifact.set_size_bytes(static_cast<int64_t>(bytes.size()));
   artifact.set_media_type(std::string(media_type));
-  *artifact.mutable_create_time() =
-      google::protobuf::util::TimeUtil::MicrosecondsToTimestamp(
-          absl::ToUnixMicros(clock_.Now()));
-  if (absl::StatusOr<ArtifactReader> whole = Open(artifact.name());
-      whole.ok()) {
-    return whole->artifact();
-  }
-  ASSIGN_OR_RETURN(const std::string hex, HexOf(artifact.name()));
-  RETURN_IF_ERROR(
-      MakeDirectories(absl::StrCat(directory_, "/", hex.substr(0, 2))));
-  RETURN_IF_ERROR(WriteFileAtomically(PathOf(hex), bytes, 0600));
-  // The folder of the file may be new.
-  RETURN_IF_ERROR(SyncDirectory(directory_));
-  return index_.Insert(artifact);
+  return Store(artifact, owner, [&](const std::string& path) {
+    if (Open(artifact.name()).ok()) return absl::OkStatus();
+    return WriteFileAtomically(path, bytes, kOwnerOnly);
+  });
 }
 
-absl::StatusOr<v1::Artifact> ArtifactStore::Get(absl::string_view name) {
-  RETURN_IF_ERROR(HexOf(name).status());
-  return index_.Get(name);
+absl::StatusOr<v1::Artifact> ArtifactStore::Adopt(const std::string& path,
+                                                  const v1::Artifact& artifact,
+                                                  const ArtifactOwner& owner) {
+  return Store(artifact, owner, [&](const std::string& place) {
+    return Move(path, artifact, place);
+  });
 }
 
-absl::StatusOr<ArtifactPage> ArtifactStore::List(int page_size,
+absl::StatusOr<v1::Artifact> ArtifactStore::Get(absl::string_view name,
+                                                const Viewer& viewer) {
+  RETURN_IF_ERROR(ArtifactHex(name).status());
+  return index_.Get(name, viewer);
+}
+
+bool ArtifactStore::Has(absl::string_view name, const Viewer& viewer) {
+  const absl::StatusOr<v1::Artifact> artifact = Get(name, viewer);
+  if (!artifact.ok() || !artifact->owned()) return false;
+  const std::string path = PathOf(name.substr(kArtifactPrefix.size()));
+  return FactsOf(path).size_bytes == artifact->size_bytes();
+}
+
+absl::StatusOr<ArtifactPage> ArtifactStore::List(const Viewer& viewer,
+                                                 int page_size,
                                                  absl::string_view page_token) {
   if (page_size < 0) {
     return absl::InvalidArgumentError(
@@ -184,7 +171,7 @@ absl::StatusOr<ArtifactPage> ArtifactStore::List(int page_size,
   const int limit =
       page_size == 0 ? kDefaultPageSize : std::min(page_size, kMaxPageSize);
   ASSIGN_OR_RETURN(std::vector<IndexedArtifact> rows,
-                   index_.List(before, limit + 1));
+                   index_.List(viewer, before, limit + 1));
   ArtifactPage page;
   if (rows.size() > static_cast<size_t>(limit)) {
     rows.pop_back();
@@ -196,18 +183,108 @@ absl::StatusOr<ArtifactPage> ArtifactStore::List(int page_size,
   return page;
 }
 
-absl::StatusOr<ArtifactReader> ArtifactStore::Open(absl::string_view name) {
-  ASSIGN_OR_RETURN(const std::string hex, HexOf(name));
-  ASSIGN_OR_RETURN(v1::Artifact artifact, index_.Get(name));
-  std::string path = PathOf(hex);
-  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-  if (fd < 0 && errno == ENOENT) return Damaged(name, path, "is gone");
-  if (fd < 0) {
-    return absl::ErrnoToStatus(errno, absl::StrCat("cannot open ", path));
+absl::StatusOr<ArtifactReader> ArtifactStore::Open(absl::string_view name,
+                                                   const Viewer& viewer) {
+  ASSIGN_OR_RETURN(const std::string hex, ArtifactHex(name));
+  ASSIGN_OR_RETURN(v1::Artifact artifact, index_.Get(name, viewer));
+  absl::StatusOr<ArtifactReader> reader =
+      ArtifactReader::Open(std::move(artifact), PathOf(hex));
+  if (absl::IsDataLoss(reader.status())) {
+    // Unless it was removed since.
+    RETURN_IF_ERROR(index_.Get(name, viewer).status());
   }
-  ArtifactReader reader(std::move(artifact), std::move(path), fd);
-  RETURN_IF_ERROR(Verify(reader.fd_, reader.path_, reader.artifact_));
   return reader;
+}
+
+absl::StatusOr<ArtifactReader> ArtifactStore::Open(absl::string_view name) {
+  return Open(name, {.sees_all = true});
+}
+
+absl::Status ArtifactStore::Export(absl::string_view name, const Viewer& viewer,
+                                   const std::string& path) {
+  const absl::ReaderMutexLock lock(&files_mutex_);
+  ASSIGN_OR_RETURN(const ArtifactReader reader, Open(name, viewer));
+  const std::string stored = PathOf(name.substr(kArtifactPrefix.size()));
+  if (::link(stored.c_str(), path.c_str()) == 0) return absl::OkStatus();
+  if (errno == EXDEV || errno == EPERM || errno == EMLINK ||
+      errno == EOPNOTSUPP) {
+    return Copy(reader, path);
+  }
+  return absl::ErrnoToStatus(
+      errno, absl::StrCat("cannot link ", stored, " to ", path));
+}
+
+absl::Status ArtifactStore::Keep(absl::string_view name) {
+  ASSIGN_OR_RETURN(const std::string hex, ArtifactHex(name));
+  const absl::ReaderMutexLock lock(&files_mutex_);
+  const absl::Status touched = Touch(PathOf(hex));
+  return absl::IsNotFound(touched) ? Open(name).status() : touched;
+}
+
+absl::StatusOr<v1::Artifact> ArtifactStore::Update(
+    absl::string_view name, const Viewer& viewer,
+    const ArtifactUpdate& update) {
+  RETURN_IF_ERROR(ArtifactHex(name).status());
+  if (!v1::Visibility_IsValid(update.visibility)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("visibility is ", static_cast<int>(update.visibility),
+                     ": give VISIBILITY_PRIVATE or VISIBILITY_LAB"));
+  }
+  return index_.Update(name, viewer, update);
+}
+
+absl::Status ArtifactStore::Delete(absl::string_view name,
+                                   const Viewer& viewer) {
+  ASSIGN_OR_RETURN(const std::string hex, ArtifactHex(name));
+  const absl::MutexLock lock(&files_mutex_);
+  ASSIGN_OR_RETURN(const bool is_gone, index_.GiveUp(name, viewer));
+  if (is_gone) ::unlink(PathOf(hex).c_str());
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<UnnamedArtifact>> ArtifactStore::RemoveUnnamed(
+    std::vector<UnnamedArtifact> candidates, absl::Time stored_before,
+    bool dry_run) {
+  const auto path_of = [this](const UnnamedArtifact& artifact) {
+    return PathOf(
+        absl::string_view(artifact.name).substr(kArtifactPrefix.size()));
+  };
+  const absl::MutexLock lock(&files_mutex_);
+  std::erase_if(candidates, [&](const UnnamedArtifact& artifact) {
+    return FactsOf(path_of(artifact)).stored >= stored_before;
+  });
+  if (dry_run || candidates.empty()) return candidates;
+  ASSIGN_OR_RETURN(std::vector<UnnamedArtifact> removed,
+                   index_.RemoveUnnamed(candidates));
+  // A file that stays, whatever the reason, has no row: the next time.
+  for (const UnnamedArtifact& artifact : removed) {
+    ::unlink(path_of(artifact).c_str());
+  }
+  return removed;
+}
+
+absl::StatusOr<ArtifactTotals> ArtifactStore::RemoveOrphans(
+    absl::Span<const std::string> files, absl::Time stored_before,
+    bool dry_run) {
+  std::vector<std::string> names;
+  for (const std::string& file : files) {
+    names.push_back(absl::StrCat(kArtifactPrefix, file));
+  }
+  ArtifactTotals removed;
+  // Most have one, which is seen without holding up those who store.
+  ASSIGN_OR_RETURN(names, index_.Unknown(names));
+  if (names.empty()) return removed;
+  const absl::MutexLock lock(&files_mutex_);
+  ASSIGN_OR_RETURN(names, index_.Unknown(names));
+  for (const absl::string_view name : names) {
+    const std::string path = PathOf(name.substr(kArtifactPrefix.size()));
+    const FileFacts facts = FactsOf(path);
+    if (facts.size_bytes < 0 || facts.stored >= stored_before) continue;
+    if (!dry_run && ::unlink(path.c_str()) != 0) continue;
+    ++removed.count;
+    removed.bytes += facts.size_bytes;
+  }
+  return removed;
 }
 
 }  // namespace dissonance

@@ -102,11 +102,12 @@ absl::StatusOr<StoredJob> UpdateByAttempt(
   return stored;
 }
 
-JobRecorder::JobRecorder(const Services& services, v1::Job job,
+JobRecorder::JobRecorder(const Services& services, StoredJob stored,
                          DeviceSpend& spend,
                          const std::atomic<int32_t>& stop_through)
     : services_(services),
-      job_(std::move(job)),
+      job_(std::move(stored.job)),
+      owner_(std::move(stored.owner)),
       spend_(spend),
       stop_through_(stop_through),
       begin_(services.record.clock.Monotonic()) {}
@@ -166,8 +167,10 @@ absl::Status JobRecorder::AddOutput(absl::string_view file_name,
                                     absl::string_view contents,
                                     OutputKind kind) {
   RETURN_IF_ERROR(CheckFileName(file_name));
-  ASSIGN_OR_RETURN(const v1::Artifact artifact,
-                   services_.artifacts.Put(contents, media_type));
+  // Without the owner's limit: computed results are not thrown away for it.
+  ASSIGN_OR_RETURN(
+      const v1::Artifact artifact,
+      services_.artifacts.Put(contents, media_type, {.user = owner_}));
   Failpoint(kFailpointOutputWritten);
   v1::JobOutput output;
   output.set_file_name(std::string(file_name));

@@ -55,9 +55,9 @@ class JobRecorder : public JobContext {
     EventHub& hub;
   };
 
-  // `job` as stored, RUNNING, with its full spec. The kind is to stop at its
-  // next batch boundary once `stop_through` reaches the attempt's number.
-  JobRecorder(const Services& services, v1::Job job, DeviceSpend& spend,
+  // `stored` is RUNNING, with its full spec. The kind is to stop at its next
+  // batch boundary once `stop_through` reaches the attempt's number.
+  JobRecorder(const Services& services, StoredJob stored, DeviceSpend& spend,
               const std::atomic<int32_t>& stop_through);
 
   const v1::Job& job() const override { return job_; }
@@ -83,6 +83,7 @@ class JobRecorder : public JobContext {
 
   const Services services_;
   const v1::Job job_;
+  const std::string owner_;
   DeviceSpend& spend_;
   const std::atomic<int32_t>& stop_through_;
   const absl::Duration begin_;

@@ -364,7 +364,7 @@ absl::Status JobRunner::RunKind(const v1::Job& job, Run& run) {
       {.record = {*options_.store, options_.ledger, *options_.clock},
        .artifacts = *options_.artifacts,
        .hub = hub_},
-      std::move(stored.job), run.spend, run.stop_through);
+      std::move(stored), run.spend, run.stop_through);
   try {
     return kind->second->Run(spec, recorder);
   } catch (const std::exception& error) {

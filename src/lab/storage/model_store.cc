@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "src/base/status_macros.h"
+#include "src/lab/storage/artifact_index.h"
 #include "src/lab/storage/connection.h"
 
 namespace dissonance {
@@ -45,6 +46,25 @@ absl::string_view ModelOf(absl::string_view adapter) {
 bool HasModel(Connection& connection, absl::string_view name) {
   Query query(connection, "SELECT 1 FROM models WHERE name = ?", name);
   return query.Next();
+}
+
+// What keeps the adapter's artifacts from garbage collection.
+absl::Status PutArtifacts(Connection& connection, const v1::Adapter& adapter) {
+  Query(connection, "DELETE FROM adapter_artifacts WHERE adapter = ?",
+        adapter.name())
+      .Run();
+  if (!adapter.has_artifacts()) return absl::OkStatus();
+  for (const std::string& artifact :
+       {adapter.artifacts().config(), adapter.artifacts().weights()}) {
+    Query query(connection, "SELECT 1 FROM artifacts WHERE name = ?", artifact);
+    if (!query.Next()) return ArtifactIndex::NoSuchArtifact(artifact);
+    Query(connection,
+          "INSERT INTO adapter_artifacts (adapter, artifact) VALUES (?, ?)"
+          " ON CONFLICT DO NOTHING",
+          adapter.name(), artifact)
+        .Run();
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -109,7 +129,7 @@ absl::Status ModelStore::PutAdapter(const StoredAdapter& stored) {
           " resident = excluded.resident, adapter = excluded.adapter",
           stored.adapter.name(), model, int32_t{stored.resident}, Blob{bytes})
         .Run();
-    return absl::OkStatus();
+    return PutArtifacts(connection, stored.adapter);
   });
 }
 
@@ -152,6 +172,21 @@ absl::Status ModelStore::DeleteAdapter(absl::string_view name) {
   return database_.Write([&](Connection& connection) {
     return DeleteRow(connection, "DELETE FROM adapters WHERE name = ?", name);
   });
+}
+
+absl::StatusOr<bool> ModelStore::HasAdapterOf(absl::string_view config,
+                                              absl::string_view weights) {
+  bool has = false;
+  RETURN_IF_ERROR(database_.Read([&](Connection& connection) {
+    Query query(connection,
+                "SELECT 1 FROM adapter_artifacts AS config"
+                " JOIN adapter_artifacts AS weights USING (adapter)"
+                " WHERE config.artifact = ? AND weights.artifact = ?",
+                config, weights);
+    has = query.Next();
+    return absl::OkStatus();
+  }));
+  return has;
 }
 
 }  // namespace dissonance

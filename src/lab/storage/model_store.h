@@ -45,7 +45,8 @@ class ModelStore {
   // Forgets the model and its adapters.
   absl::Status DeleteModel(absl::string_view name);
 
-  // Adds or replaces an adapter. NOT_FOUND if its model is not stored.
+  // Adds or replaces an adapter. NOT_FOUND if its model, or an artifact that it
+  // is made of, is not stored. Its artifacts stay as long as it does.
   absl::Status PutAdapter(const StoredAdapter& stored);
   absl::StatusOr<StoredAdapter> GetAdapter(absl::string_view name);
   // A model's adapters by name, those after `after`, at most `limit` (0: all).
@@ -54,6 +55,9 @@ class ModelStore {
       absl::string_view model, absl::string_view after = "", int limit = 0);
   absl::Status SetAdapterResident(absl::string_view name, bool resident);
   absl::Status DeleteAdapter(absl::string_view name);
+  // Whether an adapter is made of these two artifacts.
+  absl::StatusOr<bool> HasAdapterOf(absl::string_view config,
+                                    absl::string_view weights);
 
  private:
   Database& database_;

@@ -3,6 +3,7 @@
 #include <string>
 
 #include "gtest/gtest.h"
+#include "src/lab/storage/artifact_index.h"
 #include "tests/testing/temp_folder.h"
 
 namespace dissonance {
@@ -92,6 +93,38 @@ TEST_F(ModelStoreTest, UnknownNamesAreNotFound) {
   EXPECT_EQ(models_.SetAdapterResident("models/a/adapters/x", true).code(),
             not_found);
   EXPECT_EQ(models_.DeleteAdapter("models/a/adapters/x").code(), not_found);
+}
+
+TEST_F(ModelStoreTest, NamesTheArtifactsOfAnAdapterAsLongAsItIsThere) {
+  ArtifactIndex index(*database_);
+  const auto add = [&](const std::string& name) {
+    v1::Artifact artifact;
+    artifact.set_name(name);
+    ASSERT_TRUE(index.Add(artifact, {.user = "ada"}).ok());
+  };
+  const auto count_unnamed = [&] { return index.ListUnnamed(0, 10)->size(); };
+  ASSERT_TRUE(models_.PutModel(ModelNamed("models/a")).ok());
+  StoredAdapter stored = AdapterNamed("models/a/adapters/x");
+  stored.adapter.mutable_artifacts()->set_config("artifacts/1");
+  stored.adapter.mutable_artifacts()->set_weights("artifacts/2");
+  add("artifacts/1");
+  EXPECT_EQ(models_.PutAdapter(stored).code(), absl::StatusCode::kNotFound);
+  EXPECT_EQ(models_.ListAdapters("models/a")->size(), 0U);
+  add("artifacts/2");
+  add("artifacts/3");
+  ASSERT_TRUE(models_.PutAdapter(stored).ok());
+  EXPECT_EQ(count_unnamed(), 1U);
+  EXPECT_TRUE(*models_.HasAdapterOf("artifacts/1", "artifacts/2"));
+  // Replaced by other content, then by a folder's.
+  stored.adapter.mutable_artifacts()->set_weights("artifacts/3");
+  ASSERT_TRUE(models_.PutAdapter(stored).ok());
+  EXPECT_FALSE(*models_.HasAdapterOf("artifacts/1", "artifacts/2"));
+  EXPECT_TRUE(*models_.HasAdapterOf("artifacts/1", "artifacts/3"));
+  ASSERT_TRUE(models_.PutAdapter(AdapterNamed("models/a/adapters/x")).ok());
+  EXPECT_EQ(count_unnamed(), 3U);
+  ASSERT_TRUE(models_.PutAdapter(stored).ok());
+  ASSERT_TRUE(models_.DeleteModel("models/a").ok());
+  EXPECT_EQ(count_unnamed(), 3U);
 }
 
 TEST_F(ModelStoreTest, RemembersWhichAdaptersAreWanted) {
