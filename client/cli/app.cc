@@ -35,15 +35,19 @@ constexpr Noun kNouns[] = {
     {"direction", "Directions in activation space"},
     {"eval", "Experiments on what a model answers"},
     {"jobs", "Recorded experiments: list, show, watch, cancel"},
-    {"artifacts", "Files that experiments produced"},
+    {"artifacts", "Files that experiments produced or take"},
+    {"admin", "Users, tokens, quotas and the server's upkeep"},
+    {"admin user", "Who may use the server"},
+    {"admin token", "Access tokens of users"},
 };
 
 using CommandList = std::vector<Command> (*)();
 constexpr CommandList kCommands[] = {
-    ServerCommands,  ModelsCommands,    AdaptersCommands,    TextCommands,
-    ScoreCommands,   GenerateCommands,  ActivationsCommands, LensCommands,
-    CompareCommands, PatchCommands,     DirectionCommands,   EvalCommands,
-    JobsCommands,    ArtifactsCommands,
+    ServerCommands,  ModelsCommands,   AdaptersCommands,    TextCommands,
+    ScoreCommands,   GenerateCommands, ActivationsCommands, LensCommands,
+    CompareCommands, PatchCommands,    DirectionCommands,   EvalCommands,
+    JobsCommands,    ReplayCommands,   ArtifactsCommands,   UserCommands,
+    TokenCommands,   AdminCommands,
 };
 
 // A command of the parsed command line.
@@ -73,12 +77,22 @@ void AddGlobalOptions(CLI::App& app, GlobalOptions& options) {
                           "table, json or jsonl");
 }
 
-CLI::App* AddNoun(CLI::App& root, const std::string& name) {
+// The place of a noun, which may be of several words: "admin user".
+CLI::App* NounAt(CLI::App& root, const std::string& name,
+                 std::map<std::string, CLI::App*>& nouns) {
+  if (name.empty()) return &root;
+  CLI::App*& app = nouns[name];
+  if (app != nullptr) return app;
   std::string summary;
   for (const Noun& noun : kNouns) {
     if (name == noun.name) summary = noun.summary;
   }
-  return root.add_subcommand(name, summary)->require_subcommand(1);
+  const size_t space = name.rfind(' ');
+  const bool nested = space != std::string::npos;
+  CLI::App* parent = NounAt(root, nested ? name.substr(0, space) : "", nouns);
+  app = parent->add_subcommand(nested ? name.substr(space + 1) : name, summary)
+            ->require_subcommand(1);
+  return app;
 }
 
 std::vector<Entry> AddCommands(CLI::App& root) {
@@ -86,12 +100,8 @@ std::vector<Entry> AddCommands(CLI::App& root) {
   std::vector<Entry> entries;
   for (const CommandList list : kCommands) {
     for (const Command& command : list()) {
-      CLI::App* parent = &root;
-      if (!command.verb.empty()) {
-        CLI::App*& noun = nouns[command.noun];
-        if (noun == nullptr) noun = AddNoun(root, command.noun);
-        parent = noun;
-      }
+      CLI::App* parent =
+          NounAt(root, command.verb.empty() ? "" : command.noun, nouns);
       CLI::App* app = parent->add_subcommand(
           command.verb.empty() ? command.noun : command.verb, command.summary);
       entries.push_back({app, command.define(*app)});

@@ -40,6 +40,7 @@ struct Session {
 using CommandRun = std::function<absl::Status(const Session&)>;
 
 struct Command {
+  // One word or several: "models", "admin user".
   std::string noun;
   // Empty: the noun is the command.
   std::string verb;
@@ -62,7 +63,11 @@ std::vector<Command> PatchCommands();
 std::vector<Command> DirectionCommands();
 std::vector<Command> EvalCommands();
 std::vector<Command> JobsCommands();
+std::vector<Command> ReplayCommands();
 std::vector<Command> ArtifactsCommands();
+std::vector<Command> AdminCommands();
+std::vector<Command> UserCommands();
+std::vector<Command> TokenCommands();
 
 }  // namespace dissonance::cli
 

@@ -45,6 +45,15 @@ std::string TokenSource(const Settings& settings, const std::string& token) {
   return "";
 }
 
+// The file that a profile names under `key`; empty if it names none.
+absl::StatusOr<std::string> ReadPem(const std::string& path, const char* key) {
+  if (path.empty()) return std::string();
+  absl::StatusOr<std::string> text =
+      ReadFile(AbsolutePath(path), kCertificateLimitBytes);
+  if (!text.ok()) return Annotate(text.status(), key);
+  return text;
+}
+
 absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> CredentialsFor(
     const Settings& settings) {
   if (IsLocalAddress(settings.address)) {
@@ -52,11 +61,12 @@ absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> CredentialsFor(
   }
   // A token never travels in the clear to another machine.
   grpc::SslCredentialsOptions tls;
-  if (!settings.tls_ca_file.empty()) {
-    ASSIGN_OR_RETURN(
-        tls.pem_root_certs,
-        ReadFile(AbsolutePath(settings.tls_ca_file), kCertificateLimitBytes));
-  }
+  ASSIGN_OR_RETURN(tls.pem_root_certs,
+                   ReadPem(settings.tls_ca_file, "tls_ca_file"));
+  ASSIGN_OR_RETURN(tls.pem_cert_chain, ReadPem(settings.tls_certificate_file,
+                                               "tls_certificate_file"));
+  ASSIGN_OR_RETURN(tls.pem_private_key,
+                   ReadPem(settings.tls_key_file, "tls_key_file"));
   return grpc::SslCredentials(tls);
 }
 
@@ -104,8 +114,10 @@ absl::StatusOr<std::unique_ptr<Connection>> Connection::Open(
         IsLocalAddress(settings.address)
             ? "start one with 'dissonance server start', or name another with "
               "--server or DISSONANCE_SERVER"
-            : "check the address, and that the server has a certificate for "
-              "it; 'dissonance server start' starts one on this machine");
+            : "check the address, that the server has a certificate for it, "
+              "and whether it asks for one of yours (tls_certificate_file of "
+              "the profile); 'dissonance server start' starts one on this "
+              "machine");
   }
   ASSIGN_OR_RETURN(std::string token, ReadToken(settings));
   return std::unique_ptr<Connection>(
@@ -149,6 +161,12 @@ absl::Status Connection::Explain(const grpc::Status& status) const {
                    : absl::StrCat("it came from ", token_source_,
                                   "; name another with --token-file or "
                                   "DISSONANCE_TOKEN"));
+    case grpc::StatusCode::PERMISSION_DENIED:
+      return WithHint(out,
+                      "a token has the scope read, run or admin, each with "
+                      "what those before it may do; 'dissonance server "
+                      "status' shows yours, and an administrator makes one "
+                      "with 'dissonance admin token create'");
     case grpc::StatusCode::UNAVAILABLE:
       return WithHint(out,
                       "try again; 'dissonance server status' and 'dissonance "

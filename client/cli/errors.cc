@@ -95,7 +95,6 @@ ExitCode ExitCodeOf(const absl::Status& status) {
     case absl::StatusCode::kNotFound:
       return kExitNotFound;
     case absl::StatusCode::kUnauthenticated:
-    case absl::StatusCode::kPermissionDenied:
       return kExitNotAuthenticated;
     case absl::StatusCode::kCancelled:
       return kExitCancelled;

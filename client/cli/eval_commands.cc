@@ -51,6 +51,20 @@ CommandRun DefineMcq(CLI::App& app) {
   app.add_option("--seed", args->seed, "Seed of the dropout masks");
   app.add_option("--request-id", args->request_id,
                  "Name of this run: the same again finds the same job");
+  app.add_option("--after", args->after,
+                 "Job that has to succeed first; may be given again")
+      ->type_name("JOB")
+      ->allow_extra_args(false);
+  AddChoice<v1::JobPriority>(
+      app, "--priority", "PRIORITY", args->priority,
+      {{"interactive", v1::JOB_PRIORITY_INTERACTIVE},
+       {"normal", v1::JOB_PRIORITY_NORMAL},
+       {"background", v1::JOB_PRIORITY_BACKGROUND}},
+      "With --detach: interactive, normal (default), or background, which "
+      "makes room for others");
+  app.add_flag("--upload", args->upload,
+               "Store the questions as an artifact that the job names, instead "
+               "of sending them with it");
   app.add_flag("--detach", args->detach, "Print the job's name and return");
   app.add_flag("--dry-run", args->dry_run,
                "Print what it would take: tokens, time, memory");

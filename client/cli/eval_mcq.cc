@@ -6,7 +6,6 @@
 #include <cstdio>
 #include <filesystem>
 #include <memory>
-#include <random>
 #include <utility>
 
 #include "absl/algorithm/container.h"
@@ -23,6 +22,8 @@
 #include "client/cli/names.h"
 #include "client/cli/progress.h"
 #include "client/cli/proto_json.h"
+#include "client/cli/request_id.h"
+#include "client/cli/upload.h"
 #include "src/base/clock.h"
 #include "src/base/file.h"
 #include "src/base/json_lines.h"
@@ -34,21 +35,30 @@ namespace dissonance::cli {
 namespace {
 
 constexpr uint64_t kDataLimitBytes = 16 << 20;
+constexpr uint64_t kUploadLimitBytes = 256 << 20;
 constexpr uint64_t kReportLimitBytes = uint64_t{1} << 30;
 
-absl::StatusOr<McqQuestions> ReadQuestions(const std::string& path) {
+absl::StatusOr<McqQuestions> ReadQuestions(const EvalMcqArgs& args) {
   McqQuestions questions;
-  ASSIGN_OR_RETURN(questions.bytes, ReadInput(path, kDataLimitBytes));
+  ASSIGN_OR_RETURN(
+      questions.bytes,
+      ReadInput(args.data, args.upload ? kUploadLimitBytes : kDataLimitBytes));
   ASSIGN_OR_RETURN(questions.items,
-                   ParseMcqData(questions.bytes, InputLabel(path)));
+                   ParseMcqData(questions.bytes, InputLabel(args.data)));
   return questions;
 }
 
-// A key under which asking again cannot make a second job.
-std::string RandomRequestId() {
-  std::random_device random;
-  return absl::StrFormat("cli-%08x%08x%08x%08x", random(), random(), random(),
-                         random());
+// Stores the questions on the server, for a spec that names them.
+absl::Status SendQuestions(Connection& connection, const EvalMcqArgs& args,
+                           McqQuestions& questions) {
+  ProgressDisplay display(stderr, ::isatty(STDERR_FILENO) == 1, Clock::Real());
+  ASSIGN_OR_RETURN(
+      const v1::Artifact artifact,
+      SendUpload(connection,
+                 UploadOfBytes(questions.bytes, InputLabel(args.data)),
+                 "application/jsonl", display));
+  questions.artifact = artifact.name();
+  return absl::OkStatus();
 }
 
 // With several formats each job has its own key and folder.
@@ -62,9 +72,17 @@ std::string FolderOf(const EvalMcqArgs& args, v1::McqScoring scoring) {
   return Extended(AbsolutePath(args.out), "/", args, scoring);
 }
 
+v1::JobPriority PriorityOf(const EvalMcqArgs& args) {
+  if (args.priority != v1::JOB_PRIORITY_UNSPECIFIED) return args.priority;
+  return args.detach ? v1::JOB_PRIORITY_NORMAL : v1::JOB_PRIORITY_INTERACTIVE;
+}
+
 absl::StatusOr<std::vector<v1::Job>> CreateAll(Connection& connection,
                                                const EvalMcqArgs& args,
-                                               const McqQuestions& questions) {
+                                               McqQuestions& questions) {
+  if (args.upload) {
+    RETURN_IF_ERROR(SendQuestions(connection, args, questions));
+  }
   const std::string key =
       args.request_id.empty() ? RandomRequestId() : args.request_id;
   std::vector<v1::Job> jobs;
@@ -73,8 +91,10 @@ absl::StatusOr<std::vector<v1::Job>> CreateAll(Connection& connection,
     *request.mutable_spec()->mutable_evaluate_mcq() =
         McqSpec(args, questions, scoring);
     request.set_request_id(Extended(key, "-", args, scoring));
-    request.set_priority(args.detach ? v1::JOB_PRIORITY_NORMAL
-                                     : v1::JOB_PRIORITY_INTERACTIVE);
+    request.set_priority(PriorityOf(args));
+    for (const std::string& job : args.after) {
+      request.add_depends_on(JobName(job));
+    }
     // The request id makes asking again safe.
     ASSIGN_OR_RETURN(v1::CreateJobResponse response,
                      connection.CallAgain(&v1::Jobs::Stub::CreateJob, request));
@@ -196,7 +216,7 @@ absl::StatusOr<v1::Job> Await(Connection& connection, Interrupts& interrupts,
 }
 
 absl::Status RunAll(const Session& session, const EvalMcqArgs& args,
-                    const McqQuestions& questions) {
+                    McqQuestions& questions) {
   if (!args.detach) RETURN_IF_ERROR(PrepareFolders(args));
   ASSIGN_OR_RETURN(auto interrupts, Interrupts::Create());
   ASSIGN_OR_RETURN(auto connection, Connection::Open(session.settings));
@@ -246,7 +266,11 @@ v1::EvaluateMcqSpec McqSpec(const EvalMcqArgs& args,
     variant.set_model(ModelName(args.model));
     variant.set_adapter(AdapterName(args.model, args.adapter));
   }
-  spec.set_data(questions.bytes);
+  if (questions.artifact.empty()) {
+    spec.set_data(questions.bytes);
+  } else {
+    spec.set_data_artifact(questions.artifact);
+  }
   spec.set_data_name(
       std::filesystem::path(InputLabel(args.data)).filename().string());
   spec.set_scoring(scoring);
@@ -269,7 +293,11 @@ absl::Status EvalMcq(const Session& session, const EvalMcqArgs& args) {
   if (complete.out.empty() && !complete.detach && !complete.dry_run) {
     return UsageError("--out is required: the folder for the result files");
   }
-  ASSIGN_OR_RETURN(const McqQuestions questions, ReadQuestions(complete.data));
+  if (complete.priority != v1::JOB_PRIORITY_UNSPECIFIED && !complete.detach) {
+    return UsageError(
+        "--priority is for --detach; a job that you wait for is interactive");
+  }
+  ASSIGN_OR_RETURN(McqQuestions questions, ReadQuestions(complete));
   return complete.dry_run ? EstimateMcq(session, complete, questions)
                           : RunAll(session, complete, questions);
 }

@@ -25,6 +25,9 @@ struct EvalMcqArgs {
   int dropout_samples = 0;
   uint64_t seed = 0;
   std::string request_id;
+  std::vector<std::string> after;  // jobs that have to succeed first
+  v1::JobPriority priority = v1::JOB_PRIORITY_UNSPECIFIED;  // not given
+  bool upload = false;
   bool detach = false;
   bool dry_run = false;
 };
@@ -33,6 +36,8 @@ struct EvalMcqArgs {
 struct McqQuestions {
   std::string bytes;
   std::vector<McqItem> items;
+  // Where the server keeps the bytes; empty: they go with each job.
+  std::string artifact;
 };
 
 // The whole command.

@@ -3,8 +3,8 @@
 
 #include <cstdint>
 #include <cstdio>
-#include <map>
 #include <memory>
+#include <utility>
 
 #include "CLI/CLI.hpp"
 #include "absl/strings/str_cat.h"
@@ -15,6 +15,7 @@
 #include "client/cli/download.h"
 #include "client/cli/errors.h"
 #include "client/cli/interrupts.h"
+#include "client/cli/job_view.h"
 #include "client/cli/job_watch.h"
 #include "client/cli/names.h"
 #include "client/cli/pages.h"
@@ -26,120 +27,46 @@
 namespace dissonance::cli {
 namespace {
 
-std::string KindOf(const v1::Job& job) {
-  switch (job.spec().kind_case()) {
-    case v1::JobSpec::kEvaluateMcq:
-      return "evaluate_mcq";
-    case v1::JobSpec::KIND_NOT_SET:
-      break;
-  }
-  return "-";
-}
-
-std::string ProgressOf(const v1::Job& job) {
-  if (job.progress().total_count() == 0) return "-";
-  return absl::StrCat(job.progress().done_count(), "/",
-                      job.progress().total_count(), " ", job.progress().unit());
-}
-
-// "models/m, models/m/adapters/a".
-std::string VariantsOf(const v1::EvaluateMcqSpec& spec) {
-  return absl::StrJoin(
-      spec.variants(), ", ", [](std::string* out, const v1::Variant& variant) {
-        out->append(variant.adapter().empty() ? variant.model()
-                                              : variant.adapter());
-      });
-}
-
-// A line for lists: "option_text, m, a".
-std::string SubjectOf(const v1::Job& job) {
-  if (!job.spec().has_evaluate_mcq()) return "-";
-  const v1::EvaluateMcqSpec& spec = job.spec().evaluate_mcq();
-  return absl::StrCat(
-      EnumWord(spec.scoring()), ", ",
-      absl::StrJoin(spec.variants(), " against ",
-                    [](std::string* out, const v1::Variant& variant) {
-                      out->append(ShortName(variant.adapter().empty()
-                                                ? variant.model()
-                                                : variant.adapter()));
-                    }));
-}
-
-// What computed one variant's numbers.
-void AddProvenance(const v1::Provenance& computed, Table& table) {
-  table.AddRow({"model", computed.model_digest()});
-  if (!computed.adapter_digest().empty()) {
-    table.AddRow({"adapter", computed.adapter_digest()});
-  }
-  table.AddRow({"tokenizer", computed.tokenizer_digest()});
-  table.AddRow({"input", computed.input_digest()});
-  std::string versions =
-      absl::StrCat(EnumWord(computed.dtype()), " on ", computed.device());
-  for (const auto& [component, version] : std::map<std::string, std::string>(
-           computed.versions().begin(), computed.versions().end())) {
-    absl::StrAppend(&versions, ", ", component, " ", version);
-  }
-  table.AddRow({"computed by", versions});
-}
-
 void EmitJob(const Session& session, const v1::Job& job) {
-  Table table({{""}, {""}});
-  table.AddRow({"name", job.name()});
-  table.AddRow({"kind", KindOf(job)});
-  if (job.spec().has_evaluate_mcq()) {
-    const v1::EvaluateMcqSpec& spec = job.spec().evaluate_mcq();
-    table.AddRow({"variants", VariantsOf(spec)});
-    table.AddRow({"data", absl::StrCat(spec.data_name(), " (",
-                                       HumanBytes(spec.data().size()), ")")});
-    table.AddRow({"scoring", EnumWord(spec.scoring())});
-  }
-  table.AddRow({"state", EnumWord(job.state())});
-  if (!job.reason().empty()) table.AddRow({"reason", job.reason()});
-  table.AddRow({"progress", ProgressOf(job)});
-  table.AddRow({"attempts", absl::StrCat(job.attempt_count())});
-  table.AddRow({"created", HumanTime(job.create_time())});
-  table.AddRow({"started", HumanTime(job.start_time())});
-  table.AddRow({"ended", HumanTime(job.end_time())});
-  if (!job.request_id().empty()) {
-    table.AddRow({"request id", job.request_id()});
-  }
-  // The last variant's names the adapter too; the rest is the same for all.
-  if (!job.provenance().empty()) {
-    AddProvenance(*job.provenance().rbegin(), table);
-  }
-  for (const v1::JobOutput& output : job.outputs()) {
-    table.AddRow({"output", absl::StrCat(output.file_name(), "  ",
-                                         HumanBytes(output.size_bytes()), "  ",
-                                         ShortName(output.artifact()))});
-  }
-  EmitOne(session.output, ToJson(job), table);
+  EmitOne(session.output, ToJson(job), DetailsOf(job));
 }
 
 struct ListArgs {
   v1::JobState state = v1::JOB_STATE_UNSPECIFIED;
   size_t limit = 100;
+  bool all_users = false;
 };
+
+std::vector<Table::Column> ListColumns(bool with_owner) {
+  std::vector<Table::Column> columns = {{"JOB"},
+                                        {"KIND"},
+                                        {"SUBJECT"},
+                                        {"STATE"},
+                                        {"PROGRESS", Align::kRight},
+                                        {"CREATED"},
+                                        {"REASON"}};
+  if (with_owner) columns.insert(columns.begin() + 1, {"OWNER"});
+  return columns;
+}
 
 absl::Status List(const Session& session, const ListArgs& args) {
   v1::ListJobsRequest request;
   request.set_state(args.state);
+  request.set_all_users(args.all_users);
   ASSIGN_OR_RETURN(auto connection, Connection::Open(session.settings));
   ASSIGN_OR_RETURN(const std::vector<v1::Job> jobs,
                    ListAll(*connection, &v1::Jobs::Stub::ListJobs, request,
                            &v1::ListJobsResponse::jobs, args.limit));
-  Table table({{"JOB"},
-               {"KIND"},
-               {"SUBJECT"},
-               {"STATE"},
-               {"PROGRESS", Align::kRight},
-               {"CREATED"},
-               {"REASON"}});
+  Table table(ListColumns(args.all_users));
   std::vector<nlohmann::json> records;
   for (const v1::Job& job : jobs) {
     records.push_back(ToJson(job));
-    table.AddRow({ShortName(job.name()), KindOf(job), SubjectOf(job),
-                  EnumWord(job.state()), ProgressOf(job),
-                  HumanTime(job.create_time()), job.reason()});
+    std::vector<std::string> row = {
+        ShortName(job.name()), KindOf(job),     SubjectOf(job),
+        EnumWord(job.state()), ProgressOf(job), HumanTime(job.create_time()),
+        job.reason()};
+    if (args.all_users) row.insert(row.begin() + 1, OwnerOrDash(job.owner()));
+    table.AddRow(std::move(row));
   }
   Emit(session.output, records, table);
   return absl::OkStatus();
@@ -159,6 +86,8 @@ CommandRun DefineList(CLI::App& app) {
                           "succeeded, failed, cancelling or cancelled");
   app.add_option("--limit", args->limit, "At most this many, newest first")
       ->capture_default_str();
+  app.add_flag("--all-users", args->all_users,
+               "Everybody's, with their owners; for administrators");
   return [args](const Session& session) { return List(session, *args); };
 }
 

@@ -1,4 +1,4 @@
-// dissonance models load | list | show | unload | selfcheck.
+// dissonance models load | list | show | share | unload | selfcheck.
 #include <algorithm>
 #include <cstdint>
 #include <filesystem>
@@ -40,6 +40,8 @@ Table DetailsOf(const v1::Model& model) {
                                       model.kv_head_count(), " key/value)")});
   table.AddRow({"vocabulary", HumanCount(model.vocab_size())});
   table.AddRow({"positions", HumanCount(model.max_position_count())});
+  table.AddRow({"owner", OwnerOrDash(model.owner())});
+  table.AddRow({"visibility", EnumWord(model.visibility())});
   table.AddRow({"digest", model.digest()});
   table.AddRow({"tokenizer", DigestOrDash(model.tokenizer_digest())});
   table.AddRow({"chat template", model.has_chat_template() ? "yes" : "no"});
@@ -50,6 +52,7 @@ struct LoadArgs {
   std::string path;
   std::string name;
   v1::DType dtype = v1::DTYPE_UNSPECIFIED;
+  bool share = false;
 };
 
 // Whether a path that is not there looks like a hub's "organisation/model".
@@ -64,6 +67,8 @@ absl::Status Load(const Session& session, const LoadArgs& args) {
   request.set_name(ModelName(args.name));
   request.set_path(AbsolutePath(args.path));
   request.set_dtype(args.dtype);
+  // Unset, what is there stays as it was.
+  if (args.share) request.set_visibility(v1::VISIBILITY_LAB);
   ASSIGN_OR_RETURN(auto connection, Connection::Open(session.settings));
   const absl::StatusOr<v1::LoadModelResponse> response = connection->Call(
       &v1::Models::Stub::LoadModel, request, absl::InfiniteDuration());
@@ -92,6 +97,7 @@ CommandRun DefineLoad(CLI::App& app) {
                         {"float64", v1::DTYPE_FLOAT64}},
                        "Compute type: float32, bfloat16 or float64 (default: "
                        "the checkpoint's)");
+  app.add_flag("--share", args->share, "Everybody with a token may use it");
   return [args](const Session& session) { return Load(session, *args); };
 }
 
@@ -107,15 +113,18 @@ absl::Status List(const Session& session) {
                {"DEVICE"},
                {"PARAMETERS", Align::kRight},
                {"BLOCKS", Align::kRight},
-               {"RESIDENT", Align::kRight}});
+               {"RESIDENT", Align::kRight},
+               {"OWNER"},
+               {"VISIBILITY"}});
   std::vector<nlohmann::json> records;
   for (const v1::Model& model : models) {
     records.push_back(ToJson(model));
-    table.AddRow(
-        {ShortName(model.name()), model.architecture(), EnumWord(model.dtype()),
-         model.device(), HumanCount(model.parameter_count()),
-         absl::StrCat(model.block_count()),
-         model.resident() ? HumanBytes(model.resident_bytes()) : "no"});
+    table.AddRow({ShortName(model.name()), model.architecture(),
+                  EnumWord(model.dtype()), model.device(),
+                  HumanCount(model.parameter_count()),
+                  absl::StrCat(model.block_count()),
+                  model.resident() ? HumanBytes(model.resident_bytes()) : "no",
+                  OwnerOrDash(model.owner()), EnumWord(model.visibility())});
   }
   Emit(session.output, records, table);
   return absl::OkStatus();
@@ -138,6 +147,32 @@ CommandRun DefineShow(CLI::App& app) {
   auto name = std::make_shared<std::string>();
   app.add_option("MODEL", *name, "Model to show")->required();
   return [name](const Session& session) { return Show(session, *name); };
+}
+
+struct ShareArgs {
+  std::string name;
+  bool undo = false;
+};
+
+absl::Status Share(const Session& session, const ShareArgs& args) {
+  v1::UpdateModelRequest request;
+  request.set_name(ModelName(args.name));
+  request.set_visibility(args.undo ? v1::VISIBILITY_PRIVATE
+                                   : v1::VISIBILITY_LAB);
+  ASSIGN_OR_RETURN(auto connection, Connection::Open(session.settings));
+  ASSIGN_OR_RETURN(
+      const v1::UpdateModelResponse response,
+      connection->CallAgain(&v1::Models::Stub::UpdateModel, request));
+  EmitOne(session.output, ToJson(response.model()),
+          DetailsOf(response.model()));
+  return absl::OkStatus();
+}
+
+CommandRun DefineShare(CLI::App& app) {
+  auto args = std::make_shared<ShareArgs>();
+  app.add_option("MODEL", args->name, "Model to share")->required();
+  app.add_flag("--private", args->undo, "Its owner alone sees it again");
+  return [args](const Session& session) { return Share(session, *args); };
 }
 
 absl::Status Unload(const Session& session, const std::string& name) {
@@ -221,6 +256,8 @@ std::vector<Command> ModelsCommands() {
        DefineLoad},
       {"models", "list", "List the models that the server knows", DefineList},
       {"models", "show", "Show one model", DefineShow},
+      {"models", "share", "Let everybody with a token use a model",
+       DefineShare},
       {"models", "unload", "Release a model and forget it and its adapters",
        DefineUnload},
       {"models", "selfcheck", "Check on a model what every result relies on",

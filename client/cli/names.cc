@@ -30,8 +30,20 @@ std::string ArtifactName(const std::string& typed) {
   return absl::StrCat("artifacts/", WithPrefix("sha256:", typed));
 }
 
+std::string UserName(const std::string& typed) {
+  return WithPrefix("users/", typed);
+}
+
+std::string TokenName(const std::string& typed) {
+  return WithPrefix("tokens/", typed);
+}
+
 std::string ShortName(const std::string& name) {
   return name.substr(name.rfind('/') + 1);
+}
+
+std::string OwnerOrDash(const std::string& owner) {
+  return owner.empty() ? "-" : ShortName(owner);
 }
 
 }  // namespace dissonance::cli

@@ -17,8 +17,15 @@ std::string JobName(const std::string& typed);
 // "artifacts/sha256:HEX", from that, "sha256:HEX" or the hex digits.
 std::string ArtifactName(const std::string& typed);
 
+// "users/NAME".
+std::string UserName(const std::string& typed);
+// "tokens/HEX".
+std::string TokenName(const std::string& typed);
+
 // The last part of a resource name, for tables.
 std::string ShortName(const std::string& name);
+// The same for who owns something; "-" where nobody is named.
+std::string OwnerOrDash(const std::string& owner);
 
 }  // namespace dissonance::cli
 

@@ -223,10 +223,24 @@ CommandRun DefineStop(CLI::App& app) {
   return [timeout](const Session& session) { return Stop(session, *timeout); };
 }
 
+// "users/ann, scope run, token ends 2027-01-01 00:00:00".
+std::string CallerOf(const v1::Caller& caller) {
+  return absl::StrCat(
+      caller.user(), ", scope ", EnumWord(caller.scope()),
+      caller.has_expire_time()
+          ? absl::StrCat(", token ends ", HumanTime(caller.expire_time()))
+          : ", token never ends");
+}
+
 Table StatusTable(const v1::ServerInfoResponse& info) {
   Table table({{""}, {""}});
   table.AddRow({"version", info.version()});
   table.AddRow({"state", info.draining() ? "draining" : "serving"});
+  if (!info.maintenance().empty()) {
+    table.AddRow(
+        {"jobs", absl::StrCat("none are started: ", info.maintenance())});
+  }
+  if (info.has_caller()) table.AddRow({"you", CallerOf(info.caller())});
   table.AddRow({"data directory", info.data_dir()});
   table.AddRow({"addresses", absl::StrJoin(info.addresses(), ", ")});
   table.AddRow({"started", HumanTime(info.start_time())});

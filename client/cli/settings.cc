@@ -57,7 +57,19 @@ struct Profile {
   std::string data_dir;
   std::string token_file;
   std::string tls_ca_file;
+  std::string tls_certificate_file;
+  std::string tls_key_file;
 };
+
+std::string* FieldOf(Profile& profile, const std::string& key) {
+  if (key == "server") return &profile.server;
+  if (key == "data_dir") return &profile.data_dir;
+  if (key == "token_file") return &profile.token_file;
+  if (key == "tls_ca_file") return &profile.tls_ca_file;
+  if (key == "tls_certificate_file") return &profile.tls_certificate_file;
+  if (key == "tls_key_file") return &profile.tls_key_file;
+  return nullptr;
+}
 
 absl::StatusOr<Profile> ReadProfile(const toml::table& table,
                                     const std::string& where) {
@@ -65,19 +77,24 @@ absl::StatusOr<Profile> ReadProfile(const toml::table& table,
   for (const auto& [key, value] : table) {
     const std::optional<std::string> text = value.value<std::string>();
     const std::string name(key.str());
-    std::string* field = name == "server"        ? &profile.server
-                         : name == "data_dir"    ? &profile.data_dir
-                         : name == "token_file"  ? &profile.token_file
-                         : name == "tls_ca_file" ? &profile.tls_ca_file
-                                                 : nullptr;
+    std::string* field = FieldOf(profile, name);
     if (field == nullptr || !text.has_value()) {
       return absl::InvalidArgumentError(absl::StrCat(
           where, ":", value.source().begin.line, ": ", name,
           field == nullptr ? " is not a key of a profile" : " is not a string",
-          "; a profile has the strings server, data_dir, token_file and "
-          "tls_ca_file"));
+          "; a profile has the strings server, data_dir, token_file, "
+          "tls_ca_file, tls_certificate_file and tls_key_file"));
     }
     *field = *text;
+  }
+  if (profile.tls_certificate_file.empty() != profile.tls_key_file.empty()) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        where, ":", table.source().begin.line, ": this profile has ",
+        profile.tls_key_file.empty() ? "tls_certificate_file and no "
+                                       "tls_key_file"
+                                     : "tls_key_file and no "
+                                       "tls_certificate_file",
+        "; a client that shows a certificate needs both"));
   }
   return profile;
 }
@@ -229,7 +246,11 @@ absl::StatusOr<Settings> ResolveSettings(const GlobalOptions& options) {
   // What belongs to a profile's server is no other server's business.
   const bool use_profile =
       !options.profile.empty() || (!server.empty() && server == profile.server);
-  if (use_profile) settings.tls_ca_file = profile.tls_ca_file;
+  if (use_profile) {
+    settings.tls_ca_file = profile.tls_ca_file;
+    settings.tls_certificate_file = profile.tls_certificate_file;
+    settings.tls_key_file = profile.tls_key_file;
+  }
   ChooseToken(options, use_profile ? profile.token_file : "", settings);
   return settings;
 }

@@ -7,6 +7,9 @@
 //   [profiles.lab]
 //   server = "lab.example:7433"
 //   token_file = "~/.config/dissonance/lab.token"
+//   tls_ca_file = "~/.config/dissonance/lab-ca.pem"
+//   tls_certificate_file = "~/.config/dissonance/me.pem"
+//   tls_key_file = "~/.config/dissonance/me.key"
 #ifndef DISSONANCE_CLIENT_CLI_SETTINGS_H_
 #define DISSONANCE_CLIENT_CLI_SETTINGS_H_
 
@@ -44,6 +47,10 @@ struct Settings {
   // PEM file of the authorities that a remote server is checked against;
   // empty: the system's.
   std::string tls_ca_file;
+  // PEM files of the certificate that this client shows to a remote server and
+  // of its key; both or neither.
+  std::string tls_certificate_file;
+  std::string tls_key_file;
 };
 
 // INVALID_ARGUMENT for a bad address or configuration file, with its line;

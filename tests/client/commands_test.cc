@@ -19,10 +19,12 @@ TEST_F(CliTest, ListsModelsOfAllPagesAsAnAlignedTable) {
   EXPECT_EQ(result.err, "");
   EXPECT_EQ(
       result.out,
-      "NAME  ARCHITECTURE      DTYPE    DEVICE  PARAMETERS  BLOCKS  RESIDENT\n"
-      "big   LlamaForCausalLM  float32  cpu         8.03 B       6  29.9 GiB\n"
-      "tiny  LlamaForCausalLM  float32  cpu         12,345       6  48.2 "
-      "KiB\n");
+      "NAME  ARCHITECTURE      DTYPE    DEVICE  PARAMETERS  BLOCKS  RESIDENT"
+      "  OWNER  VISIBILITY\n"
+      "big   LlamaForCausalLM  float32  cpu         8.03 B       6  29.9 GiB"
+      "  ann    lab\n"
+      "tiny  LlamaForCausalLM  float32  cpu         12,345       6  48.2 KiB"
+      "  ann    lab\n");
 }
 
 TEST_F(CliTest, PrintsExactNumbersInJson) {
@@ -61,9 +63,10 @@ TEST_F(CliTest, ListsTheAdaptersOfEveryModel) {
   server.AddAdapter("a", "one");
   server.AddAdapter("b", "two");
   EXPECT_EQ(Run({"adapters", "list"}).out,
-            "MODEL  NAME  RANK  MODULES  TARGETS  RESIDENT\n"
-            "a      one      8        0  q_proj    2.0 KiB\n"
-            "b      two      8        0  q_proj    2.0 KiB\n");
+            "MODEL  NAME  RANK  MODULES  TARGETS  RESIDENT  OWNER  "
+            "VISIBILITY\n"
+            "a      one      8        0  q_proj    2.0 KiB  ann    private\n"
+            "b      two      8        0  q_proj    2.0 KiB  ann    private\n");
   EXPECT_THAT(Run({"adapters", "list", "--model", "b"}).out,
               Not(HasSubstr("one")));
 }
@@ -75,9 +78,10 @@ TEST_F(CliTest, SendsAbsolutePaths) {
                  "bfloat16"})
                 .exit_code,
             0);
-  EXPECT_EQ(server.last_load().path(), here + "/m");
-  EXPECT_EQ(server.last_load().name(), "models/tiny");
-  EXPECT_EQ(server.last_load().dtype(), v1::DTYPE_BFLOAT16);
+  EXPECT_EQ(server.log().Last<v1::LoadModelRequest>().path(), here + "/m");
+  EXPECT_EQ(server.log().Last<v1::LoadModelRequest>().name(), "models/tiny");
+  EXPECT_EQ(server.log().Last<v1::LoadModelRequest>().dtype(),
+            v1::DTYPE_BFLOAT16);
 }
 
 TEST_F(CliTest, SaysHowToStartAServerWhenNoneAnswers) {
@@ -162,6 +166,22 @@ TEST_F(CliTest, ABadProfileIsNamedWithItsLine) {
   const CommandResult result = Run({"models", "list"});
   EXPECT_EQ(result.exit_code, 1);
   EXPECT_THAT(result.err, HasSubstr("config.toml:3: sevrer is not a key"));
+}
+
+TEST_F(CliTest, AProfilesCertificateAndKeyComeTogether) {
+  std::filesystem::create_directories(Path("home/.config/dissonance"));
+  const std::string head = "default_profile = \"lab\"\n[profiles.lab]\n";
+  WriteFile("home/.config/dissonance/config.toml",
+            head + "tls_certificate_file = \"a.pem\"\n");
+  const CommandResult no_key = Run({"models", "list"});
+  EXPECT_EQ(no_key.exit_code, 1);
+  EXPECT_THAT(no_key.err, HasSubstr("config.toml:2: this profile has "
+                                    "tls_certificate_file and no "
+                                    "tls_key_file"));
+  WriteFile("home/.config/dissonance/config.toml",
+            head + "tls_key_file = \"a.key\"\n");
+  EXPECT_THAT(Run({"models", "list"}).err,
+              HasSubstr("tls_key_file and no tls_certificate_file"));
 }
 
 TEST_F(CliTest, UsageErrorsEndWithTwoAndNameTheHelp) {
@@ -325,7 +345,7 @@ TEST_F(CliTest, ScoreNamesFileAndLineOfABadRow) {
 TEST_F(CliTest, FetchesAnArtifactWholeAndChecked) {
   FakeServer& server = StartServer();
   const std::string contents(1000, 'x');
-  const std::string name = server.AddArtifact(contents);
+  const std::string name = server.artifacts().Add(contents);
   EXPECT_EQ(Run({"artifacts", "get", name}).out, contents);
   EXPECT_EQ(Run({"artifacts", "get", name.substr(name.find(':') + 1), "--out",
                  Path("copy")})
@@ -337,8 +357,8 @@ TEST_F(CliTest, FetchesAnArtifactWholeAndChecked) {
 
 TEST_F(CliTest, RefusesAnArtifactWhoseBytesChanged) {
   FakeServer& server = StartServer();
-  const std::string name = server.AddArtifact("right");
-  server.Damage(name, "wrong");
+  const std::string name = server.artifacts().Add("right");
+  server.artifacts().Damage(name, "wrong");
   const CommandResult result =
       Run({"artifacts", "get", name, "--out", Path("copy")});
   EXPECT_EQ(result.exit_code, 1);

@@ -9,6 +9,7 @@
 namespace dissonance {
 namespace {
 
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
@@ -228,6 +229,38 @@ TEST_F(EvalTest, DetachPrintsTheJobsNameAlone) {
   EXPECT_EQ(server.created()[0].priority(), v1::JOB_PRIORITY_NORMAL);
 }
 
+TEST_F(EvalTest, ADetachedJobHasThePriorityAndDependenciesThatWereTyped) {
+  FakeServer& server = StartWithOutputs();
+  const CommandResult result =
+      Run({"eval", "mcq", "--model", "tiny", "--data", data_, "--detach",
+           "--priority", "background", "--after", "X", "--after", "jobs/Y"});
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  const v1::CreateJobRequest request = server.created()[0];
+  EXPECT_EQ(request.priority(), v1::JOB_PRIORITY_BACKGROUND);
+  EXPECT_THAT(request.depends_on(), ElementsAre("jobs/X", "jobs/Y"));
+  const CommandResult attached = Run(Mcq({"--priority", "normal"}));
+  EXPECT_EQ(attached.exit_code, 2);
+  EXPECT_THAT(attached.err, HasSubstr("--priority is for --detach"));
+  EXPECT_EQ(Run(Mcq({"--detach", "--priority", "high"})).exit_code, 2);
+  EXPECT_EQ(server.created().size(), 1U);
+}
+
+TEST_F(EvalTest, UploadStoresTheQuestionsOnceAndNamesThemInEachJob) {
+  FakeServer& server = StartWithOutputs();
+  const CommandResult result = Run(Mcq(
+      {"--adapter", "cubic", "--upload", "--scoring", "option_text,letters"}));
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  ASSERT_EQ(server.created().size(), 2U);
+  for (const v1::CreateJobRequest& request : server.created()) {
+    const v1::EvaluateMcqSpec& spec = request.spec().evaluate_mcq();
+    EXPECT_EQ(spec.data(), "");
+    EXPECT_EQ(server.artifacts().contents(spec.data_artifact()), kQuestions);
+    EXPECT_EQ(spec.data_name(), "questions.jsonl");
+  }
+  EXPECT_EQ(server.artifacts().log().All<v1::WriteArtifactRequest>().size(),
+            1U);
+}
+
 TEST_F(EvalTest, BadDataStopsWithFileLineAndFieldBeforeAnyJob) {
   FakeServer& server = StartWithOutputs();
   data_ = WriteFile("bad.jsonl", std::string(kQuestions) + "{\"id\": \"x\"}\n");
@@ -255,7 +288,7 @@ TEST_F(EvalTest, OutputNamesNeverLeaveTheFolder) {
 
 TEST_F(EvalTest, DamagedOutputsAreRefused) {
   FakeServer& server = StartWithOutputs();
-  server.Damage(server.AddArtifact(base_), "damaged");
+  server.artifacts().Damage(server.artifacts().Add(base_), "damaged");
   const CommandResult result = Run(Mcq({"--adapter", "cubic"}));
   EXPECT_EQ(result.exit_code, 1);
   EXPECT_THAT(result.err, HasSubstr("have the digest"));

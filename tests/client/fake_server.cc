@@ -8,13 +8,9 @@
 #include "grpcpp/health_check_service_interface.h"
 #include "grpcpp/security/server_credentials.h"
 #include "grpcpp/server_builder.h"
-#include "src/base/sha256.h"
 
 namespace dissonance {
 namespace {
-
-// Small, so that every read is a test of putting pieces together.
-constexpr size_t kPieceBytes = 16;
 
 grpc::Status NotFound(const std::string& name) {
   return {grpc::StatusCode::NOT_FOUND, absl::StrCat(name, " does not exist")};
@@ -29,7 +25,13 @@ FakeServer::FakeServer(const std::string& socket_path, const std::string& token)
       }),
       interpretability_(
           [this](const grpc::ServerContext& context) { return Check(context); },
-          stopping_) {
+          stopping_),
+      artifacts_([this](const grpc::ServerContext& context) {
+        return Check(context);
+      }),
+      admin_([this](const grpc::ServerContext& context) {
+        return Check(context);
+      }) {
   grpc::EnableDefaultHealthCheckService(true);
   grpc::ServerBuilder builder;
   builder.AddListeningPort(absl::StrCat("unix:", socket_path),
@@ -38,8 +40,8 @@ FakeServer::FakeServer(const std::string& socket_path, const std::string& token)
   builder.RegisterService(&inference_);
   builder.RegisterService(&interpretability_);
   builder.RegisterService(static_cast<v1::Jobs::Service*>(this));
-  builder.RegisterService(static_cast<v1::Artifacts::Service*>(this));
-  builder.RegisterService(static_cast<v1::Admin::Service*>(this));
+  builder.RegisterService(&artifacts_);
+  builder.RegisterService(&admin_);
   server_ = builder.BuildAndStart();
 }
 
@@ -52,12 +54,12 @@ FakeServer::~FakeServer() {
 grpc::Status FakeServer::Check(const grpc::ServerContext& context) {
   const auto& metadata = context.client_metadata();
   const auto found = metadata.find("authorization");
+  absl::MutexLock lock(&mutex_);
   const std::string expected = absl::StrCat("Bearer ", token_);
   if (found == metadata.end() ||
       std::string(found->second.data(), found->second.size()) != expected) {
     return {grpc::StatusCode::UNAUTHENTICATED, "the token is not known"};
   }
-  absl::MutexLock lock(&mutex_);
   if (failure_count_ == 0) return grpc::Status::OK;
   --failure_count_;
   return failure_;
@@ -78,6 +80,8 @@ void FakeServer::AddModel(const std::string& name, int64_t parameter_count,
   model.set_resident(true);
   model.set_digest("sha256:abc");
   model.set_tokenizer_digest(tokenizer_digest);
+  model.set_owner("users/ann");
+  model.set_visibility(v1::VISIBILITY_LAB);
 }
 
 void FakeServer::AddAdapter(const std::string& model, const std::string& name) {
@@ -89,6 +93,8 @@ void FakeServer::AddAdapter(const std::string& model, const std::string& name) {
   adapter.add_target_modules("q_proj");
   adapter.set_resident(true);
   adapter.set_resident_bytes(2048);
+  adapter.set_owner("users/ann");
+  adapter.set_visibility(v1::VISIBILITY_PRIVATE);
 }
 
 void FakeServer::AddJob(const v1::Job& job) {
@@ -96,16 +102,14 @@ void FakeServer::AddJob(const v1::Job& job) {
   jobs_[job.name()] = job;
 }
 
-std::string FakeServer::AddArtifact(const std::string& contents) {
+void FakeServer::SetToken(const std::string& token) {
   absl::MutexLock lock(&mutex_);
-  const std::string name = absl::StrCat("artifacts/", Sha256Of(contents));
-  artifacts_[name] = contents;
-  return name;
+  token_ = token;
 }
 
-void FakeServer::Damage(const std::string& name, const std::string& contents) {
+void FakeServer::SetComparison(const v1::CompareJobsResponse& comparison) {
   absl::MutexLock lock(&mutex_);
-  artifacts_[name] = contents;
+  comparison_ = comparison;
 }
 
 void FakeServer::AddStream(WatchStream stream) {
@@ -126,7 +130,7 @@ void FakeServer::SetInvariants(std::vector<v1::Invariant> invariants) {
 
 void FakeServer::SetOutputs(const std::map<std::string, std::string>& files) {
   for (const auto& [file_name, contents] : files) {
-    const std::string artifact = AddArtifact(contents);
+    const std::string artifact = artifacts_.Add(contents);
     absl::MutexLock lock(&mutex_);
     outputs_[file_name] = artifact;
   }
@@ -150,11 +154,6 @@ std::vector<std::string> FakeServer::cancelled_jobs() {
 std::vector<v1::CreateJobRequest> FakeServer::created() {
   absl::MutexLock lock(&mutex_);
   return created_;
-}
-
-v1::LoadModelRequest FakeServer::last_load() {
-  absl::MutexLock lock(&mutex_);
-  return last_load_;
 }
 
 grpc::Status FakeServer::ListModels(grpc::ServerContext* context,
@@ -186,8 +185,7 @@ grpc::Status FakeServer::LoadModel(grpc::ServerContext* context,
                                    const v1::LoadModelRequest* request,
                                    v1::LoadModelResponse* response) {
   if (grpc::Status status = Check(*context); !status.ok()) return status;
-  absl::MutexLock lock(&mutex_);
-  last_load_ = *request;
+  log_.Add(*request);
   response->mutable_model()->set_name(request->name());
   response->mutable_model()->set_path(request->path());
   return grpc::Status::OK;
@@ -213,6 +211,45 @@ grpc::Status FakeServer::GetAdapter(grpc::ServerContext* context,
   absl::MutexLock lock(&mutex_);
   const auto found = adapters_.find(request->name());
   if (found == adapters_.end()) return NotFound(request->name());
+  *response->mutable_adapter() = found->second;
+  return grpc::Status::OK;
+}
+
+grpc::Status FakeServer::UpdateModel(grpc::ServerContext* context,
+                                     const v1::UpdateModelRequest* request,
+                                     v1::UpdateModelResponse* response) {
+  if (grpc::Status status = Check(*context); !status.ok()) return status;
+  absl::MutexLock lock(&mutex_);
+  const auto found = models_.find(request->name());
+  if (found == models_.end()) return NotFound(request->name());
+  found->second.set_visibility(request->visibility());
+  *response->mutable_model() = found->second;
+  return grpc::Status::OK;
+}
+
+grpc::Status FakeServer::RegisterAdapter(
+    grpc::ServerContext* context, const v1::RegisterAdapterRequest* request,
+    v1::RegisterAdapterResponse* response) {
+  if (grpc::Status status = Check(*context); !status.ok()) return status;
+  log_.Add(*request);
+  v1::Adapter& adapter = *response->mutable_adapter();
+  adapter.set_name(request->name());
+  adapter.set_path(request->path());
+  if (request->has_artifacts()) {
+    *adapter.mutable_artifacts() = request->artifacts();
+  }
+  adapter.set_visibility(request->visibility());
+  return grpc::Status::OK;
+}
+
+grpc::Status FakeServer::UpdateAdapter(grpc::ServerContext* context,
+                                       const v1::UpdateAdapterRequest* request,
+                                       v1::UpdateAdapterResponse* response) {
+  if (grpc::Status status = Check(*context); !status.ok()) return status;
+  absl::MutexLock lock(&mutex_);
+  const auto found = adapters_.find(request->name());
+  if (found == adapters_.end()) return NotFound(request->name());
+  found->second.set_visibility(request->visibility());
   *response->mutable_adapter() = found->second;
   return grpc::Status::OK;
 }
@@ -268,6 +305,7 @@ grpc::Status FakeServer::ListJobs(grpc::ServerContext* context,
                                   const v1::ListJobsRequest* request,
                                   v1::ListJobsResponse* response) {
   if (grpc::Status status = Check(*context); !status.ok()) return status;
+  log_.Add(*request);
   absl::MutexLock lock(&mutex_);
   for (const auto& [name, job] : jobs_) {
     if (request->state() == v1::JOB_STATE_UNSPECIFIED ||
@@ -325,53 +363,30 @@ grpc::Status FakeServer::WatchJob(
   return Send(stream, job, *writer);
 }
 
-grpc::Status FakeServer::ListArtifacts(grpc::ServerContext* context,
-                                       const v1::ListArtifactsRequest*,
-                                       v1::ListArtifactsResponse* response) {
+grpc::Status FakeServer::ReplayJob(grpc::ServerContext* context,
+                                   const v1::ReplayJobRequest* request,
+                                   v1::ReplayJobResponse* response) {
   if (grpc::Status status = Check(*context); !status.ok()) return status;
+  log_.Add(*request);
   absl::MutexLock lock(&mutex_);
-  for (const auto& [name, contents] : artifacts_) {
-    v1::Artifact& artifact = *response->add_artifacts();
-    artifact.set_name(name);
-    artifact.set_size_bytes(static_cast<int64_t>(contents.size()));
-    artifact.set_media_type("text/plain");
-  }
+  const auto found = jobs_.find(request->name());
+  if (found == jobs_.end()) return NotFound(request->name());
+  v1::Job job = found->second;
+  job.set_name("jobs/R1");
+  job.set_replay_of(request->name());
+  jobs_[job.name()] = job;
+  job.set_state(v1::JOB_STATE_QUEUED);
+  *response->mutable_job() = job;
   return grpc::Status::OK;
 }
 
-grpc::Status FakeServer::ReadArtifact(
-    grpc::ServerContext* context, const v1::ReadArtifactRequest* request,
-    grpc::ServerWriter<v1::ReadArtifactResponse>* writer) {
+grpc::Status FakeServer::CompareJobs(grpc::ServerContext* context,
+                                     const v1::CompareJobsRequest* request,
+                                     v1::CompareJobsResponse* response) {
   if (grpc::Status status = Check(*context); !status.ok()) return status;
-  std::string contents;
-  {
-    absl::MutexLock lock(&mutex_);
-    const auto found = artifacts_.find(request->name());
-    if (found == artifacts_.end()) return NotFound(request->name());
-    contents = found->second;
-  }
-  for (size_t at = request->offset_bytes(); at < contents.size();
-       at += kPieceBytes) {
-    v1::ReadArtifactResponse response;
-    response.set_offset_bytes(static_cast<int64_t>(at));
-    response.set_data(contents.substr(at, kPieceBytes));
-    writer->Write(response);
-  }
-  return grpc::Status::OK;
-}
-
-grpc::Status FakeServer::ServerInfo(grpc::ServerContext* context,
-                                    const v1::ServerInfoRequest*,
-                                    v1::ServerInfoResponse* response) {
-  if (grpc::Status status = Check(*context); !status.ok()) return status;
-  response->set_version("0.1.0");
-  response->set_data_dir("/data");
-  response->add_addresses("127.0.0.1:7433");
-  v1::Worker& worker = *response->add_workers();
-  worker.set_name("workers/local");
-  worker.set_state(v1::WORKER_STATE_READY);
-  worker.set_pid(42);
-  worker.set_device("cpu");
+  log_.Add(*request);
+  absl::MutexLock lock(&mutex_);
+  *response = comparison_;
   return grpc::Status::OK;
 }
 

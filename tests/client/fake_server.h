@@ -17,13 +17,14 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/synchronization/notification.h"
-#include "dissonance/v1/admin.grpc.pb.h"
-#include "dissonance/v1/artifacts.grpc.pb.h"
 #include "dissonance/v1/jobs.grpc.pb.h"
 #include "dissonance/v1/models.grpc.pb.h"
 #include "grpcpp/server.h"
+#include "tests/client/fake_admin.h"
+#include "tests/client/fake_artifacts.h"
 #include "tests/client/fake_inference.h"
 #include "tests/client/fake_interpretability.h"
+#include "tests/client/request_log.h"
 
 namespace dissonance {
 
@@ -37,10 +38,7 @@ struct WatchStream {
   grpc::Status end = grpc::Status::OK;
 };
 
-class FakeServer final : public v1::Models::Service,
-                         public v1::Jobs::Service,
-                         public v1::Artifacts::Service,
-                         public v1::Admin::Service {
+class FakeServer final : public v1::Models::Service, public v1::Jobs::Service {
  public:
   // Calls need "Bearer TOKEN"; listens at once.
   FakeServer(const std::string& socket_path, const std::string& token);
@@ -50,10 +48,10 @@ class FakeServer final : public v1::Models::Service,
                 const std::string& tokenizer_digest = "");
   void AddAdapter(const std::string& model, const std::string& name);
   void AddJob(const v1::Job& job);
-  // Returns the artifact's name.
-  std::string AddArtifact(const std::string& contents);
-  // Sends these bytes for an artifact instead of its own.
-  void Damage(const std::string& name, const std::string& contents);
+  // What calls need from now on.
+  void SetToken(const std::string& token);
+  // What CompareJobs answers.
+  void SetComparison(const v1::CompareJobsResponse& comparison);
   // The next WatchJob calls, in order; the last one repeats.
   void AddStream(WatchStream stream);
   // The next `count` calls fail so.
@@ -66,14 +64,16 @@ class FakeServer final : public v1::Models::Service,
   using Outputs = std::map<std::string, std::string>;
   Outputs outputs();
 
+  FakeInference& inference() { return inference_; }
   FakeInterpretability& interpretability() { return interpretability_; }
+  FakeArtifacts& artifacts() { return artifacts_; }
+  FakeAdmin& admin() { return admin_; }
 
   // What was asked for.
   std::vector<int64_t> watch_cursors();
   std::vector<std::string> cancelled_jobs();
   std::vector<v1::CreateJobRequest> created();
-  v1::LoadModelRequest last_load();
-  FakeInference& inference() { return inference_; }
+  RequestLog& log() { return log_; }
 
   // Models
   grpc::Status ListModels(grpc::ServerContext*, const v1::ListModelsRequest*,
@@ -89,6 +89,14 @@ class FakeServer final : public v1::Models::Service,
                             v1::ListAdaptersResponse*) override;
   grpc::Status GetAdapter(grpc::ServerContext*, const v1::GetAdapterRequest*,
                           v1::GetAdapterResponse*) override;
+  grpc::Status UpdateModel(grpc::ServerContext*, const v1::UpdateModelRequest*,
+                           v1::UpdateModelResponse*) override;
+  grpc::Status RegisterAdapter(grpc::ServerContext*,
+                               const v1::RegisterAdapterRequest*,
+                               v1::RegisterAdapterResponse*) override;
+  grpc::Status UpdateAdapter(grpc::ServerContext*,
+                             const v1::UpdateAdapterRequest*,
+                             v1::UpdateAdapterResponse*) override;
   // Jobs
   grpc::Status CreateJob(grpc::ServerContext*, const v1::CreateJobRequest*,
                          v1::CreateJobResponse*) override;
@@ -98,18 +106,12 @@ class FakeServer final : public v1::Models::Service,
                         v1::ListJobsResponse*) override;
   grpc::Status CancelJob(grpc::ServerContext*, const v1::CancelJobRequest*,
                          v1::CancelJobResponse*) override;
+  grpc::Status ReplayJob(grpc::ServerContext*, const v1::ReplayJobRequest*,
+                         v1::ReplayJobResponse*) override;
+  grpc::Status CompareJobs(grpc::ServerContext*, const v1::CompareJobsRequest*,
+                           v1::CompareJobsResponse*) override;
   grpc::Status WatchJob(grpc::ServerContext*, const v1::WatchJobRequest*,
                         grpc::ServerWriter<v1::WatchJobResponse>*) override;
-  // Artifacts
-  grpc::Status ListArtifacts(grpc::ServerContext*,
-                             const v1::ListArtifactsRequest*,
-                             v1::ListArtifactsResponse*) override;
-  grpc::Status ReadArtifact(
-      grpc::ServerContext*, const v1::ReadArtifactRequest*,
-      grpc::ServerWriter<v1::ReadArtifactResponse>*) override;
-  // Admin
-  grpc::Status ServerInfo(grpc::ServerContext*, const v1::ServerInfoRequest*,
-                          v1::ServerInfoResponse*) override;
 
  private:
   // Token and FailWith.
@@ -119,13 +121,14 @@ class FakeServer final : public v1::Models::Service,
   grpc::Status Send(const WatchStream& stream, const v1::Job& job,
                     grpc::ServerWriter<v1::WatchJobResponse>& writer);
 
-  const std::string token_;
   absl::Notification stopping_;
+  RequestLog log_;
   absl::Mutex mutex_;
+  std::string token_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, v1::Model> models_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, v1::Adapter> adapters_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, v1::Job> jobs_ ABSL_GUARDED_BY(mutex_);
-  std::map<std::string, std::string> artifacts_ ABSL_GUARDED_BY(mutex_);
+  v1::CompareJobsResponse comparison_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, std::string> outputs_ ABSL_GUARDED_BY(mutex_);
   std::vector<v1::Invariant> invariants_ ABSL_GUARDED_BY(mutex_);
   std::deque<WatchStream> streams_ ABSL_GUARDED_BY(mutex_);
@@ -134,9 +137,10 @@ class FakeServer final : public v1::Models::Service,
   std::vector<int64_t> watch_cursors_ ABSL_GUARDED_BY(mutex_);
   std::vector<std::string> cancelled_jobs_ ABSL_GUARDED_BY(mutex_);
   std::vector<v1::CreateJobRequest> created_ ABSL_GUARDED_BY(mutex_);
-  v1::LoadModelRequest last_load_ ABSL_GUARDED_BY(mutex_);
   FakeInference inference_;
   FakeInterpretability interpretability_;
+  FakeArtifacts artifacts_;
+  FakeAdmin admin_;
   std::unique_ptr<grpc::Server> server_;
 };
 

@@ -55,6 +55,65 @@ TEST_F(CliTest, ListsJobsByState) {
   EXPECT_THAT(out, Not(HasSubstr("failed")));
 }
 
+TEST_F(CliTest, ListsEverybodysJobsWithTheirOwnersWhenAsked) {
+  FakeServer& server = StartServer();
+  v1::Job job = MakeJob("A", v1::JOB_STATE_RUNNING);
+  job.set_owner("users/bob");
+  server.AddJob(job);
+  EXPECT_THAT(Run({"jobs", "list"}).out, Not(HasSubstr("OWNER")));
+  EXPECT_FALSE(server.log().Last<v1::ListJobsRequest>().all_users());
+  const std::string out = Run({"jobs", "list", "--all-users"}).out;
+  EXPECT_THAT(out, HasSubstr("JOB  OWNER  KIND"));
+  EXPECT_THAT(out, HasSubstr("A    bob    evaluate_mcq"));
+  EXPECT_TRUE(server.log().Last<v1::ListJobsRequest>().all_users());
+}
+
+TEST_F(CliTest, ShowsWhereAWaitingJobStands) {
+  v1::Job job = MakeJob("A", v1::JOB_STATE_WAITING);
+  job.set_owner("users/bob");
+  job.add_depends_on("jobs/B");
+  job.add_depends_on("jobs/C");
+  job.mutable_queue()->set_position(3);
+  job.mutable_queue()->mutable_estimated_wait()->set_seconds(125);
+  job.mutable_queue()->set_waits_for("jobs/B");
+  job.set_retry_count(1);
+  job.set_retry_limit(3);
+  StartServer().AddJob(job);
+  const std::string out = Run({"jobs", "show", "A"}).out;
+  EXPECT_THAT(out, HasSubstr("owner       users/bob\n"));
+  EXPECT_THAT(out, HasSubstr("depends on  jobs/B, jobs/C\n"));
+  EXPECT_THAT(out, HasSubstr("queue       position 3, starts in about "
+                             "2 min 5 s, waits for jobs/B\n"));
+  EXPECT_THAT(out, HasSubstr("retries     1 of 3 since it lost its worker\n"));
+}
+
+TEST_F(CliTest, ShowsWhatARunningJobTookAndWasGiven) {
+  v1::Job job = MakeJob("A", v1::JOB_STATE_RUNNING);
+  v1::EvaluateMcqSpec& spec = *job.mutable_spec()->mutable_evaluate_mcq();
+  spec.clear_data();
+  spec.set_data_name("q.jsonl");
+  spec.set_data_artifact("artifacts/sha256:dd");
+  job.mutable_estimated_remaining()->set_seconds(60);
+  job.mutable_usage()->set_device_seconds(4.25);
+  job.mutable_usage()->set_token_count(12'345);
+  job.set_code_version("0.2.0 (abc)");
+  job.set_replay_of("jobs/B");
+  v1::JobInput& input = *job.add_inputs();
+  input.set_field("evaluate_mcq.data_artifact");
+  input.set_digest("sha256:dd");
+  input.set_size_bytes(2048);
+  StartServer().AddJob(job);
+  const std::string out = Run({"jobs", "show", "A"}).out;
+  EXPECT_THAT(out, HasSubstr("data        q.jsonl (artifacts/sha256:dd)\n"));
+  EXPECT_THAT(out, HasSubstr("time left   about 1 min 0 s\n"));
+  EXPECT_THAT(out, HasSubstr("took        4.2 s of the device, 12,345 "
+                             "tokens\n"));
+  EXPECT_THAT(out, HasSubstr("server      0.2.0 (abc)\n"));
+  EXPECT_THAT(out, HasSubstr("replay of   jobs/B\n"));
+  EXPECT_THAT(out, HasSubstr("input       evaluate_mcq.data_artifact  2.0 KiB"
+                             "  sha256:dd\n"));
+}
+
 TEST_F(CliTest, ShowsJobsWithoutFloodingTheTerminalWithData) {
   StartServer().AddJob(MakeJob("A", v1::JOB_STATE_RUNNING));
   const auto job =
@@ -86,7 +145,7 @@ TEST_F(CliTest, FetchWritesTheFilesOfAJobThatHasThem) {
   v1::Job job = MakeJob("A", v1::JOB_STATE_SUCCEEDED);
   v1::JobOutput& output = *job.add_outputs();
   output.set_file_name("summary.json");
-  output.set_artifact(server.AddArtifact("{}"));
+  output.set_artifact(server.artifacts().Add("{}"));
   server.AddJob(job);
   server.AddJob(MakeJob("B", v1::JOB_STATE_RUNNING));
   const CommandResult fetched =

@@ -1,0 +1,171 @@
+#include "client/cli/job_view.h"
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "client/cli/durations.h"
+#include "client/cli/names.h"
+#include "client/cli/proto_json.h"
+
+namespace dissonance::cli {
+namespace {
+
+// "models/m, models/m/adapters/a".
+std::string VariantsOf(const v1::EvaluateMcqSpec& spec) {
+  return absl::StrJoin(
+      spec.variants(), ", ", [](std::string* out, const v1::Variant& variant) {
+        out->append(variant.adapter().empty() ? variant.model()
+                                              : variant.adapter());
+      });
+}
+
+std::string DataOf(const v1::EvaluateMcqSpec& spec) {
+  const std::string name = spec.data_name().empty() ? "-" : spec.data_name();
+  return absl::StrCat(name, " (",
+                      spec.data_artifact().empty()
+                          ? HumanBytes(spec.data().size())
+                          : spec.data_artifact(),
+                      ")");
+}
+
+// A row unless there is nothing to say.
+void AddSaid(Table& table, const char* what, const std::string& text) {
+  if (!text.empty()) table.AddRow({what, text});
+}
+
+std::string QueueOf(const v1::QueueStatus& queue) {
+  std::vector<std::string> parts;
+  if (queue.position() > 0) {
+    parts.push_back(absl::StrCat("position ", queue.position()));
+  }
+  if (queue.has_estimated_wait()) {
+    parts.push_back(absl::StrCat(
+        "starts in about ", HumanDuration(FromProto(queue.estimated_wait()))));
+  }
+  if (!queue.waits_for().empty()) {
+    parts.push_back(absl::StrCat("waits for ", queue.waits_for()));
+  }
+  return absl::StrJoin(parts, ", ");
+}
+
+void AddSpec(const v1::JobSpec& spec, Table& table) {
+  if (!spec.has_evaluate_mcq()) return;
+  const v1::EvaluateMcqSpec& mcq = spec.evaluate_mcq();
+  table.AddRow({"variants", VariantsOf(mcq)});
+  table.AddRow({"data", DataOf(mcq)});
+  table.AddRow({"scoring", EnumWord(mcq.scoring())});
+}
+
+void AddState(const v1::Job& job, Table& table) {
+  table.AddRow({"state", EnumWord(job.state())});
+  AddSaid(table, "reason", job.reason());
+  AddSaid(table, "depends on", absl::StrJoin(job.depends_on(), ", "));
+  AddSaid(table, "queue", QueueOf(job.queue()));
+  table.AddRow({"progress", ProgressOf(job)});
+  if (job.has_estimated_remaining()) {
+    table.AddRow(
+        {"time left", absl::StrCat("about ", HumanDuration(FromProto(
+                                                 job.estimated_remaining())))});
+  }
+  table.AddRow({"attempts", absl::StrCat(job.attempt_count())});
+  if (job.retry_count() > 0) {
+    table.AddRow(
+        {"retries", absl::StrCat(job.retry_count(), " of ", job.retry_limit(),
+                                 " since it lost its worker")});
+  }
+  table.AddRow({"created", HumanTime(job.create_time())});
+  table.AddRow({"started", HumanTime(job.start_time())});
+  table.AddRow({"ended", HumanTime(job.end_time())});
+  if (job.usage().device_seconds() > 0 || job.usage().token_count() > 0) {
+    table.AddRow(
+        {"took", absl::StrCat(
+                     HumanDuration(absl::Seconds(job.usage().device_seconds())),
+                     " of the device, ", HumanCount(job.usage().token_count()),
+                     " tokens")});
+  }
+}
+
+// What computed one variant's numbers.
+void AddProvenance(const v1::Provenance& computed, Table& table) {
+  table.AddRow({"model", computed.model_digest()});
+  AddSaid(table, "adapter", computed.adapter_digest());
+  table.AddRow({"tokenizer", computed.tokenizer_digest()});
+  std::string versions =
+      absl::StrCat(EnumWord(computed.dtype()), " on ", computed.device());
+  for (const auto& [component, version] : std::map<std::string, std::string>(
+           computed.versions().begin(), computed.versions().end())) {
+    absl::StrAppend(&versions, ", ", component, " ", version);
+  }
+  table.AddRow({"computed by", versions});
+}
+
+// What it was given and what came out of it.
+void AddFiles(const v1::Job& job, Table& table) {
+  for (const v1::JobInput& input : job.inputs()) {
+    table.AddRow({"input", absl::StrCat(input.field(), "  ",
+                                        HumanBytes(input.size_bytes()), "  ",
+                                        input.digest())});
+  }
+  if (job.inputs().empty() && !job.provenance().empty()) {
+    AddSaid(table, "input", job.provenance().rbegin()->input_digest());
+  }
+  for (const v1::JobOutput& output : job.outputs()) {
+    table.AddRow({"output", absl::StrCat(output.file_name(), "  ",
+                                         HumanBytes(output.size_bytes()), "  ",
+                                         ShortName(output.artifact()))});
+  }
+}
+
+}  // namespace
+
+std::string KindOf(const v1::Job& job) {
+  switch (job.spec().kind_case()) {
+    case v1::JobSpec::kEvaluateMcq:
+      return "evaluate_mcq";
+    case v1::JobSpec::KIND_NOT_SET:
+      break;
+  }
+  return "-";
+}
+
+std::string ProgressOf(const v1::Job& job) {
+  if (job.progress().total_count() == 0) return "-";
+  return absl::StrCat(job.progress().done_count(), "/",
+                      job.progress().total_count(), " ", job.progress().unit());
+}
+
+std::string SubjectOf(const v1::Job& job) {
+  if (!job.spec().has_evaluate_mcq()) return "-";
+  const v1::EvaluateMcqSpec& spec = job.spec().evaluate_mcq();
+  return absl::StrCat(
+      EnumWord(spec.scoring()), ", ",
+      absl::StrJoin(spec.variants(), " against ",
+                    [](std::string* out, const v1::Variant& variant) {
+                      out->append(ShortName(variant.adapter().empty()
+                                                ? variant.model()
+                                                : variant.adapter()));
+                    }));
+}
+
+Table DetailsOf(const v1::Job& job) {
+  Table table({{""}, {""}});
+  table.AddRow({"name", job.name()});
+  AddSaid(table, "owner", job.owner());
+  table.AddRow({"kind", KindOf(job)});
+  AddSpec(job.spec(), table);
+  AddSaid(table, "replay of", job.replay_of());
+  AddState(job, table);
+  AddSaid(table, "request id", job.request_id());
+  // The last variant's names the adapter too; the rest is the same for all.
+  if (!job.provenance().empty()) {
+    AddProvenance(*job.provenance().rbegin(), table);
+  }
+  AddSaid(table, "server", job.code_version());
+  AddFiles(job, table);
+  return table;
+}
+
+}  // namespace dissonance::cli
