@@ -1,0 +1,60 @@
+// dissonance-endurance: what holds under load. Prints a table and JSON; exits 1
+// if a promise was broken.
+#include <iostream>
+#include <string>
+
+#include "CLI/CLI.hpp"
+#include "absl/status/statusor.h"
+#include "tests/endurance/report.h"
+#include "tests/endurance/storm.h"
+
+namespace dissonance {
+namespace {
+
+int Conclude(const absl::StatusOr<Report>& report, const std::string& out_dir) {
+  if (!report.ok()) {
+    std::cerr << report.status() << std::endl;
+    return 1;
+  }
+  const absl::Status published = report->Publish(out_dir);
+  if (!published.ok()) {
+    std::cerr << published << std::endl;
+    return 1;
+  }
+  return report->violations.empty() ? 0 : 1;
+}
+
+int Main(int argc, char** argv) {
+  CLI::App app("Long runs that show what holds under load");
+  app.require_subcommand(1);
+  std::string out_dir;
+
+  StormOptions storm;
+  CLI::App* const storm_command =
+      app.add_subcommand("storm", "Jobs while processes are killed at random");
+  storm_command->add_option("--kills", storm.kill_count, "Kills")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  storm_command->add_option("--jobs", storm.job_count, "Different jobs")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  storm_command->add_option("--clients", storm.client_count, "Client threads")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  storm_command->add_option("--seed", storm.seed, "Seed of victims and moments")
+      ->capture_default_str();
+  storm_command->add_flag("--dependencies", storm.with_dependencies,
+                          "Some jobs wait for others");
+
+  for (CLI::App* const command : app.get_subcommands({})) {
+    command->add_option("--out", out_dir,
+                        "Folder for the table and the figures as JSON");
+  }
+  CLI11_PARSE(app, argc, argv);
+  return Conclude(RunStorm(storm), out_dir);
+}
+
+}  // namespace
+}  // namespace dissonance
+
+int main(int argc, char** argv) { return dissonance::Main(argc, argv); }
