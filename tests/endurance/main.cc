@@ -6,6 +6,7 @@
 #include "CLI/CLI.hpp"
 #include "absl/status/statusor.h"
 #include "tests/endurance/report.h"
+#include "tests/endurance/soak.h"
 #include "tests/endurance/storm.h"
 
 namespace dissonance {
@@ -46,12 +47,28 @@ int Main(int argc, char** argv) {
   storm_command->add_flag("--dependencies", storm.with_dependencies,
                           "Some jobs wait for others");
 
+  SoakOptions soak;
+  CLI::App* const soak_command = app.add_subcommand(
+      "soak", "A mixed load for long, and whether the server stays flat");
+  soak_command->add_option("--minutes", soak.minutes, "Length")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  soak_command->add_option("--clients", soak.client_count, "Client threads")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  soak_command->add_option("--seed", soak.seed, "Seed of the calls")
+      ->capture_default_str();
+  soak_command->add_option(
+      "--rounds", soak.round_count,
+      "Instead of --minutes: each kind of call so often by each client");
+
   for (CLI::App* const command : app.get_subcommands({})) {
     command->add_option("--out", out_dir,
                         "Folder for the table and the figures as JSON");
   }
   CLI11_PARSE(app, argc, argv);
-  return Conclude(RunStorm(storm), out_dir);
+  if (storm_command->parsed()) return Conclude(RunStorm(storm), out_dir);
+  return Conclude(RunSoak(soak), out_dir);
 }
 
 }  // namespace
