@@ -66,9 +66,13 @@ class Client {
       if (!absl::IsUnavailable(response.status()) || absl::Now() > deadline) {
         return response;
       }
-      ++retry_count_;
-      absl::SleepFor(kRetryPause);
+      PauseBeforeRetry();
     }
+  }
+  // Part of every retry.
+  void PauseBeforeRetry() {
+    ++retry_count_;
+    absl::SleepFor(kRetryPause);
   }
 
   // Reads a stream to its end, or cancels it when `on_message` returns false.
@@ -88,13 +92,14 @@ class Client {
     return ToAbsl(reader->Finish());
   }
 
-  // How often Insist called again.
+  // How often calls were made again.
   int64_t retry_count() const { return retry_count_; }
 
   static constexpr absl::Duration kPatience = absl::Minutes(10);
-  static constexpr absl::Duration kRetryPause = absl::Milliseconds(50);
 
  private:
+  static constexpr absl::Duration kRetryPause = absl::Milliseconds(50);
+
   const std::string token_;
   const std::shared_ptr<grpc::Channel> channel_;
   std::atomic<int64_t> retry_count_ = 0;

@@ -170,7 +170,7 @@ absl::StatusOr<v1::Job> WatchJob(Client& client, const std::string& name,
     if (status.ok()) return job;
     if (absl::IsCancelled(status) && seen.size() >= most) break;
     if (!absl::IsUnavailable(status) || absl::Now() > deadline) return status;
-    absl::SleepFor(Client::kRetryPause);
+    client.PauseBeforeRetry();
   }
   return v1::Job();
 }

@@ -5,6 +5,7 @@
 
 #include "CLI/CLI.hpp"
 #include "absl/status/statusor.h"
+#include "tests/endurance/fairness.h"
 #include "tests/endurance/report.h"
 #include "tests/endurance/soak.h"
 #include "tests/endurance/storm.h"
@@ -62,13 +63,34 @@ int Main(int argc, char** argv) {
       "--rounds", soak.round_count,
       "Instead of --minutes: each kind of call so often by each client");
 
+  FairnessOptions fairness;
+  CLI::App* const fairness_command = app.add_subcommand(
+      "fairness", "One user's many jobs beside another's one");
+  fairness_command
+      ->add_option("--queued", fairness.queued_count, "Jobs of the first user")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  fairness_command
+      ->add_option("--history", fairness.history_count,
+                   "Jobs in the database before")
+      ->check(CLI::Range(2, 10'000'000))
+      ->capture_default_str();
+  fairness_command
+      ->add_option("--calls", fairness.call_count, "Calls timed of each kind")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  fairness_command->add_flag(
+      "--lists-only", fairness.lists_only,
+      "Only the times of lists and watches, as the owner");
+
   for (CLI::App* const command : app.get_subcommands({})) {
     command->add_option("--out", out_dir,
                         "Folder for the table and the figures as JSON");
   }
   CLI11_PARSE(app, argc, argv);
   if (storm_command->parsed()) return Conclude(RunStorm(storm), out_dir);
-  return Conclude(RunSoak(soak), out_dir);
+  if (soak_command->parsed()) return Conclude(RunSoak(soak), out_dir);
+  return Conclude(RunFairness(fairness), out_dir);
 }
 
 }  // namespace
