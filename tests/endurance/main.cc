@@ -1,5 +1,6 @@
 // dissonance-endurance: what holds under load. Prints a table and JSON; exits 1
 // if a promise was broken.
+#include <functional>
 #include <iostream>
 #include <string>
 
@@ -13,84 +14,75 @@
 namespace dissonance {
 namespace {
 
+// Adds `--NAME NUMBER`, at least `least`.
+template <typename Number>
+void AddNumber(CLI::App& command, const std::string& name, Number& value,
+               Number least, const std::string& what) {
+  command.add_option("--" + name, value, what)
+      ->check(CLI::Range(least, static_cast<Number>(100'000'000)))
+      ->capture_default_str();
+}
+
+void AddStorm(CLI::App& command, StormOptions& options) {
+  AddNumber(command, "kills", options.kill_count, 1, "Kills");
+  AddNumber(command, "jobs", options.job_count, 1, "Different jobs");
+  AddNumber(command, "clients", options.client_count, 1, "Client threads");
+  AddNumber(command, "seed", options.seed, uint64_t{0},
+            "Seed of victims and moments");
+  command.add_flag("--dependencies", options.with_dependencies,
+                   "Some jobs wait for others");
+}
+
+void AddSoak(CLI::App& command, SoakOptions& options) {
+  AddNumber(command, "minutes", options.minutes, 0.1, "Length");
+  AddNumber(command, "clients", options.client_count, 1, "Client threads");
+  AddNumber(command, "seed", options.seed, uint64_t{0}, "Seed of the calls");
+  AddNumber(command, "rounds", options.round_count, 0,
+            "Each kind of call so often by each client, instead of --minutes");
+}
+
+void AddFairness(CLI::App& command, FairnessOptions& options) {
+  AddNumber(command, "queued", options.queued_count, 1,
+            "Jobs of the first user");
+  AddNumber(command, "history", options.history_count, 2,
+            "Jobs in the database before");
+  AddNumber(command, "calls", options.call_count, 0,
+            "Calls timed of each kind");
+  command.add_flag("--lists-only", options.lists_only,
+                   "Only the times of lists and watches, as the owner");
+}
+
 int Conclude(const absl::StatusOr<Report>& report, const std::string& out_dir) {
-  if (!report.ok()) {
-    std::cerr << report.status() << std::endl;
-    return 1;
-  }
-  const absl::Status published = report->Publish(out_dir);
-  if (!published.ok()) {
-    std::cerr << published << std::endl;
-    return 1;
-  }
-  return report->violations.empty() ? 0 : 1;
+  const absl::Status status =
+      report.ok() ? report->Publish(out_dir) : report.status();
+  if (!status.ok()) std::cerr << status << std::endl;
+  return status.ok() && report->violations.empty() ? 0 : 1;
 }
 
 int Main(int argc, char** argv) {
   CLI::App app("Long runs that show what holds under load");
   app.require_subcommand(1);
-  std::string out_dir;
-
+  std::function<absl::StatusOr<Report>()> run;
   StormOptions storm;
-  CLI::App* const storm_command =
-      app.add_subcommand("storm", "Jobs while processes are killed at random");
-  storm_command->add_option("--kills", storm.kill_count, "Kills")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
-  storm_command->add_option("--jobs", storm.job_count, "Different jobs")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
-  storm_command->add_option("--clients", storm.client_count, "Client threads")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
-  storm_command->add_option("--seed", storm.seed, "Seed of victims and moments")
-      ->capture_default_str();
-  storm_command->add_flag("--dependencies", storm.with_dependencies,
-                          "Some jobs wait for others");
-
+  AddStorm(*app.add_subcommand("storm", "Jobs while processes are killed")
+                ->callback([&] { run = [&] { return RunStorm(storm); }; }),
+           storm);
   SoakOptions soak;
-  CLI::App* const soak_command = app.add_subcommand(
-      "soak", "A mixed load for long, and whether the server stays flat");
-  soak_command->add_option("--minutes", soak.minutes, "Length")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
-  soak_command->add_option("--clients", soak.client_count, "Client threads")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
-  soak_command->add_option("--seed", soak.seed, "Seed of the calls")
-      ->capture_default_str();
-  soak_command->add_option(
-      "--rounds", soak.round_count,
-      "Instead of --minutes: each kind of call so often by each client");
-
+  AddSoak(*app.add_subcommand("soak", "A mixed load, and what grows under it")
+               ->callback([&] { run = [&] { return RunSoak(soak); }; }),
+          soak);
   FairnessOptions fairness;
-  CLI::App* const fairness_command = app.add_subcommand(
-      "fairness", "One user's many jobs beside another's one");
-  fairness_command
-      ->add_option("--queued", fairness.queued_count, "Jobs of the first user")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
-  fairness_command
-      ->add_option("--history", fairness.history_count,
-                   "Jobs in the database before")
-      ->check(CLI::Range(2, 10'000'000))
-      ->capture_default_str();
-  fairness_command
-      ->add_option("--calls", fairness.call_count, "Calls timed of each kind")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
-  fairness_command->add_flag(
-      "--lists-only", fairness.lists_only,
-      "Only the times of lists and watches, as the owner");
-
+  AddFairness(
+      *app.add_subcommand("fairness", "One user's many jobs beside another's")
+           ->callback([&] { run = [&] { return RunFairness(fairness); }; }),
+      fairness);
+  std::string out_dir;
   for (CLI::App* const command : app.get_subcommands({})) {
     command->add_option("--out", out_dir,
                         "Folder for the table and the figures as JSON");
   }
   CLI11_PARSE(app, argc, argv);
-  if (storm_command->parsed()) return Conclude(RunStorm(storm), out_dir);
-  if (soak_command->parsed()) return Conclude(RunSoak(soak), out_dir);
-  return Conclude(RunFairness(fairness), out_dir);
+  return Conclude(run(), out_dir);
 }
 
 }  // namespace
