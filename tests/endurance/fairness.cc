@@ -13,9 +13,7 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
-#include "dissonance/v1/admin.grpc.pb.h"
 #include "dissonance/v1/jobs.grpc.pb.h"
-#include "dissonance/v1/models.grpc.pb.h"
 #include "google/protobuf/util/time_util.h"
 #include "src/base/status_macros.h"
 #include "tests/endurance/client.h"
@@ -23,6 +21,7 @@
 #include "tests/endurance/job_mix.h"
 #include "tests/endurance/run_folder.h"
 #include "tests/endurance/statistics.h"
+#include "tests/endurance/users.h"
 
 namespace dissonance {
 namespace {
@@ -38,28 +37,6 @@ constexpr char kOne[] = "users/one";
 
 std::string UserId(const std::string& name) {
   return name.substr(name.find('/') + 1);
-}
-
-// Adds a user who may queue what this run queues, and returns a token.
-absl::StatusOr<std::string> AddUser(Client& owner, const std::string& name,
-                                    int queued_count) {
-  v1::CreateUserRequest user;
-  user.set_name(name);
-  user.mutable_quota()->set_queued_job_count(queued_count + 100);
-  RETURN_IF_ERROR(owner.Call(&v1::Admin::Stub::CreateUser, user).status());
-  v1::CreateTokenRequest token;
-  token.set_user(name);
-  token.set_calls_per_second(100'000);
-  ASSIGN_OR_RETURN(const v1::CreateTokenResponse response,
-                   owner.Call(&v1::Admin::Stub::CreateToken, token));
-  return response.secret();
-}
-
-absl::Status ShareModel(Client& owner) {
-  v1::UpdateModelRequest request;
-  request.set_name(kTinyModel);
-  request.set_visibility(v1::VISIBILITY_LAB);
-  return owner.Call(&v1::Models::Stub::UpdateModel, request).status();
 }
 
 absl::StatusOr<v1::Job> CreateSmallJob(const Client& client) {
@@ -256,9 +233,11 @@ absl::StatusOr<Users> Prepare(const ServerProcess::Options& on_data,
                  .one = server.OwnerToken(),
                  .ids = {"owner"}};
   if (!options.lists_only) {
-    RETURN_IF_ERROR(ShareModel(owner));
-    ASSIGN_OR_RETURN(users.many, AddUser(owner, kMany, options.queued_count));
-    ASSIGN_OR_RETURN(users.one, AddUser(owner, kOne, options.queued_count));
+    RETURN_IF_ERROR(ShareWithLab(owner, /*adapters=*/{}));
+    ASSIGN_OR_RETURN(
+        users.many,
+        AddUser(owner, kMany, /*queued_count=*/options.queued_count + 1));
+    ASSIGN_OR_RETURN(users.one, AddUser(owner, kOne, /*queued_count=*/1));
     users.ids = {UserId(kMany), UserId(kOne)};
   }
   if (server.Stop() != 0) return absl::InternalError("no clean stop");

@@ -39,6 +39,8 @@ void AddSoak(CLI::App& command, SoakOptions& options) {
   AddNumber(command, "seed", options.seed, uint64_t{0}, "Seed of the calls");
   AddNumber(command, "rounds", options.round_count, 0,
             "Each kind of call so often by each client, instead of --minutes");
+  command.add_flag("--users", options.own_users,
+                   "Each client is a user of its own");
 }
 
 void AddFairness(CLI::App& command, FairnessOptions& options) {

@@ -20,6 +20,7 @@
 #include "tests/endurance/soak_calls.h"
 #include "tests/endurance/statistics.h"
 #include "tests/endurance/tiny_world.h"
+#include "tests/endurance/users.h"
 
 namespace dissonance {
 namespace {
@@ -37,6 +38,8 @@ constexpr double kMemoryShare = 0.02;
 constexpr double kMemorySlackBytes = 8 << 20;
 constexpr double kCountSlack = 8.0;
 constexpr double kMib = 1 << 20;
+// A client has one at a time.
+constexpr int kQueuedJobs = 4;
 
 // The state of the server at one moment.
 struct Sample {
@@ -72,10 +75,11 @@ int64_t DatabaseBytes(const std::string& data_dir) {
 // Threads that make calls of all kinds, until told to stop.
 class Load {
  public:
+  // A client for each of the tokens.
   Load(const SoakOptions& options, const std::string& data_dir,
-       const std::string& token)
-      : options_(options), data_dir_(data_dir), token_(token) {
-    for (int i = 0; i < options.client_count; ++i) {
+       const std::vector<std::string>& tokens)
+      : options_(options), data_dir_(data_dir), tokens_(tokens) {
+    for (size_t i = 0; i < tokens.size(); ++i) {
       threads_.emplace_back([this, i] { Run(i); });
     }
   }
@@ -90,10 +94,10 @@ class Load {
   const SoakLedger& ledger() const { return ledger_; }
 
  private:
-  void Run(int index) {
-    Client client(data_dir_, token_);
+  void Run(size_t index) {
+    Client client(data_dir_, tokens_[index]);
     std::mt19937_64 random(options_.seed * 1000 + static_cast<uint64_t>(index));
-    const SoakCall call{client, random, ledger_, index};
+    const SoakCall call{client, random, ledger_, static_cast<int>(index)};
     const std::vector<CallKind> kinds = CallKinds();
     for (int i = 0; i < std::max(1, options_.round_count); ++i) {
       for (const CallKind& kind : kinds) Make(kind, call);
@@ -113,12 +117,27 @@ class Load {
 
   const SoakOptions options_;
   const std::string data_dir_;
-  const std::string token_;
+  const std::vector<std::string> tokens_;
   SoakLedger ledger_;
   std::atomic<bool> stop_ = false;
   std::atomic<int> in_flight_ = 0;
   std::vector<std::thread> threads_;
 };
+
+// One for each client.
+absl::StatusOr<std::vector<std::string>> TokensOf(const SoakOptions& options,
+                                                  ServerProcess& server) {
+  const auto count = static_cast<size_t>(options.client_count);
+  std::vector<std::string> tokens(count, server.OwnerToken());
+  if (!options.own_users) return tokens;
+  Client owner(server.data_dir(), server.OwnerToken());
+  RETURN_IF_ERROR(ShareWithLab(owner, {kTinyAdapter, kDropoutAdapter}));
+  for (size_t i = 0; i < count; ++i) {
+    ASSIGN_OR_RETURN(tokens[i], AddUser(owner, absl::StrCat("users/client-", i),
+                                        kQueuedJobs));
+  }
+  return tokens;
+}
 
 absl::StatusOr<std::vector<Sample>> Watch(absl::Duration length,
                                           ServerProcess& server,
@@ -243,7 +262,9 @@ absl::StatusOr<Report> RunSoak(const SoakOptions& options) {
   RETURN_IF_ERROR(LoadTinyWorldWithDropout(server, folder.File("dropout")));
 
   Report report{.name = "soak"};
-  Load load(options, data_dir, server.OwnerToken());
+  ASSIGN_OR_RETURN(const std::vector<std::string> tokens,
+                   TokensOf(options, server));
+  Load load(options, data_dir, tokens);
   std::vector<Sample> samples;
   if (options.round_count == 0) {
     ASSIGN_OR_RETURN(samples,

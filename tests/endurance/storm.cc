@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "dissonance/v1/jobs.grpc.pb.h"
+#include "google/protobuf/util/time_util.h"
 #include "src/base/status_macros.h"
 #include "src/lab/storage/connection.h"
 #include "src/lab/storage/database.h"
@@ -96,6 +97,7 @@ class Verifier {
       Fault(known.name, "its request_id is " + job.request_id());
     }
     CheckState(known, job);
+    CheckOrder(known, job);
     CheckEvents(known, job);
     CheckFiles(known, job);
     attempt_count_ += job.attempt_count();
@@ -186,6 +188,18 @@ class Verifier {
     }
   }
 
+  // That it ran after the job that it depends on. That one was checked before.
+  void CheckOrder(const AcknowledgedJob& known, const v1::Job& job) {
+    end_times_[job.name()] = job.end_time();
+    if (known.follows.empty()) return;
+    if (job.depends_on_size() != 1 || job.depends_on(0) != known.follows) {
+      return Fault(job.name(), "depends_on is not what was asked for");
+    }
+    if (job.start_time() < end_times_[known.follows]) {
+      Fault(job.name(), "started before the end of " + known.follows);
+    }
+  }
+
   void CheckEvents(const AcknowledgedJob& known, const v1::Job& job) {
     const auto events = Replay(client_, job.name());
     if (!events.ok()) return Fault(job.name(), events.status().ToString());
@@ -225,6 +239,7 @@ class Verifier {
   const std::vector<Digests>& undisturbed_;
   Report& report_;
   std::map<std::string, int64_t> done_counts_;
+  std::map<std::string, google::protobuf::Timestamp> end_times_;
   int64_t succeeded_count_ = 0;
   int64_t attempt_count_ = 0;
   int32_t most_attempts_ = 0;
