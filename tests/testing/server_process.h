@@ -67,6 +67,7 @@ class ServerProcess {
   std::unique_ptr<grpc::ClientContext> NewContext() const;
   std::string OwnerToken() const;
   const std::string& data_dir() const { return options_.data_dir; }
+  pid_t pid() const { return pid_; }
 
   v1::ServerInfoResponse Info();
   // The worker's process id, 0 while there is none.

@@ -1,0 +1,134 @@
+#include "tests/endurance/storm_clients.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "dissonance/v1/jobs.grpc.pb.h"
+#include "src/base/status_macros.h"
+
+namespace dissonance {
+namespace {
+
+absl::Status Cancel(Client& client, AcknowledgedJob& job) {
+  v1::CancelJobRequest request;
+  request.set_name(job.name);
+  const auto response = client.Insist(&v1::Jobs::Stub::CancelJob, request);
+  job.cancelled = response.ok();
+  // It ended before, or by an earlier call whose answer was lost.
+  if (absl::IsFailedPrecondition(response.status())) return absl::OkStatus();
+  return response.status();
+}
+
+// Queues a CANCELLED job again; one that SUCCEEDED instead stays as it is.
+absl::Status Retry(Client& client, AcknowledgedJob& job) {
+  v1::RetryJobRequest request;
+  request.set_name(job.name);
+  const auto response = client.Insist(&v1::Jobs::Stub::RetryJob, request);
+  job.cancelled = false;
+  // It SUCCEEDED before, or an earlier call whose answer was lost queued it.
+  if (absl::IsFailedPrecondition(response.status())) return absl::OkStatus();
+  return response.status();
+}
+
+}  // namespace
+
+void StormClients::Start() {
+  for (int i = 0; i < options_.client_count; ++i) {
+    threads_.emplace_back([this] { RunClient(); });
+  }
+}
+
+void StormClients::Finish() {
+  finishing_ = true;
+  for (std::thread& thread : threads_) thread.join();
+  threads_.clear();
+}
+
+std::vector<AcknowledgedJob> StormClients::jobs() const {
+  const absl::MutexLock lock(&mutex_);
+  return jobs_;
+}
+
+std::vector<std::string> StormClients::faults() const {
+  const absl::MutexLock lock(&mutex_);
+  return faults_;
+}
+
+void StormClients::AddFault(absl::string_view fault) {
+  const absl::MutexLock lock(&mutex_);
+  faults_.emplace_back(fault);
+}
+
+void StormClients::RunClient() {
+  Client client(options_.data_dir, options_.token);
+  const size_t least = mix_.size() * static_cast<size_t>(options_.round_count);
+  while (true) {
+    const size_t serial = next_++;
+    if (finishing_ && serial >= least) break;
+    // The client of the job before makes those that follow.
+    if (!mix_[serial % mix_.size()].follows) RunUnit(client, serial);
+  }
+  retry_count_ += client.retry_count();
+}
+
+void StormClients::RunUnit(Client& client, size_t serial) {
+  std::vector<AcknowledgedJob> unit;
+  const size_t first = serial % mix_.size();
+  for (size_t i = first; i == first || (i < mix_.size() && mix_[i].follows);
+       ++i) {
+    AcknowledgedJob& job = unit.emplace_back();
+    job.planned = i;
+    job.request_id = absl::StrCat("storm-", serial + i - first);
+    if (mix_[i].follows) job.follows = unit[i - first - 1].name;
+    const absl::Status status = Create(client, job);
+    if (status.ok()) continue;
+    AddFault(
+        absl::StrCat("CreateJob ", job.request_id, ": ", status.ToString()));
+    unit.pop_back();
+    break;
+  }
+  for (AcknowledgedJob& job : unit) {
+    const absl::Status status = CarryOut(client, job);
+    if (!status.ok()) {
+      AddFault(absl::StrCat(job.name, ": ", status.ToString()));
+    }
+    const absl::MutexLock lock(&mutex_);
+    jobs_.push_back(std::move(job));
+  }
+}
+
+absl::Status StormClients::Create(Client& client, AcknowledgedJob& job) const {
+  const PlannedJob& plan = mix_[job.planned];
+  v1::CreateJobRequest request;
+  *request.mutable_spec() = plan.spec;
+  request.set_request_id(job.request_id);
+  request.set_priority(plan.priority);
+  if (!job.follows.empty()) request.add_depends_on(job.follows);
+  ASSIGN_OR_RETURN(const v1::CreateJobResponse response,
+                   client.Insist(&v1::Jobs::Stub::CreateJob, request));
+  job.name = response.job().name();
+  return absl::OkStatus();
+}
+
+absl::Status StormClients::CarryOut(Client& client,
+                                    AcknowledgedJob& job) const {
+  const Fate fate = mix_[job.planned].fate;
+  if (fate == Fate::kFinish) return Watch(client, job);
+  // Some are cancelled in the queue, some when they have run for a while.
+  RETURN_IF_ERROR(
+      WatchJob(client, job.name, job.seen, /*most=*/job.planned / 10 + 1)
+          .status());
+  RETURN_IF_ERROR(Cancel(client, job));
+  RETURN_IF_ERROR(Watch(client, job));
+  if (fate == Fate::kCancel) return absl::OkStatus();
+  RETURN_IF_ERROR(Retry(client, job));
+  return Watch(client, job);
+}
+
+absl::Status StormClients::Watch(Client& client, AcknowledgedJob& job) const {
+  ASSIGN_OR_RETURN(const v1::Job ended, WatchJob(client, job.name, job.seen));
+  job.last_state = v1::JobState_Name(ended.state());
+  return absl::OkStatus();
+}
+
+}  // namespace dissonance
