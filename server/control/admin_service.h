@@ -1,4 +1,5 @@
-// The public Admin service. Thread safe.
+// The public Admin service. Some of its calls take minutes, so each holds a
+// thread. Thread safe. Borrows its parts.
 #ifndef DISSONANCE_SERVER_CONTROL_ADMIN_SERVICE_H_
 #define DISSONANCE_SERVER_CONTROL_ADMIN_SERVICE_H_
 
@@ -8,6 +9,10 @@
 #include <vector>
 
 #include "dissonance/v1/admin.pb.h"
+#include "server/control/housekeeper.h"
+#include "server/control/maintenance.h"
+#include "server/control/quotas.h"
+#include "server/control/records.h"
 
 namespace grpc {
 class Service;
@@ -22,9 +27,18 @@ struct AdminSources {
   std::function<bool()> draining;
 };
 
+struct AdminParts {
+  Records& records;
+  const Quotas& quotas;
+  JobManager& jobs;
+  Maintenance& maintenance;
+  Housekeeper& housekeeper;
+};
+
 // `fixed` holds what does not change: version, start time, configuration.
 std::unique_ptr<grpc::Service> MakeAdminService(v1::ServerInfoResponse fixed,
-                                                AdminSources sources);
+                                                AdminSources sources,
+                                                const AdminParts& parts);
 
 }  // namespace dissonance
 

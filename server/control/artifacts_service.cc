@@ -21,8 +21,7 @@ constexpr int64_t kChunkBytes = 1 << 20;
 
 absl::StatusOr<Viewer> ViewerOf(const Context& context, TokenStore& tokens) {
   ASSIGN_OR_RETURN(Principal caller, CallerOf(context, tokens));
-  return Viewer{.user = std::move(caller.user),
-                .sees_all = caller.scope == TokenScope::kAdmin};
+  return Viewer{.user = std::move(caller.user), .sees_all = caller.is_admin()};
 }
 
 // Sends a range of an artifact. Deletes itself.

@@ -7,7 +7,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "server/control/grpc_status.h"
-#include "spdlog/spdlog.h"
+#include "server/control/method_rules.h"
+#include "src/base/log.h"
 #include "src/base/status_macros.h"
 
 namespace dissonance {
@@ -25,11 +26,6 @@ absl::string_view ViewOf(const grpc::string_ref& text) {
   return {text.data(), text.size()};
 }
 
-absl::string_view ValueOf(const Metadata& metadata, const char* key) {
-  const auto found = metadata.find(key);
-  return found == metadata.end() ? absl::string_view() : ViewOf(found->second);
-}
-
 absl::StatusOr<Principal> Authenticate(const Metadata& metadata,
                                        TokenStore& tokens) {
   constexpr char kKey[] = "authorization";
@@ -37,7 +33,7 @@ absl::StatusOr<Principal> Authenticate(const Metadata& metadata,
     return absl::UnauthenticatedError(
         absl::StrCat("no token, or several: ", kHowTo));
   }
-  absl::string_view token = ValueOf(metadata, kKey);
+  absl::string_view token = MetadataOf(metadata, kKey);
   if (!absl::ConsumePrefix(&token, "Bearer ")) {
     return absl::UnauthenticatedError(
         absl::StrCat("not a bearer token: ", kHowTo));
@@ -47,32 +43,61 @@ absl::StatusOr<Principal> Authenticate(const Metadata& metadata,
 
 }  // namespace
 
+absl::string_view MetadataOf(const Metadata& metadata, const char* key) {
+  const auto found = metadata.find(key);
+  return found == metadata.end() ? absl::string_view() : ViewOf(found->second);
+}
+
 grpc::Status AuthGate::Process(const InputMetadata& metadata,
                                grpc::AuthContext* /*context*/,
                                OutputMetadata* /*consumed*/,
                                OutputMetadata* /*response*/) {
   const absl::Status status = Check(metadata);
   if (!status.ok()) {
-    spdlog::info("{} refused: {}", std::string(ValueOf(metadata, ":path")),
-                 absl::StatusCodeToString(status.code()));
+    Log(LogLevel::kInfo, "call refused",
+        {{"method", MetadataOf(metadata, ":path")},
+         {"code", absl::StatusCodeToString(status.code())}});
   }
   return ToGrpc(status);
 }
 
 absl::Status AuthGate::Check(const InputMetadata& metadata) {
-  const absl::string_view path = ValueOf(metadata, ":path");
+  const absl::string_view path = MetadataOf(metadata, ":path");
   const Phase phase = phase_;
   if (phase == Phase::kStarting) {
     return absl::UnavailableError("the server is starting; try again");
   }
   if (absl::StartsWith(path, kHealthPrefix)) return absl::OkStatus();
-  RETURN_IF_ERROR(Authenticate(metadata, tokens_).status());
+  ASSIGN_OR_RETURN(const Principal caller, Authenticate(metadata, tokens_));
+  const MethodRule rule = RuleOf(path);
+  // What is not ours is grpc's own, or does not exist.
+  if (rule.is_known) RETURN_IF_ERROR(CheckScope(path, rule, caller));
+  RETURN_IF_ERROR(CheckRate(caller));
   if (phase == Phase::kDraining && !absl::StartsWith(path, kAdminPrefix)) {
     return absl::UnavailableError(
         "the server is stopping and takes no new work; try again when it has "
         "been started again");
   }
   return absl::OkStatus();
+}
+
+absl::Status AuthGate::CheckRate(const Principal& caller) {
+  const double rate = caller.calls_per_second > 0 ? caller.calls_per_second
+                                                  : options_.calls_per_second;
+  const absl::Duration wait = rates_.Take(caller.token, rate);
+  if (wait <= absl::ZeroDuration()) return absl::OkStatus();
+  return absl::ResourceExhaustedError(
+      absl::StrCat("this token may make ", rate,
+                   " calls a second: try again in ", absl::FormatDuration(wait),
+                   ", or ask an administrator for a token with a higher rate"));
+}
+
+Viewer ViewerOf(const Principal& caller) {
+  return {.user = caller.user, .sees_all = caller.is_admin()};
+}
+
+std::string JobsOwnerOf(const Principal& caller) {
+  return caller.is_admin() ? "" : caller.user;
 }
 
 absl::StatusOr<Principal> CallerOf(const grpc::ServerContextBase& context,

@@ -109,7 +109,19 @@ Fields FieldsOf(Config& config) {
       {"limits.items", Whole(limits.items)},
       {"limits.continuations", Whole(limits.continuations)},
       {"limits.tokens", Whole(limits.tokens)},
+      {"limits.calls_per_second", Number(limits.calls_per_second)},
+      {"limits.call_burst_seconds", Number(limits.call_burst_seconds)},
       {"jobs.concurrent", Whole(config.jobs.concurrent)},
+      {"jobs.aging_seconds", Number(config.jobs.aging_seconds)},
+      {"jobs.share_half_life_hours", Number(config.jobs.share_half_life_hours)},
+      {"quota.queued_jobs", Whole(config.quota.queued_jobs)},
+      {"quota.running_jobs", Whole(config.quota.running_jobs)},
+      {"quota.artifact_bytes", Whole(config.quota.artifact_bytes)},
+      {"quota.device_seconds_per_week",
+       Number(config.quota.device_seconds_per_week)},
+      {"artifacts.unnamed_days", Number(config.artifacts.unnamed_days)},
+      {"artifacts.max_bytes", Whole(config.artifacts.max_bytes)},
+      {"artifacts.collect_hours", Number(config.artifacts.collect_hours)},
       {"jobs.lost_limit", Whole(config.jobs.lost_limit)},
       {"jobs.mcq_questions_per_batch",
        Whole(config.jobs.mcq_questions_per_batch)},
@@ -176,9 +188,41 @@ absl::Status CheckRange(absl::string_view key, double value, double low,
       key, " is ", value, "; it has to be from ", low, " to ", high));
 }
 
+constexpr double kDay = 86400.0;
+constexpr double kMany = 1e15;
+
+// What the shared box is divided by.
+absl::Status CheckShares(const Config& config) {
+  const QuotaConfig& quota = config.quota;
+  const ArtifactsConfig& artifacts = config.artifacts;
+  struct Range {
+    absl::string_view key;
+    double value, low, high;
+  };
+  const Range ranges[] = {
+      {"limits.calls_per_second", config.limits.calls_per_second, 0, 1e6},
+      {"limits.call_burst_seconds", config.limits.call_burst_seconds, 0, 3600},
+      {"jobs.aging_seconds", config.jobs.aging_seconds, 1, 365 * kDay},
+      {"jobs.share_half_life_hours", config.jobs.share_half_life_hours, 0.01,
+       24 * 365},
+      {"quota.queued_jobs", static_cast<double>(quota.queued_jobs), 0, kMany},
+      {"quota.running_jobs", static_cast<double>(quota.running_jobs), 0, kMany},
+      {"quota.artifact_bytes", static_cast<double>(quota.artifact_bytes), 0,
+       kMany},
+      {"quota.device_seconds_per_week", quota.device_seconds_per_week, 0,
+       kMany},
+      {"artifacts.unnamed_days", artifacts.unnamed_days, 0, 36500},
+      {"artifacts.max_bytes", static_cast<double>(artifacts.max_bytes), 0,
+       kMany},
+      {"artifacts.collect_hours", artifacts.collect_hours, 0.01, 24 * 365},
+  };
+  for (const Range& range : ranges) {
+    RETURN_IF_ERROR(CheckRange(range.key, range.value, range.low, range.high));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status CheckNumbers(const Config& config) {
-  constexpr double kDay = 86400.0;
-  constexpr double kMany = 1e15;
   constexpr double kMaxInt = 2147483647.0;
   const WorkerConfig& w = config.worker;
   const LimitsConfig& l = config.limits;
@@ -291,6 +335,7 @@ absl::StatusOr<Config> ResolveConfig(Config config) {
   }
   RETURN_IF_ERROR(CheckTexts(config));
   RETURN_IF_ERROR(CheckNumbers(config));
+  RETURN_IF_ERROR(CheckShares(config));
   return config;
 }
 

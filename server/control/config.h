@@ -48,12 +48,30 @@ struct LimitsConfig {
   int64_t items = 100'000;
   int64_t continuations = 10'000;
   int64_t tokens = 16 << 20;
+  double calls_per_second = 0;
+  double call_burst_seconds = 10;
 };
 
 struct JobsConfig {
-  int64_t concurrent = 1;
+  int64_t concurrent = 4;
+  double aging_seconds = 3600;
+  double share_half_life_hours = 24;
   int64_t lost_limit = 5;
   int64_t mcq_questions_per_batch = 8;
+};
+
+// Of users without a quota of their own; 0: no limit.
+struct QuotaConfig {
+  int64_t queued_jobs = 0;
+  int64_t running_jobs = 0;
+  int64_t artifact_bytes = 0;
+  double device_seconds_per_week = 0;
+};
+
+struct ArtifactsConfig {
+  double unnamed_days = 90;  // 0: kept for ever
+  int64_t max_bytes = 0;     // 0: no limit
+  double collect_hours = 24;
 };
 
 struct Config {
@@ -69,6 +87,8 @@ struct Config {
   WorkerConfig worker;
   LimitsConfig limits;
   JobsConfig jobs;
+  QuotaConfig quota;
+  ArtifactsConfig artifacts;
 };
 
 // Defaults with what the file sets. INVALID_ARGUMENT names file, line and key

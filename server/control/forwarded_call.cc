@@ -1,5 +1,7 @@
 #include "server/control/forwarded_call.h"
 
+#include <utility>
+
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/synchronization/mutex.h"
@@ -15,37 +17,41 @@ using grpc::ByteBuffer;
 
 // A client may end its side, or its call, before it sent the request; gRPC
 // would abort the process that forwards nothing.
-absl::Status CheckForwardable(const WorkerChannel& worker,
+absl::Status CheckForwardable(const Admission& admission,
                               const ByteBuffer& request) {
+  if (!admission.refused.ok()) return admission.refused;
   if (!request.Valid()) {
     return absl::InvalidArgumentError(
         "no request message came before the call's end; send one");
   }
-  return worker == nullptr ? WorkerUnavailable() : absl::OkStatus();
+  return admission.worker == nullptr ? WorkerUnavailable() : absl::OkStatus();
 }
 
 // Deletes itself.
 class ForwardedUnary final : public grpc::ServerUnaryReactor {
  public:
-  ForwardedUnary(const WorkerChannel& worker, const char* method,
+  ForwardedUnary(Admission admission, const char* method,
                  const grpc::CallbackServerContext& context,
-                 const ByteBuffer* request, ByteBuffer* response) {
-    const absl::Status forwardable = CheckForwardable(worker, *request);
+                 const ByteBuffer* request, ByteBuffer* response)
+      : charge_(std::move(admission.charge)) {
+    const absl::Status forwardable = CheckForwardable(admission, *request);
     if (!forwardable.ok()) {
       Finish(ToGrpc(forwardable));
       return;
     }
     context_.set_deadline(context.deadline());
-    grpc::GenericStub(worker).UnaryCall(
-        &context_, method, grpc::StubOptions(), request, response,
-        // The call may be deleted by another thread once it is finished.
-        [this](const grpc::Status& status) { Finish(FromWorker(status)); });
+    grpc::GenericStub(admission.worker)
+        .UnaryCall(
+            &context_, method, grpc::StubOptions(), request, response,
+            // The call may be deleted by another thread once it is finished.
+            [this](const grpc::Status& status) { Finish(FromWorker(status)); });
   }
 
   void OnCancel() override { context_.TryCancel(); }
   void OnDone() override { delete this; }
 
  private:
+  const std::unique_ptr<ChargedCall> charge_;
   grpc::ClientContext context_;
 };
 
@@ -55,21 +61,26 @@ class ForwardedUnary final : public grpc::ServerUnaryReactor {
 // both. Cancellation stands outside of this: it makes what is under way fail.
 class ForwardedStream final : public grpc::ServerWriteReactor<ByteBuffer> {
  public:
-  ForwardedStream(const WorkerChannel& worker, const char* method,
+  ForwardedStream(Admission admission, const char* method,
                   const grpc::CallbackServerContext& context,
                   const ByteBuffer* request)
-      : worker_side_(*this) {
-    const absl::Status forwardable = CheckForwardable(worker, *request);
+      : charge_(std::move(admission.charge)), worker_side_(*this) {
+    const absl::Status forwardable = CheckForwardable(admission, *request);
     if (!forwardable.ok()) {
       Finish(ToGrpc(forwardable));
       return;
     }
     context_.set_deadline(context.deadline());
-    grpc::GenericStub(worker).PrepareBidiStreamingCall(
-        &context_, method, grpc::StubOptions(), &worker_side_);
+    grpc::GenericStub(admission.worker)
+        .PrepareBidiStreamingCall(&context_, method, grpc::StubOptions(),
+                                  &worker_side_);
     worker_side_.AddHold();
     worker_side_.StartWriteLast(request, grpc::WriteOptions());
     worker_side_.StartRead(&read_);
+    if (admission.streams != nullptr) {
+      open_ = admission.streams->Add(
+          admission.token, [this](const absl::Status& status) { End(status); });
+    }
     // This may be deleted by another thread from here on.
     worker_side_.StartCall();
   }
@@ -91,6 +102,19 @@ class ForwardedStream final : public grpc::ServerWriteReactor<ByteBuffer> {
   void OnDone() override { delete this; }
 
  private:
+  // Ends the call so instead of with what the worker says of its end.
+  void End(const absl::Status& status) {
+    {
+      const absl::MutexLock lock(&mutex_);
+      ended_with_ = status;
+    }
+    context_.TryCancel();
+  }
+  grpc::Status FinalStatus(const grpc::Status& of_worker) {
+    const absl::MutexLock lock(&mutex_);
+    return ended_with_.ok() ? FromWorker(of_worker) : ToGrpc(ended_with_);
+  }
+
   enum class Next { kWait, kPassOn, kEnd };
 
   class WorkerSide final
@@ -100,7 +124,7 @@ class ForwardedStream final : public grpc::ServerWriteReactor<ByteBuffer> {
 
     void OnReadDone(bool ok) override { stream_.OnMessage(ok); }
     void OnDone(const grpc::Status& status) override {
-      stream_.Finish(FromWorker(status));
+      stream_.Finish(stream_.FinalStatus(status));
     }
 
    private:
@@ -136,8 +160,10 @@ class ForwardedStream final : public grpc::ServerWriteReactor<ByteBuffer> {
     }
   }
 
+  const std::unique_ptr<ChargedCall> charge_;
   grpc::ClientContext context_;
   absl::Mutex mutex_;
+  absl::Status ended_with_ ABSL_GUARDED_BY(mutex_);
   // The client went away, or nothing more comes from the worker.
   bool has_ended_ ABSL_GUARDED_BY(mutex_) = false;
   bool is_reading_ ABSL_GUARDED_BY(mutex_) = true;   // into read_
@@ -145,21 +171,24 @@ class ForwardedStream final : public grpc::ServerWriteReactor<ByteBuffer> {
   ByteBuffer read_;
   ByteBuffer written_;
   WorkerSide worker_side_;
+  // Goes first: what it ends is there still.
+  std::unique_ptr<OpenCall> open_;
 };
 
 }  // namespace
 
 grpc::ServerUnaryReactor* ForwardUnary(
-    const WorkerChannel& worker, const char* method,
+    Admission admission, const char* method,
     const grpc::CallbackServerContext& context, const ByteBuffer* request,
     ByteBuffer* response) {
-  return new ForwardedUnary(worker, method, context, request, response);
+  return new ForwardedUnary(std::move(admission), method, context, request,
+                            response);
 }
 
 grpc::ServerWriteReactor<ByteBuffer>* ForwardStream(
-    const WorkerChannel& worker, const char* method,
+    Admission admission, const char* method,
     const grpc::CallbackServerContext& context, const ByteBuffer* request) {
-  return new ForwardedStream(worker, method, context, request);
+  return new ForwardedStream(std::move(admission), method, context, request);
 }
 
 }  // namespace dissonance

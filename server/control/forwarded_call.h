@@ -5,22 +5,41 @@
 // Thread safe: each call owns itself and borrows nothing but `request`,
 // `response` and `context`, which are gRPC's until the call is done.
 //
-//   return ForwardStream(route.channel(), "/dissonance.v1.Inference/Generate",
-//                        *context, request);
+//   return ForwardStream({.worker = route.channel()},
+//                        "/dissonance.v1.Inference/Generate", *context,
+//                        request);
 #ifndef DISSONANCE_SERVER_CONTROL_FORWARDED_CALL_H_
 #define DISSONANCE_SERVER_CONTROL_FORWARDED_CALL_H_
 
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
 #include "grpcpp/support/byte_buffer.h"
 #include "grpcpp/support/server_callback.h"
+#include "server/control/charged_call.h"
+#include "server/control/open_calls.h"
 #include "server/control/worker_route.h"
 
 namespace dissonance {
 
+// Whether and how a call goes on.
+struct Admission {
+  // Not OK: the call ends so.
+  absl::Status refused = absl::OkStatus();
+  WorkerChannel worker = nullptr;
+  // Kept as long as the call goes on.
+  std::unique_ptr<ChargedCall> charge = nullptr;
+  // A stream is ended with its token; null: with nothing but its client.
+  OpenCalls* streams = nullptr;
+  std::string token = {};
+};
+
 // A call with one answer. INVALID_ARGUMENT if the client sent no request;
-// UNAVAILABLE, with the time after which to try again, if `worker` is null or
-// is lost before it answered; else as the worker says.
+// UNAVAILABLE, with the time after which to try again, if the worker is null
+// or is lost before it answered; else as the worker says.
 grpc::ServerUnaryReactor* ForwardUnary(
-    const WorkerChannel& worker, const char* method,
+    Admission admission, const char* method,
     const grpc::CallbackServerContext& context, const grpc::ByteBuffer* request,
     grpc::ByteBuffer* response);
 
@@ -29,7 +48,7 @@ grpc::ServerUnaryReactor* ForwardUnary(
 // that does not read stalls the worker's stream. Ends as above, also after
 // messages came.
 grpc::ServerWriteReactor<grpc::ByteBuffer>* ForwardStream(
-    const WorkerChannel& worker, const char* method,
+    Admission admission, const char* method,
     const grpc::CallbackServerContext& context,
     const grpc::ByteBuffer* request);
 

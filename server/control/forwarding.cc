@@ -2,7 +2,9 @@
 
 #include "dissonance/v1/inference.grpc.pb.h"
 #include "dissonance/v1/interpretability.grpc.pb.h"
+#include "server/control/auth.h"
 #include "server/control/forwarded_call.h"
+#include "src/base/status_macros.h"
 
 namespace dissonance {
 namespace {
@@ -11,6 +13,34 @@ using Context = grpc::CallbackServerContext;
 using Bytes = grpc::ByteBuffer;
 using Unary = grpc::ServerUnaryReactor;
 using Stream = grpc::ServerWriteReactor<Bytes>;
+
+// Whether the caller may make this call, and what it is charged.
+absl::StatusOr<Principal> CheckCaller(const ForwardingParts& parts,
+                                      const Context& context,
+                                      const google::protobuf::Descriptor& type,
+                                      const Bytes& request) {
+  ASSIGN_OR_RETURN(Principal caller, CallerOf(context, parts.tokens));
+  // A call without a request is refused where it would be sent on.
+  if (!request.Valid()) return caller;
+  ASSIGN_OR_RETURN(const NamedModels named, ModelsNamedIn(type, request));
+  RETURN_IF_ERROR(parts.access.CheckSeesAll(ViewerOf(caller), named));
+  RETURN_IF_ERROR(
+      parts.quotas.CheckDevice(caller.user, parts.ledger.Of(caller.user)));
+  return caller;
+}
+
+template <typename Request>
+Admission Admit(const ForwardingParts& parts, const Context& context,
+                const Bytes& request) {
+  const absl::StatusOr<Principal> caller =
+      CheckCaller(parts, context, *Request::descriptor(), request);
+  if (!caller.ok()) return {.refused = caller.status()};
+  return {.worker = parts.route.channel(),
+          .charge = std::make_unique<ChargedCall>(parts.meter, parts.ledger,
+                                                  caller->user),
+          .streams = &parts.streams,
+          .token = caller->token};
+}
 
 using RawInference = v1::Inference::WithRawCallbackMethod_Tokenize<
     v1::Inference::WithRawCallbackMethod_Detokenize<
@@ -21,35 +51,40 @@ using RawInference = v1::Inference::WithRawCallbackMethod_Tokenize<
 
 class ForwardedInference final : public RawInference {
  public:
-  explicit ForwardedInference(const WorkerRoute& route) : route_(route) {}
+  explicit ForwardedInference(const ForwardingParts& parts) : parts_(parts) {}
 
   Unary* Tokenize(Context* context, const Bytes* request,
                   Bytes* response) override {
-    return ForwardUnary(route_.channel(), "/dissonance.v1.Inference/Tokenize",
-                        *context, request, response);
+    return ForwardUnary(Admit<v1::TokenizeRequest>(parts_, *context, *request),
+                        "/dissonance.v1.Inference/Tokenize", *context, request,
+                        response);
   }
   Unary* Detokenize(Context* context, const Bytes* request,
                     Bytes* response) override {
-    return ForwardUnary(route_.channel(), "/dissonance.v1.Inference/Detokenize",
-                        *context, request, response);
+    return ForwardUnary(
+        Admit<v1::DetokenizeRequest>(parts_, *context, *request),
+        "/dissonance.v1.Inference/Detokenize", *context, request, response);
   }
   Unary* RenderChat(Context* context, const Bytes* request,
                     Bytes* response) override {
-    return ForwardUnary(route_.channel(), "/dissonance.v1.Inference/RenderChat",
-                        *context, request, response);
+    return ForwardUnary(
+        Admit<v1::RenderChatRequest>(parts_, *context, *request),
+        "/dissonance.v1.Inference/RenderChat", *context, request, response);
   }
   Unary* Score(Context* context, const Bytes* request,
                Bytes* response) override {
-    return ForwardUnary(route_.channel(), "/dissonance.v1.Inference/Score",
-                        *context, request, response);
+    return ForwardUnary(Admit<v1::ScoreRequest>(parts_, *context, *request),
+                        "/dissonance.v1.Inference/Score", *context, request,
+                        response);
   }
   Stream* Generate(Context* context, const Bytes* request) override {
-    return ForwardStream(route_.channel(), "/dissonance.v1.Inference/Generate",
-                         *context, request);
+    return ForwardStream(Admit<v1::GenerateRequest>(parts_, *context, *request),
+                         "/dissonance.v1.Inference/Generate", *context,
+                         request);
   }
 
  private:
-  const WorkerRoute& route_;
+  const ForwardingParts parts_;
 };
 
 using RawInterpretability =
@@ -61,45 +96,45 @@ using RawInterpretability =
 
 class ForwardedInterpretability final : public RawInterpretability {
  public:
-  explicit ForwardedInterpretability(const WorkerRoute& route)
-      : route_(route) {}
+  explicit ForwardedInterpretability(const ForwardingParts& parts)
+      : parts_(parts) {}
 
   Stream* StreamActivations(Context* context, const Bytes* request) override {
-    return ForwardStream(route_.channel(),
-                         "/dissonance.v1.Interpretability/StreamActivations",
-                         *context, request);
+    return ForwardStream(
+        Admit<v1::StreamActivationsRequest>(parts_, *context, *request),
+        "/dissonance.v1.Interpretability/StreamActivations", *context, request);
   }
   Stream* LogitLens(Context* context, const Bytes* request) override {
-    return ForwardStream(route_.channel(),
-                         "/dissonance.v1.Interpretability/LogitLens", *context,
-                         request);
+    return ForwardStream(
+        Admit<v1::LogitLensRequest>(parts_, *context, *request),
+        "/dissonance.v1.Interpretability/LogitLens", *context, request);
   }
   Stream* CompareVariants(Context* context, const Bytes* request) override {
-    return ForwardStream(route_.channel(),
-                         "/dissonance.v1.Interpretability/CompareVariants",
-                         *context, request);
+    return ForwardStream(
+        Admit<v1::CompareVariantsRequest>(parts_, *context, *request),
+        "/dissonance.v1.Interpretability/CompareVariants", *context, request);
   }
   Unary* Patch(Context* context, const Bytes* request,
                Bytes* response) override {
-    return ForwardUnary(route_.channel(),
+    return ForwardUnary(Admit<v1::PatchRequest>(parts_, *context, *request),
                         "/dissonance.v1.Interpretability/Patch", *context,
                         request, response);
   }
 
  private:
-  const WorkerRoute& route_;
+  const ForwardingParts parts_;
 };
 
 }  // namespace
 
 std::unique_ptr<grpc::Service> MakeForwardedInference(
-    const WorkerRoute& route) {
-  return std::make_unique<ForwardedInference>(route);
+    const ForwardingParts& parts) {
+  return std::make_unique<ForwardedInference>(parts);
 }
 
 std::unique_ptr<grpc::Service> MakeForwardedInterpretability(
-    const WorkerRoute& route) {
-  return std::make_unique<ForwardedInterpretability>(route);
+    const ForwardingParts& parts) {
+  return std::make_unique<ForwardedInterpretability>(parts);
 }
 
 }  // namespace dissonance

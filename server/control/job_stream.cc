@@ -3,13 +3,15 @@
 #include <utility>
 
 #include "server/control/grpc_status.h"
-#include "spdlog/spdlog.h"
+#include "src/base/log.h"
 
 namespace dissonance {
 
 template <typename Response>
-JobStream<Response>::JobStream(JobManager& jobs, JobStreamOptions options)
+JobStream<Response>::JobStream(JobManager& jobs, OpenCalls& calls,
+                               JobStreamOptions options)
     : jobs_(jobs),
+      calls_(calls),
       options_(std::move(options)),
       after_(options_.after_event_number) {}
 
@@ -33,6 +35,12 @@ void JobStream<Response>::Start(const std::shared_ptr<JobStream>& self,
       end_ = subscription.status();
     }
   }
+  // A weak hold: the list's entry must not keep the stream, nor be the last to
+  // let it go.
+  open_ = calls_.Add(options_.token, [weak = std::weak_ptr<JobStream>(self)](
+                                         const absl::Status& status) {
+    if (const auto stream = weak.lock()) stream->End(status);
+  });
   Pump();
 }
 
@@ -110,8 +118,8 @@ void JobStream<Response>::OnCancel() {
     const absl::Status cancelled =
         jobs_.Cancel(options_.owner, options_.job).status();
     if (!cancelled.ok()) {
-      spdlog::info("{} goes on without its client: {}", options_.job,
-                   std::string(cancelled.message()));
+      Log(LogLevel::kInfo, "job goes on without its client",
+          {{"job", options_.job}, {"why", cancelled.message()}});
     }
   }
   End(absl::CancelledError("the client went away"));
@@ -121,6 +129,7 @@ template <typename Response>
 void JobStream<Response>::OnDone() {
   // Waits for a callback in progress, so it must not hold the lock.
   subscription_.reset();
+  open_.reset();
   // Its end ends this object, unless the service ends streams just now.
   const std::shared_ptr<JobStream> last = std::move(self_);
 }

@@ -15,39 +15,33 @@
 #include "absl/synchronization/mutex.h"
 #include "dissonance/v1/jobs.pb.h"
 #include "grpcpp/support/server_callback.h"
+#include "server/control/open_calls.h"
 #include "src/lab/jobs/job_manager.h"
 
 namespace dissonance {
 
 struct JobStreamOptions {
-  std::string owner;
+  std::string owner;  // as JobManager has it
+  std::string token;  // the stream ends when it does
   std::string job;
   int64_t after_event_number = 0;
   bool cancel_on_disconnect = false;
 };
 
-// What an ending server asks of a stream. Thread safe.
-class OpenStream {
- public:
-  virtual ~OpenStream() = default;
-  // Ends the stream with `status`, after a write in progress.
-  virtual void End(const absl::Status& status) = 0;
-};
-
 // Response has set-able `event` and `job`. Owned by itself and, weakly, by the
-// service that ends it.
+// list of open calls.
 template <typename Response>
-class JobStream final : public grpc::ServerWriteReactor<Response>,
-                        public OpenStream {
+class JobStream final : public grpc::ServerWriteReactor<Response> {
  public:
-  // Borrows the manager.
-  JobStream(JobManager& jobs, JobStreamOptions options);
+  // Borrows both.
+  JobStream(JobManager& jobs, OpenCalls& calls, JobStreamOptions options);
 
   // Begins, with `first` as first message if it has a job. Call once.
   void Start(const std::shared_ptr<JobStream>& self, const Response& first)
       ABSL_LOCKS_EXCLUDED(mutex_);
 
-  void End(const absl::Status& status) override ABSL_LOCKS_EXCLUDED(mutex_);
+  // Ends the stream with `status`, after a write in progress.
+  void End(const absl::Status& status) ABSL_LOCKS_EXCLUDED(mutex_);
   void OnWriteDone(bool ok) override ABSL_LOCKS_EXCLUDED(mutex_);
   void OnCancel() override;
   void OnDone() override;
@@ -59,9 +53,11 @@ class JobStream final : public grpc::ServerWriteReactor<Response>,
   void ReadMore() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   JobManager& jobs_;
+  OpenCalls& calls_;
   const JobStreamOptions options_;
   std::shared_ptr<JobStream> self_;  // until OnDone
   std::unique_ptr<EventSubscription> subscription_;
+  std::unique_ptr<OpenCall> open_;
   absl::Mutex mutex_;
   int64_t after_ ABSL_GUARDED_BY(mutex_);
   std::deque<Response> pending_ ABSL_GUARDED_BY(mutex_);

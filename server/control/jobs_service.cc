@@ -1,5 +1,6 @@
 #include "server/control/jobs_service.h"
 
+#include <memory>
 #include <string>
 #include <utility>
 
@@ -7,7 +8,9 @@
 #include "absl/status/statusor.h"
 #include "server/control/auth.h"
 #include "server/control/grpc_status.h"
+#include "server/control/named_models.h"
 #include "src/base/status_macros.h"
+#include "src/lab/jobs/job_inputs.h"
 
 namespace dissonance {
 namespace {
@@ -17,10 +20,10 @@ using Context = grpc::CallbackServerContext;
 // Runs a call of the caller's and ends it.
 grpc::ServerUnaryReactor* Answer(
     Context* context, TokenStore& tokens,
-    absl::FunctionRef<absl::Status(const std::string& owner)> call) {
+    absl::FunctionRef<absl::Status(const Principal& caller)> call) {
   const absl::StatusOr<Principal> caller = CallerOf(*context, tokens);
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  reactor->Finish(ToGrpc(caller.ok() ? call(caller->user) : caller.status()));
+  reactor->Finish(ToGrpc(caller.ok() ? call(*caller) : caller.status()));
   return reactor;
 }
 
@@ -39,48 +42,48 @@ class FailedStream final : public grpc::ServerWriteReactor<Response> {
 template <typename Response>
 grpc::ServerWriteReactor<Response>* JobsService::Open(JobStreamOptions options,
                                                       const Response& first) {
-  auto stream =
-      std::make_shared<JobStream<Response>>(jobs_, std::move(options));
-  absl::Status end;
-  {
-    const absl::MutexLock lock(&mutex_);
-    std::erase_if(streams_, [](const auto& weak) { return weak.expired(); });
-    streams_.push_back(stream);
-    end = end_;
-  }
+  auto stream = std::make_shared<JobStream<Response>>(jobs_, parts_.streams,
+                                                      std::move(options));
   grpc::ServerWriteReactor<Response>* reactor = stream.get();
   stream->Start(stream, first);
-  if (!end.ok()) stream->End(end);
   return reactor;
 }
 
-void JobsService::EndStreams(const absl::Status& status) {
-  std::vector<std::shared_ptr<OpenStream>> open;
-  {
-    const absl::MutexLock lock(&mutex_);
-    end_ = status;
-    for (const std::weak_ptr<OpenStream>& weak : streams_) {
-      if (std::shared_ptr<OpenStream> stream = weak.lock()) {
-        open.push_back(std::move(stream));
-      }
-    }
+absl::Status JobsService::CheckMayCreate(const Principal& caller,
+                                         const v1::JobSpec& spec) const {
+  const Viewer viewer = ViewerOf(caller);
+  ASSIGN_OR_RETURN(const NamedModels named, ModelsNamedIn(spec));
+  RETURN_IF_ERROR(parts_.access.CheckSeesAll(viewer, named));
+  for (const std::string& artifact : ArtifactsOf(spec)) {
+    RETURN_IF_ERROR(parts_.artifacts.Get(artifact, viewer).status());
   }
-  for (const std::shared_ptr<OpenStream>& stream : open) stream->End(status);
+  return parts_.quotas.CheckArtifacts(caller.user);
+}
+
+absl::StatusOr<v1::Job> JobsService::Create(const Principal& caller,
+                                            const v1::JobSpec& spec,
+                                            const CreateJobOptions& options) {
+  RETURN_IF_ERROR(CheckMayCreate(caller, spec));
+  return jobs_.CreateJob(spec, options);
 }
 
 grpc::ServerWriteReactor<v1::RunJobResponse>* JobsService::RunJob(
     Context* context, const v1::RunJobRequest* request) {
   using Failed = FailedStream<v1::RunJobResponse>;
-  const absl::StatusOr<Principal> caller = CallerOf(*context, tokens_);
+  const absl::StatusOr<Principal> caller = CallerOf(*context, parts_.tokens);
   if (!caller.ok()) return new Failed(caller.status());
-  const absl::StatusOr<v1::Job> job = jobs_.CreateJob(
-      request->spec(), {.owner = caller->user,
-                        .request_id = request->request_id(),
-                        .priority = v1::JOB_PRIORITY_INTERACTIVE});
+  const absl::StatusOr<v1::Job> job =
+      Create(*caller, request->spec(),
+             {.owner = caller->user,
+              .request_id = request->request_id(),
+              .priority = v1::JOB_PRIORITY_INTERACTIVE,
+              .depends_on = {request->depends_on().begin(),
+                             request->depends_on().end()}});
   if (!job.ok()) return new Failed(job.status());
   v1::RunJobResponse first;
   *first.mutable_job() = *job;
   return Open({.owner = caller->user,
+               .token = caller->token,
                .job = job->name(),
                .cancel_on_disconnect = request->cancel_on_disconnect()},
               first);
@@ -89,13 +92,14 @@ grpc::ServerWriteReactor<v1::RunJobResponse>* JobsService::RunJob(
 grpc::ServerWriteReactor<v1::WatchJobResponse>* JobsService::WatchJob(
     Context* context, const v1::WatchJobRequest* request) {
   using Failed = FailedStream<v1::WatchJobResponse>;
-  const absl::StatusOr<Principal> caller = CallerOf(*context, tokens_);
+  const absl::StatusOr<Principal> caller = CallerOf(*context, parts_.tokens);
   if (!caller.ok()) return new Failed(caller.status());
   if (request->after_event_number() < 0) {
     return new Failed(absl::InvalidArgumentError(
         "after_event_number is negative; give 0 for all events"));
   }
-  return Open({.owner = caller->user,
+  return Open({.owner = JobsOwnerOf(*caller),
+               .token = caller->token,
                .job = request->name(),
                .after_event_number = request->after_event_number()},
               v1::WatchJobResponse());
@@ -105,12 +109,14 @@ grpc::ServerUnaryReactor* JobsService::CreateJob(
     Context* context, const v1::CreateJobRequest* request,
     v1::CreateJobResponse* response) {
   return Answer(
-      context, tokens_, [&](const std::string& owner) -> absl::Status {
+      context, parts_.tokens, [&](const Principal& caller) -> absl::Status {
         ASSIGN_OR_RETURN(*response->mutable_job(),
-                         jobs_.CreateJob(request->spec(),
-                                         {.owner = owner,
-                                          .request_id = request->request_id(),
-                                          .priority = request->priority()}));
+                         Create(caller, request->spec(),
+                                {.owner = caller.user,
+                                 .request_id = request->request_id(),
+                                 .priority = request->priority(),
+                                 .depends_on = {request->depends_on().begin(),
+                                                request->depends_on().end()}}));
         return absl::OkStatus();
       });
 }
@@ -118,22 +124,27 @@ grpc::ServerUnaryReactor* JobsService::CreateJob(
 grpc::ServerUnaryReactor* JobsService::GetJob(Context* context,
                                               const v1::GetJobRequest* request,
                                               v1::GetJobResponse* response) {
-  return Answer(context, tokens_,
-                [&](const std::string& owner) -> absl::Status {
-                  ASSIGN_OR_RETURN(*response->mutable_job(),
-                                   jobs_.Get(owner, request->name()));
-                  return absl::OkStatus();
-                });
+  return Answer(
+      context, parts_.tokens, [&](const Principal& caller) -> absl::Status {
+        ASSIGN_OR_RETURN(*response->mutable_job(),
+                         jobs_.Get(JobsOwnerOf(caller), request->name()));
+        return absl::OkStatus();
+      });
 }
 
 grpc::ServerUnaryReactor* JobsService::ListJobs(
     Context* context, const v1::ListJobsRequest* request,
     v1::ListJobsResponse* response) {
   return Answer(
-      context, tokens_, [&](const std::string& owner) -> absl::Status {
+      context, parts_.tokens, [&](const Principal& caller) -> absl::Status {
+        if (request->all_users() && !caller.is_admin()) {
+          return absl::PermissionDeniedError(
+              "all_users needs a token of scope admin");
+        }
         ASSIGN_OR_RETURN(JobPage page,
-                         jobs_.List(owner, request->page_size(),
-                                    request->page_token(), request->state()));
+                         jobs_.List(request->all_users() ? "" : caller.user,
+                                    request->page_size(), request->page_token(),
+                                    request->state()));
         for (v1::Job& job : page.jobs) *response->add_jobs() = std::move(job);
         response->set_next_page_token(page.next_page_token);
         return absl::OkStatus();
@@ -143,31 +154,61 @@ grpc::ServerUnaryReactor* JobsService::ListJobs(
 grpc::ServerUnaryReactor* JobsService::CancelJob(
     Context* context, const v1::CancelJobRequest* request,
     v1::CancelJobResponse* response) {
-  return Answer(context, tokens_,
-                [&](const std::string& owner) -> absl::Status {
-                  ASSIGN_OR_RETURN(*response->mutable_job(),
-                                   jobs_.Cancel(owner, request->name()));
-                  return absl::OkStatus();
-                });
+  return Answer(
+      context, parts_.tokens, [&](const Principal& caller) -> absl::Status {
+        ASSIGN_OR_RETURN(*response->mutable_job(),
+                         jobs_.Cancel(JobsOwnerOf(caller), request->name()));
+        return absl::OkStatus();
+      });
 }
 
 grpc::ServerUnaryReactor* JobsService::RetryJob(
     Context* context, const v1::RetryJobRequest* request,
     v1::RetryJobResponse* response) {
-  return Answer(context, tokens_,
-                [&](const std::string& owner) -> absl::Status {
-                  ASSIGN_OR_RETURN(*response->mutable_job(),
-                                   jobs_.Retry(owner, request->name()));
-                  return absl::OkStatus();
-                });
+  return Answer(
+      context, parts_.tokens, [&](const Principal& caller) -> absl::Status {
+        ASSIGN_OR_RETURN(*response->mutable_job(),
+                         jobs_.Retry(JobsOwnerOf(caller), request->name()));
+        return absl::OkStatus();
+      });
 }
 
 grpc::ServerUnaryReactor* JobsService::DeleteJob(
     Context* context, const v1::DeleteJobRequest* request,
     v1::DeleteJobResponse* /*response*/) {
-  return Answer(context, tokens_, [&](const std::string& owner) {
-    return jobs_.Delete(owner, request->name());
+  return Answer(context, parts_.tokens, [&](const Principal& caller) {
+    return jobs_.Delete(JobsOwnerOf(caller), request->name());
   });
+}
+
+grpc::ServerUnaryReactor* JobsService::ReplayJob(
+    Context* context, const v1::ReplayJobRequest* request,
+    v1::ReplayJobResponse* response) {
+  return Answer(
+      context, parts_.tokens, [&](const Principal& caller) -> absl::Status {
+        const std::string viewer = JobsOwnerOf(caller);
+        ASSIGN_OR_RETURN(const v1::Job first,
+                         jobs_.Get(viewer, request->name()));
+        RETURN_IF_ERROR(CheckMayCreate(caller, first.spec()));
+        ASSIGN_OR_RETURN(*response->mutable_job(),
+                         jobs_.Replay(viewer, request->name(),
+                                      {.owner = caller.user,
+                                       .request_id = request->request_id(),
+                                       .priority = request->priority()}));
+        return absl::OkStatus();
+      });
+}
+
+grpc::ServerUnaryReactor* JobsService::CompareJobs(
+    Context* context, const v1::CompareJobsRequest* request,
+    v1::CompareJobsResponse* response) {
+  return Answer(
+      context, parts_.tokens, [&](const Principal& caller) -> absl::Status {
+        ASSIGN_OR_RETURN(
+            *response, jobs_.Compare(JobsOwnerOf(caller), request->first_job(),
+                                     request->second_job()));
+        return absl::OkStatus();
+      });
 }
 
 }  // namespace dissonance

@@ -1,30 +1,36 @@
-// The public Jobs service over JobManager. Thread safe. Borrows manager and
-// tokens; streams must be ended before it is destroyed.
+// The public Jobs service over JobManager. Thread safe. Borrows its parts;
+// streams must be ended before it is destroyed.
 #ifndef DISSONANCE_SERVER_CONTROL_JOBS_SERVICE_H_
 #define DISSONANCE_SERVER_CONTROL_JOBS_SERVICE_H_
 
-#include <memory>
-#include <vector>
-
-#include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
-#include "absl/synchronization/mutex.h"
+#include "absl/status/statusor.h"
 #include "dissonance/v1/jobs.grpc.pb.h"
 #include "server/control/job_stream.h"
+#include "server/control/model_access.h"
+#include "server/control/open_calls.h"
+#include "server/control/quotas.h"
+#include "src/lab/artifacts/artifact_store.h"
 #include "src/lab/jobs/job_manager.h"
 #include "src/lab/storage/token_store.h"
 
 namespace dissonance {
 
+struct JobsParts {
+  JobManager& jobs;
+  TokenStore& tokens;
+  const ModelAccess& access;
+  ArtifactStore& artifacts;
+  const Quotas& quotas;
+  OpenCalls& streams;
+};
+
 class JobsService final : public v1::Jobs::CallbackService {
  public:
   using Context = grpc::CallbackServerContext;
 
-  JobsService(JobManager& jobs, TokenStore& tokens)
-      : jobs_(jobs), tokens_(tokens) {}
-
-  // Ends all RunJob and WatchJob streams with `status`, those to come too.
-  void EndStreams(const absl::Status& status) ABSL_LOCKS_EXCLUDED(mutex_);
+  explicit JobsService(const JobsParts& parts)
+      : parts_(parts), jobs_(parts.jobs) {}
 
   grpc::ServerWriteReactor<v1::RunJobResponse>* RunJob(
       Context* context, const v1::RunJobRequest* request) override;
@@ -48,18 +54,26 @@ class JobsService final : public v1::Jobs::CallbackService {
   grpc::ServerUnaryReactor* DeleteJob(Context* context,
                                       const v1::DeleteJobRequest* request,
                                       v1::DeleteJobResponse* response) override;
+  grpc::ServerUnaryReactor* ReplayJob(Context* context,
+                                      const v1::ReplayJobRequest* request,
+                                      v1::ReplayJobResponse* response) override;
+  grpc::ServerUnaryReactor* CompareJobs(
+      Context* context, const v1::CompareJobsRequest* request,
+      v1::CompareJobsResponse* response) override;
 
  private:
   template <typename Response>
   grpc::ServerWriteReactor<Response>* Open(JobStreamOptions options,
-                                           const Response& first)
-      ABSL_LOCKS_EXCLUDED(mutex_);
+                                           const Response& first);
+  // That the caller may make a job of this spec, as far as it is about users.
+  absl::Status CheckMayCreate(const Principal& caller,
+                              const v1::JobSpec& spec) const;
+  absl::StatusOr<v1::Job> Create(const Principal& caller,
+                                 const v1::JobSpec& spec,
+                                 const CreateJobOptions& options);
 
+  const JobsParts parts_;
   JobManager& jobs_;
-  TokenStore& tokens_;
-  absl::Mutex mutex_;
-  absl::Status end_ ABSL_GUARDED_BY(mutex_);  // not OK: streams end so
-  std::vector<std::weak_ptr<OpenStream>> streams_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace dissonance

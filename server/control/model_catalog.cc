@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "server/control/adapter_files.h"
 #include "spdlog/spdlog.h"
 #include "src/base/file.h"
 #include "src/base/status_macros.h"
@@ -48,8 +49,34 @@ bool IsLost(const absl::Status& status) {
   return absl::IsUnavailable(status) || absl::IsCancelled(status);
 }
 
-std::string ModelOf(const std::string& adapter) {
-  return adapter.substr(0, adapter.find("/adapters/"));
+// Owner and visibility of something that is recorded (again): the owner stays.
+template <typename T>
+void SetOwnership(const absl::StatusOr<T>& before, const Viewer& viewer,
+                  v1::Visibility asked, T& stored) {
+  const bool is_new = !before.ok() || before->owner().empty();
+  stored.set_owner(is_new ? NameOfUser(viewer.user) : before->owner());
+  stored.set_visibility(is_new ? v1::VISIBILITY_PRIVATE : before->visibility());
+  if (asked != v1::VISIBILITY_UNSPECIFIED) stored.set_visibility(asked);
+}
+
+absl::Status CheckVisibility(v1::Visibility visibility) {
+  if (visibility == v1::VISIBILITY_PRIVATE ||
+      visibility == v1::VISIBILITY_LAB) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError("visibility: give private or lab");
+}
+
+absl::StatusOr<v1::Model> StoredModelOf(ModelStore& store,
+                                        const std::string& name) {
+  ASSIGN_OR_RETURN(StoredModel stored, store.GetModel(name));
+  return std::move(stored.model);
+}
+
+absl::StatusOr<v1::Adapter> StoredAdapterOf(ModelStore& store,
+                                            const std::string& name) {
+  ASSIGN_OR_RETURN(StoredAdapter stored, store.GetAdapter(name));
+  return std::move(stored.adapter);
 }
 
 // A stored model or adapter as it is now.
@@ -69,25 +96,46 @@ absl::Status Changed(const std::string& path, absl::string_view verb) {
 }  // namespace
 
 absl::StatusOr<v1::Model> ModelCatalog::LoadModel(
-    const v1::LoadModelRequest& request, const CallOptions& options) {
+    const Viewer& viewer, const v1::LoadModelRequest& request,
+    const CallOptions& options) {
   const absl::MutexLock lock(&change_mutex_);
+  absl::StatusOr<v1::Model> before = StoredModelOf(store_, request.name());
+  const absl::Status taken = access_.CheckTakes(viewer, request.name());
+  // What is shared is there for whoever asks for the same.
+  if (absl::IsPermissionDenied(taken) && before->path() == request.path()) {
+    return Present(*std::move(before), Resident());
+  }
+  RETURN_IF_ERROR(taken);
   const bool was_left_out = !WhyLeftOut(request.name()).empty();
   ASSIGN_OR_RETURN(const auto response,
                    Call<v1::LoadModelResponse>(route_.channel(), "LoadModel",
                                                request, options));
-  RETURN_IF_ERROR(store_.PutModel({.model = response.model(),
-                                   .requested_dtype = request.dtype(),
-                                   .resident = true}));
+  v1::Model model = response.model();
+  SetOwnership(before, viewer, request.visibility(), model);
+  RETURN_IF_ERROR(store_.PutModel(
+      {.model = model, .requested_dtype = request.dtype(), .resident = true}));
   SetLeftOut(request.name(), absl::OkStatus());
   if (was_left_out) {
     RETURN_IF_ERROR(RestoreAdapters(request.name(), route_.channel(), options));
   }
-  return response.model();
+  return model;
 }
 
-absl::Status ModelCatalog::UnloadModel(const std::string& name) {
+absl::Status ModelCatalog::UnloadModel(const Viewer& viewer,
+                                       const std::string& name) {
   const absl::MutexLock lock(&change_mutex_);
-  RETURN_IF_ERROR(store_.GetModel(name).status());
+  RETURN_IF_ERROR(access_.CheckChanges(viewer, name));
+  ASSIGN_OR_RETURN(const std::vector<StoredAdapter> adapters,
+                   store_.ListAdapters(name));
+  for (const StoredAdapter& adapter : adapters) {
+    const absl::Status own =
+        access_.CheckChanges(viewer, adapter.adapter.name());
+    if (own.ok()) continue;
+    return absl::FailedPreconditionError(
+        absl::StrCat(name,
+                     " has adapters of other users, which would go with it; "
+                     "ask them to delete theirs, or an administrator"));
+  }
   v1::UnloadModelRequest request;
   request.set_name(name);
   RETURN_IF_ERROR(UnlessAbsent(
@@ -96,21 +144,69 @@ absl::Status ModelCatalog::UnloadModel(const std::string& name) {
   return store_.DeleteModel(name);
 }
 
+absl::StatusOr<std::string> ModelCatalog::FolderOf(
+    const Viewer& viewer, const std::string& path,
+    const v1::AdapterArtifacts& artifacts) {
+  if (artifacts.config().empty() && artifacts.weights().empty()) return path;
+  if (!path.empty()) {
+    return absl::InvalidArgumentError(
+        "path and artifacts are both given: give one of them");
+  }
+  return MakeAdapterFolder(artifacts_, data_dir_, artifacts, viewer);
+}
+
 absl::StatusOr<v1::Adapter> ModelCatalog::RegisterAdapter(
-    const v1::RegisterAdapterRequest& request, const CallOptions& options) {
+    const Viewer& viewer, const v1::RegisterAdapterRequest& request,
+    const CallOptions& options) {
   const absl::MutexLock lock(&change_mutex_);
+  RETURN_IF_ERROR(access_.CheckSees(viewer, ModelOfName(request.name())));
+  RETURN_IF_ERROR(access_.CheckTakes(viewer, request.name()));
+  v1::RegisterAdapterRequest located = request;
+  ASSIGN_OR_RETURN(*located.mutable_path(),
+                   FolderOf(viewer, request.path(), request.artifacts()));
   ASSIGN_OR_RETURN(const auto response,
                    Call<v1::RegisterAdapterResponse>(
-                       route_.channel(), "RegisterAdapter", request, options));
-  RETURN_IF_ERROR(
-      store_.PutAdapter({.adapter = response.adapter(), .resident = true}));
+                       route_.channel(), "RegisterAdapter", located, options));
+  v1::Adapter adapter = response.adapter();
+  SetOwnership(StoredAdapterOf(store_, request.name()), viewer,
+               request.visibility(), adapter);
+  if (request.has_artifacts()) {
+    *adapter.mutable_artifacts() = request.artifacts();
+  }
+  RETURN_IF_ERROR(store_.PutAdapter({.adapter = adapter, .resident = true}));
   SetLeftOut(request.name(), absl::OkStatus());
-  return response.adapter();
+  return adapter;
+}
+
+absl::StatusOr<v1::Model> ModelCatalog::UpdateModel(
+    const Viewer& viewer, const v1::UpdateModelRequest& request) {
+  const absl::MutexLock lock(&change_mutex_);
+  RETURN_IF_ERROR(access_.CheckChanges(viewer, request.name()));
+  RETURN_IF_ERROR(CheckVisibility(request.visibility()));
+  ASSIGN_OR_RETURN(StoredModel stored, store_.GetModel(request.name()));
+  SetOwnership<v1::Model>(stored.model, {.user = std::string(kOwnerUser)},
+                          request.visibility(), stored.model);
+  RETURN_IF_ERROR(store_.PutModel(stored));
+  return Present(std::move(stored.model), Resident());
+}
+
+absl::StatusOr<v1::Adapter> ModelCatalog::UpdateAdapter(
+    const Viewer& viewer, const v1::UpdateAdapterRequest& request) {
+  const absl::MutexLock lock(&change_mutex_);
+  RETURN_IF_ERROR(access_.CheckChanges(viewer, request.name()));
+  RETURN_IF_ERROR(CheckVisibility(request.visibility()));
+  ASSIGN_OR_RETURN(StoredAdapter stored, store_.GetAdapter(request.name()));
+  SetOwnership<v1::Adapter>(stored.adapter, {.user = std::string(kOwnerUser)},
+                            request.visibility(), stored.adapter);
+  RETURN_IF_ERROR(store_.PutAdapter(stored));
+  return Present(std::move(stored.adapter),
+                 Resident(ModelOfName(request.name())));
 }
 
 absl::StatusOr<v1::Adapter> ModelCatalog::LoadAdapter(
-    const std::string& name, const CallOptions& options) {
+    const Viewer& viewer, const std::string& name, const CallOptions& options) {
   const absl::MutexLock lock(&change_mutex_);
+  RETURN_IF_ERROR(access_.CheckSees(viewer, name));
   ASSIGN_OR_RETURN(StoredAdapter stored, store_.GetAdapter(name));
   RETURN_IF_ERROR(RestoreAdapter(stored, route_.channel(), options));
   RETURN_IF_ERROR(store_.SetAdapterResident(name, true));
@@ -119,8 +215,9 @@ absl::StatusOr<v1::Adapter> ModelCatalog::LoadAdapter(
 }
 
 absl::StatusOr<v1::Adapter> ModelCatalog::UnloadAdapter(
-    const std::string& name) {
+    const Viewer& viewer, const std::string& name) {
   const absl::MutexLock lock(&change_mutex_);
+  RETURN_IF_ERROR(access_.CheckChanges(viewer, name));
   ASSIGN_OR_RETURN(StoredAdapter stored, store_.GetAdapter(name));
   v1::UnloadAdapterRequest request;
   request.set_name(name);
@@ -131,9 +228,10 @@ absl::StatusOr<v1::Adapter> ModelCatalog::UnloadAdapter(
   return Present(std::move(stored.adapter), {});
 }
 
-absl::Status ModelCatalog::DeleteAdapter(const std::string& name) {
+absl::Status ModelCatalog::DeleteAdapter(const Viewer& viewer,
+                                         const std::string& name) {
   const absl::MutexLock lock(&change_mutex_);
-  RETURN_IF_ERROR(store_.GetAdapter(name).status());
+  RETURN_IF_ERROR(access_.CheckChanges(viewer, name));
   v1::DeleteAdapterRequest request;
   request.set_name(name);
   RETURN_IF_ERROR(UnlessAbsent(Call<v1::DeleteAdapterResponse>(
@@ -142,16 +240,21 @@ absl::Status ModelCatalog::DeleteAdapter(const std::string& name) {
   return store_.DeleteAdapter(name);
 }
 
-absl::StatusOr<v1::Model> ModelCatalog::GetModel(const std::string& name) {
+absl::StatusOr<v1::Model> ModelCatalog::GetModel(const Viewer& viewer,
+                                                 const std::string& name) {
+  RETURN_IF_ERROR(access_.CheckSees(viewer, name));
   ASSIGN_OR_RETURN(const StoredModel stored, store_.GetModel(name));
   return Present(stored.model, Resident());
 }
 
 absl::StatusOr<v1::ListModelsResponse> ModelCatalog::ListModels(
-    const v1::ListModelsRequest& request) {
+    const Viewer& viewer, const v1::ListModelsRequest& request) {
   ASSIGN_OR_RETURN(const int size, PageSize(request.page_size()));
-  ASSIGN_OR_RETURN(const std::vector<StoredModel> stored,
-                   store_.ListModels(request.page_token(), size + 1));
+  ASSIGN_OR_RETURN(std::vector<StoredModel> stored,
+                   store_.ListModels(request.page_token()));
+  std::erase_if(stored, [&](const StoredModel& model) {
+    return !access_.Sees(viewer, model.model);
+  });
   const std::set<std::string> resident = Resident();
   v1::ListModelsResponse response;
   for (const StoredModel& model : stored) {
@@ -164,18 +267,22 @@ absl::StatusOr<v1::ListModelsResponse> ModelCatalog::ListModels(
   return response;
 }
 
-absl::StatusOr<v1::Adapter> ModelCatalog::GetAdapter(const std::string& name) {
+absl::StatusOr<v1::Adapter> ModelCatalog::GetAdapter(const Viewer& viewer,
+                                                     const std::string& name) {
+  RETURN_IF_ERROR(access_.CheckSees(viewer, name));
   ASSIGN_OR_RETURN(const StoredAdapter stored, store_.GetAdapter(name));
-  return Present(stored.adapter, Resident(ModelOf(name)));
+  return Present(stored.adapter, Resident(ModelOfName(name)));
 }
 
 absl::StatusOr<v1::ListAdaptersResponse> ModelCatalog::ListAdapters(
-    const v1::ListAdaptersRequest& request) {
-  RETURN_IF_ERROR(store_.GetModel(request.parent()).status());
+    const Viewer& viewer, const v1::ListAdaptersRequest& request) {
+  RETURN_IF_ERROR(access_.CheckSees(viewer, request.parent()));
   ASSIGN_OR_RETURN(const int size, PageSize(request.page_size()));
-  ASSIGN_OR_RETURN(
-      const std::vector<StoredAdapter> stored,
-      store_.ListAdapters(request.parent(), request.page_token(), size + 1));
+  ASSIGN_OR_RETURN(std::vector<StoredAdapter> stored,
+                   store_.ListAdapters(request.parent(), request.page_token()));
+  std::erase_if(stored, [&](const StoredAdapter& adapter) {
+    return !access_.Sees(viewer, adapter.adapter);
+  });
   const std::set<std::string> resident = Resident(request.parent());
   v1::ListAdaptersResponse response;
   for (const StoredAdapter& adapter : stored) {
@@ -201,7 +308,7 @@ absl::Status ModelCatalog::CheckVariant(const v1::Variant& variant) {
     const absl::StatusOr<StoredAdapter> adapter =
         store_.GetAdapter(variant.adapter());
     if (absl::IsNotFound(adapter.status()) ||
-        ModelOf(variant.adapter()) != variant.model()) {
+        ModelOfName(variant.adapter()) != variant.model()) {
       return absl::NotFoundError(
           absl::StrCat(variant.model(), " has no adapter ", variant.adapter(),
                        "; register it first ('dissonance adapters register')"));
@@ -218,8 +325,15 @@ absl::Status ModelCatalog::CheckVariant(const v1::Variant& variant) {
   return why.empty() ? absl::OkStatus() : absl::FailedPreconditionError(why);
 }
 
+int64_t ModelCatalog::WeightBytes(const std::string& model) {
+  const absl::StatusOr<StoredModel> stored = store_.GetModel(model);
+  return stored.ok() ? stored->model.resident_bytes() : 0;
+}
+
 absl::StatusOr<v1::SelfCheckResponse> ModelCatalog::SelfCheck(
-    const v1::SelfCheckRequest& request, const CallOptions& options) {
+    const Viewer& viewer, const v1::SelfCheckRequest& request,
+    const CallOptions& options) {
+  RETURN_IF_ERROR(access_.CheckSees(viewer, request.name()));
   v1::Variant base;
   base.set_model(request.name());
   RETURN_IF_ERROR(CheckVariant(base));
@@ -273,7 +387,12 @@ absl::Status ModelCatalog::RestoreAdapter(const StoredAdapter& stored,
                                           const CallOptions& options) {
   v1::RegisterAdapterRequest request;
   request.set_name(stored.adapter.name());
-  request.set_path(stored.adapter.path());
+  // One that was made of artifacts is made again where it is missing.
+  ASSIGN_OR_RETURN(
+      *request.mutable_path(),
+      stored.adapter.has_artifacts()
+          ? FolderOf({.sees_all = true}, "", stored.adapter.artifacts())
+          : stored.adapter.path());
   ASSIGN_OR_RETURN(const auto response,
                    Call<v1::RegisterAdapterResponse>(worker, "RegisterAdapter",
                                                      request, options));

@@ -1,11 +1,12 @@
 // The models and adapters that this server knows: records in the database,
 // weights in the worker. A change is made in the worker first and recorded
 // when it succeeded; a worker that was started anew is given everything again.
-// Thread safe; changes run one at a time on the caller's thread. Borrows the
-// store and the route.
+// Thread safe; changes run one at a time on the caller's thread. Borrows store,
+// artifacts and route. What a viewer does not see is NOT_FOUND for him.
 //
-//   ModelCatalog catalog(store, route);
-//   ASSIGN_OR_RETURN(v1::Model model, catalog.LoadModel(request));
+//   ModelCatalog catalog({store, artifacts, data_dir, route});
+//   ASSIGN_OR_RETURN(v1::Model model,
+//                    catalog.LoadModel(viewer, request, options));
 //   RETURN_IF_ERROR(catalog.Restore(channel, {}));   // after a restart
 #ifndef DISSONANCE_SERVER_CONTROL_MODEL_CATALOG_H_
 #define DISSONANCE_SERVER_CONTROL_MODEL_CATALOG_H_
@@ -21,53 +22,86 @@
 #include "absl/strings/string_view.h"
 #include "absl/synchronization/mutex.h"
 #include "dissonance/v1/models.pb.h"
+#include "server/control/model_access.h"
 #include "server/control/worker_route.h"
+#include "src/lab/artifacts/artifact_store.h"
 #include "src/lab/eval/compute_client.h"
 #include "src/lab/storage/model_store.h"
+#include "src/lab/storage/viewer.h"
 
 namespace dissonance {
 
 class ModelCatalog {
  public:
-  ModelCatalog(ModelStore& store, const WorkerRoute& route)
-      : store_(store), route_(route) {}
+  struct Parts {
+    ModelStore& store;
+    ArtifactStore& artifacts;
+    std::string data_dir;
+    const WorkerRoute& route;
+  };
+
+  explicit ModelCatalog(const Parts& parts)
+      : store_(parts.store),
+        artifacts_(parts.artifacts),
+        data_dir_(parts.data_dir),
+        route_(parts.route),
+        access_(parts.store) {}
+
+  const ModelAccess& access() const { return access_; }
 
   // As the Models service says. UNAVAILABLE while no worker is READY.
   // What reads files can be cancelled by its options; a model or adapter that
   // the worker has loaded nevertheless is not recorded.
-  absl::StatusOr<v1::Model> LoadModel(const v1::LoadModelRequest& request,
+  absl::StatusOr<v1::Model> LoadModel(const Viewer& viewer,
+                                      const v1::LoadModelRequest& request,
                                       const CallOptions& options)
       ABSL_LOCKS_EXCLUDED(change_mutex_);
-  absl::Status UnloadModel(const std::string& name)
+  absl::Status UnloadModel(const Viewer& viewer, const std::string& name)
       ABSL_LOCKS_EXCLUDED(change_mutex_);
   absl::StatusOr<v1::Adapter> RegisterAdapter(
-      const v1::RegisterAdapterRequest& request, const CallOptions& options)
-      ABSL_LOCKS_EXCLUDED(change_mutex_);
-  absl::StatusOr<v1::Adapter> LoadAdapter(const std::string& name,
+      const Viewer& viewer, const v1::RegisterAdapterRequest& request,
+      const CallOptions& options) ABSL_LOCKS_EXCLUDED(change_mutex_);
+  absl::StatusOr<v1::Adapter> LoadAdapter(const Viewer& viewer,
+                                          const std::string& name,
                                           const CallOptions& options)
       ABSL_LOCKS_EXCLUDED(change_mutex_);
-  absl::StatusOr<v1::Adapter> UnloadAdapter(const std::string& name)
+  absl::StatusOr<v1::Adapter> UnloadAdapter(const Viewer& viewer,
+                                            const std::string& name)
       ABSL_LOCKS_EXCLUDED(change_mutex_);
-  absl::Status DeleteAdapter(const std::string& name)
+  absl::Status DeleteAdapter(const Viewer& viewer, const std::string& name)
+      ABSL_LOCKS_EXCLUDED(change_mutex_);
+
+  // Who sees it from now on.
+  absl::StatusOr<v1::Model> UpdateModel(const Viewer& viewer,
+                                        const v1::UpdateModelRequest& request)
+      ABSL_LOCKS_EXCLUDED(change_mutex_);
+  absl::StatusOr<v1::Adapter> UpdateAdapter(
+      const Viewer& viewer, const v1::UpdateAdapterRequest& request)
       ABSL_LOCKS_EXCLUDED(change_mutex_);
 
   // From the records; `resident` and `resident_bytes` are as of now.
-  absl::StatusOr<v1::Model> GetModel(const std::string& name);
+  absl::StatusOr<v1::Model> GetModel(const Viewer& viewer,
+                                     const std::string& name);
   absl::StatusOr<v1::ListModelsResponse> ListModels(
-      const v1::ListModelsRequest& request);
-  absl::StatusOr<v1::Adapter> GetAdapter(const std::string& name);
+      const Viewer& viewer, const v1::ListModelsRequest& request);
+  absl::StatusOr<v1::Adapter> GetAdapter(const Viewer& viewer,
+                                         const std::string& name);
   absl::StatusOr<v1::ListAdaptersResponse> ListAdapters(
-      const v1::ListAdaptersRequest& request);
+      const Viewer& viewer, const v1::ListAdaptersRequest& request);
 
   // OK if the variant could be computed. NOT_FOUND or FAILED_PRECONDITION with
-  // what to do; a worker that is away is no reason.
+  // what to do; a worker that is away is no reason. Whoever asks sees it.
   absl::Status CheckVariant(const v1::Variant& variant);
+
+  // Of a model's weights when it was last loaded; 0: unknown.
+  int64_t WeightBytes(const std::string& model);
 
   // Asks the worker. NOT_FOUND or FAILED_PRECONDITION as CheckVariant says;
   // UNAVAILABLE while no worker is READY. Other changes and checks need not
   // wait for it.
   absl::StatusOr<v1::SelfCheckResponse> SelfCheck(
-      const v1::SelfCheckRequest& request, const CallOptions& options);
+      const Viewer& viewer, const v1::SelfCheckRequest& request,
+      const CallOptions& options);
 
   // Reads the weights that Restore will load into the system's memory, while a
   // worker starts, until `stop` says so. Best effort.
@@ -83,6 +117,10 @@ class ModelCatalog {
   // The names of what the worker has on its device: models, and adapters of
   // `model` if it is not empty. Empty if no worker answers.
   std::set<std::string> Resident(const std::string& model = "") const;
+  // The folder of an adapter to be registered.
+  absl::StatusOr<std::string> FolderOf(const Viewer& viewer,
+                                       const std::string& path,
+                                       const v1::AdapterArtifacts& artifacts);
   absl::Status RestoreModel(const StoredModel& stored,
                             const WorkerChannel& worker,
                             const CallOptions& options);
@@ -99,7 +137,10 @@ class ModelCatalog {
       ABSL_LOCKS_EXCLUDED(mutex_);
 
   ModelStore& store_;
+  ArtifactStore& artifacts_;
+  const std::string data_dir_;
   const WorkerRoute& route_;
+  const ModelAccess access_;
   // Held during a change; taken before mutex_.
   absl::Mutex change_mutex_ ABSL_ACQUIRED_BEFORE(mutex_);
   mutable absl::Mutex mutex_;

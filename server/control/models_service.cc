@@ -3,7 +3,9 @@
 #include <utility>
 
 #include "dissonance/v1/models.grpc.pb.h"
+#include "server/control/auth.h"
 #include "server/control/grpc_status.h"
+#include "src/base/status_macros.h"
 
 namespace dissonance {
 namespace {
@@ -25,78 +27,126 @@ CallOptions UntilCancelled(const Context& context) {
 
 class ModelsService final : public v1::Models::Service {
  public:
-  explicit ModelsService(ModelCatalog& catalog) : catalog_(catalog) {}
+  ModelsService(ModelCatalog& catalog, TokenStore& tokens)
+      : catalog_(catalog), tokens_(tokens) {}
 
-  grpc::Status ListModels(Context* /*context*/,
+  grpc::Status ListModels(Context* context,
                           const v1::ListModelsRequest* request,
                           v1::ListModelsResponse* response) override {
-    return Answer(catalog_.ListModels(*request), response);
+    const absl::StatusOr<Viewer> viewer = ViewerOfCall(*context);
+    if (!viewer.ok()) return ToGrpc(viewer.status());
+    return Answer(catalog_.ListModels(*viewer, *request), response);
   }
-  grpc::Status GetModel(Context* /*context*/,
-                        const v1::GetModelRequest* request,
+  grpc::Status GetModel(Context* context, const v1::GetModelRequest* request,
                         v1::GetModelResponse* response) override {
-    return Answer(catalog_.GetModel(request->name()),
+    const absl::StatusOr<Viewer> viewer = ViewerOfCall(*context);
+    if (!viewer.ok()) return ToGrpc(viewer.status());
+    return Answer(catalog_.GetModel(*viewer, request->name()),
                   response->mutable_model());
   }
   grpc::Status LoadModel(Context* context, const v1::LoadModelRequest* request,
                          v1::LoadModelResponse* response) override {
-    return Answer(catalog_.LoadModel(*request, UntilCancelled(*context)),
-                  response->mutable_model());
+    const absl::StatusOr<Viewer> viewer = ViewerOfCall(*context);
+    if (!viewer.ok()) return ToGrpc(viewer.status());
+    return Answer(
+        catalog_.LoadModel(*viewer, *request, UntilCancelled(*context)),
+        response->mutable_model());
   }
-  grpc::Status UnloadModel(Context* /*context*/,
+  grpc::Status UnloadModel(Context* context,
                            const v1::UnloadModelRequest* request,
                            v1::UnloadModelResponse* /*response*/) override {
-    return ToGrpc(catalog_.UnloadModel(request->name()));
+    const absl::StatusOr<Viewer> viewer = ViewerOfCall(*context);
+    if (!viewer.ok()) return ToGrpc(viewer.status());
+    return ToGrpc(catalog_.UnloadModel(*viewer, request->name()));
   }
   grpc::Status RegisterAdapter(Context* context,
                                const v1::RegisterAdapterRequest* request,
                                v1::RegisterAdapterResponse* response) override {
-    return Answer(catalog_.RegisterAdapter(*request, UntilCancelled(*context)),
-                  response->mutable_adapter());
+    const absl::StatusOr<Viewer> viewer = ViewerOfCall(*context);
+    if (!viewer.ok()) return ToGrpc(viewer.status());
+    return Answer(
+        catalog_.RegisterAdapter(*viewer, *request, UntilCancelled(*context)),
+        response->mutable_adapter());
   }
-  grpc::Status ListAdapters(Context* /*context*/,
+  grpc::Status ListAdapters(Context* context,
                             const v1::ListAdaptersRequest* request,
                             v1::ListAdaptersResponse* response) override {
-    return Answer(catalog_.ListAdapters(*request), response);
+    const absl::StatusOr<Viewer> viewer = ViewerOfCall(*context);
+    if (!viewer.ok()) return ToGrpc(viewer.status());
+    return Answer(catalog_.ListAdapters(*viewer, *request), response);
   }
-  grpc::Status GetAdapter(Context* /*context*/,
+  grpc::Status GetAdapter(Context* context,
                           const v1::GetAdapterRequest* request,
                           v1::GetAdapterResponse* response) override {
-    return Answer(catalog_.GetAdapter(request->name()),
+    const absl::StatusOr<Viewer> viewer = ViewerOfCall(*context);
+    if (!viewer.ok()) return ToGrpc(viewer.status());
+    return Answer(catalog_.GetAdapter(*viewer, request->name()),
                   response->mutable_adapter());
   }
   grpc::Status LoadAdapter(Context* context,
                            const v1::LoadAdapterRequest* request,
                            v1::LoadAdapterResponse* response) override {
-    return Answer(
-        catalog_.LoadAdapter(request->name(), UntilCancelled(*context)),
-        response->mutable_adapter());
-  }
-  grpc::Status UnloadAdapter(Context* /*context*/,
-                             const v1::UnloadAdapterRequest* request,
-                             v1::UnloadAdapterResponse* response) override {
-    return Answer(catalog_.UnloadAdapter(request->name()),
+    const absl::StatusOr<Viewer> viewer = ViewerOfCall(*context);
+    if (!viewer.ok()) return ToGrpc(viewer.status());
+    return Answer(catalog_.LoadAdapter(*viewer, request->name(),
+                                       UntilCancelled(*context)),
                   response->mutable_adapter());
   }
-  grpc::Status DeleteAdapter(Context* /*context*/,
+  grpc::Status UnloadAdapter(Context* context,
+                             const v1::UnloadAdapterRequest* request,
+                             v1::UnloadAdapterResponse* response) override {
+    const absl::StatusOr<Viewer> viewer = ViewerOfCall(*context);
+    if (!viewer.ok()) return ToGrpc(viewer.status());
+    return Answer(catalog_.UnloadAdapter(*viewer, request->name()),
+                  response->mutable_adapter());
+  }
+  grpc::Status DeleteAdapter(Context* context,
                              const v1::DeleteAdapterRequest* request,
                              v1::DeleteAdapterResponse* /*response*/) override {
-    return ToGrpc(catalog_.DeleteAdapter(request->name()));
+    const absl::StatusOr<Viewer> viewer = ViewerOfCall(*context);
+    if (!viewer.ok()) return ToGrpc(viewer.status());
+    return ToGrpc(catalog_.DeleteAdapter(*viewer, request->name()));
+  }
+  grpc::Status UpdateModel(Context* context,
+                           const v1::UpdateModelRequest* request,
+                           v1::UpdateModelResponse* response) override {
+    const absl::StatusOr<Viewer> viewer = ViewerOfCall(*context);
+    if (!viewer.ok()) return ToGrpc(viewer.status());
+    return Answer(catalog_.UpdateModel(*viewer, *request),
+                  response->mutable_model());
+  }
+  grpc::Status UpdateAdapter(Context* context,
+                             const v1::UpdateAdapterRequest* request,
+                             v1::UpdateAdapterResponse* response) override {
+    const absl::StatusOr<Viewer> viewer = ViewerOfCall(*context);
+    if (!viewer.ok()) return ToGrpc(viewer.status());
+    return Answer(catalog_.UpdateAdapter(*viewer, *request),
+                  response->mutable_adapter());
   }
   grpc::Status SelfCheck(Context* context, const v1::SelfCheckRequest* request,
                          v1::SelfCheckResponse* response) override {
-    return Answer(catalog_.SelfCheck(*request, UntilCancelled(*context)),
-                  response);
+    const absl::StatusOr<Viewer> viewer = ViewerOfCall(*context);
+    if (!viewer.ok()) return ToGrpc(viewer.status());
+    return Answer(
+        catalog_.SelfCheck(*viewer, *request, UntilCancelled(*context)),
+        response);
   }
 
  private:
+  absl::StatusOr<Viewer> ViewerOfCall(const Context& context) {
+    ASSIGN_OR_RETURN(const Principal caller, CallerOf(context, tokens_));
+    return ViewerOf(caller);
+  }
+
   ModelCatalog& catalog_;
+  TokenStore& tokens_;
 };
 
 }  // namespace
 
-std::unique_ptr<grpc::Service> MakeModelsService(ModelCatalog& catalog) {
-  return std::make_unique<ModelsService>(catalog);
+std::unique_ptr<grpc::Service> MakeModelsService(ModelCatalog& catalog,
+                                                 TokenStore& tokens) {
+  return std::make_unique<ModelsService>(catalog, tokens);
 }
 
 }  // namespace dissonance

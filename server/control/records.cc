@@ -17,7 +17,11 @@ constexpr unsigned int kOwnerOnly = 0600;
 Records::Records(std::unique_ptr<Database> opened)
     : database(std::move(opened)),
       tokens(*database, Clock::Real()),
+      users(*database),
+      audit(*database),
+      settings(*database),
       jobs(*database),
+      queue(*database),
       models(*database),
       artifact_index(*database) {}
 
@@ -42,6 +46,10 @@ absl::StatusOr<std::unique_ptr<Records>> Records::Open(
                                            records->artifact_index));
   records->garbage = std::make_unique<ArtifactGarbage>(
       *records->artifacts, records->artifact_index, *records->uploads);
+  ASSIGN_OR_RETURN(
+      records->ledger,
+      UsageLedger::Load(records->users, Clock::Real(),
+                        absl::Hours(config.jobs.share_half_life_hours)));
   return records;
 }
 

@@ -14,11 +14,16 @@
 #include "src/lab/artifacts/artifact_garbage.h"
 #include "src/lab/artifacts/artifact_store.h"
 #include "src/lab/artifacts/artifact_uploads.h"
+#include "src/lab/jobs/usage_ledger.h"
 #include "src/lab/storage/artifact_index.h"
+#include "src/lab/storage/audit_log.h"
 #include "src/lab/storage/database.h"
+#include "src/lab/storage/job_queue.h"
 #include "src/lab/storage/job_store.h"
 #include "src/lab/storage/model_store.h"
+#include "src/lab/storage/settings_store.h"
 #include "src/lab/storage/token_store.h"
+#include "src/lab/storage/user_store.h"
 
 namespace dissonance {
 
@@ -31,12 +36,17 @@ struct Records {
 
   const std::unique_ptr<Database> database;
   TokenStore tokens;
+  UserStore users;
+  AuditLog audit;
+  SettingsStore settings;
   JobStore jobs;
+  JobQueue queue;
   ModelStore models;
   ArtifactIndex artifact_index;
   std::unique_ptr<ArtifactStore> artifacts;
   std::unique_ptr<ArtifactUploads> uploads;
   std::unique_ptr<ArtifactGarbage> garbage;
+  std::unique_ptr<UsageLedger> ledger;
 };
 
 }  // namespace dissonance

@@ -1,8 +1,12 @@
-// One log line for each RPC (method, code, milliseconds; never its contents),
-// and the count of those in flight. Thread safe. Borrows the count.
+// What is written down of each RPC: a line in the log (who, what, how it ended,
+// milliseconds; never its contents), for those that change something a row in
+// the audit log, before they are answered; and the count of those in flight.
+// Every call gets a request id, its own `x-request-id` if it sent one, which
+// goes back with the answer. Thread safe. Borrows everything.
 //
 //   CallCount calls;
-//   builder.experimental().SetInterceptorCreators(RpcLogCreators(calls));
+//   builder.experimental().SetInterceptorCreators(
+//       RpcLogCreators({calls, tokens, audit, clock}));
 #ifndef DISSONANCE_SERVER_CONTROL_RPC_LOG_H_
 #define DISSONANCE_SERVER_CONTROL_RPC_LOG_H_
 
@@ -13,6 +17,9 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "grpcpp/support/server_interceptor.h"
+#include "src/base/clock.h"
+#include "src/lab/storage/audit_log.h"
+#include "src/lab/storage/token_store.h"
 
 namespace dissonance {
 
@@ -22,6 +29,10 @@ class CallCount {
   void Add(int change) ABSL_LOCKS_EXCLUDED(mutex_) {
     const absl::MutexLock lock(&mutex_);
     count_ += change;
+  }
+  int count() ABSL_LOCKS_EXCLUDED(mutex_) {
+    const absl::MutexLock lock(&mutex_);
+    return count_;
   }
   // Whether none was left within `timeout`.
   bool AwaitNone(absl::Duration timeout) ABSL_LOCKS_EXCLUDED(mutex_) {
@@ -37,9 +48,16 @@ class CallCount {
   int count_ ABSL_GUARDED_BY(mutex_) = 0;
 };
 
+struct RpcLogParts {
+  CallCount& calls;
+  TokenStore& tokens;
+  AuditLog& audit;
+  const Clock& clock;
+};
+
 std::vector<
     std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>>
-RpcLogCreators(CallCount& calls);
+RpcLogCreators(const RpcLogParts& parts);
 
 }  // namespace dissonance
 

@@ -23,7 +23,14 @@ absl::StatusOr<Response> CallInference(const WorkerRoute& route,
 
 absl::StatusOr<v1::ScoreResponse> WorkerCompute::Score(
     const v1::ScoreRequest& request, const CallOptions& options) {
-  return CallInference<v1::ScoreResponse>(route_, "Score", request, options);
+  const DeviceMeter::Call call(meter_);
+  absl::StatusOr<v1::ScoreResponse> response =
+      CallInference<v1::ScoreResponse>(route_, "Score", request, options);
+  if (options.spend != nullptr) {
+    options.spend->Add(call.Seconds(),
+                       response.ok() ? response->computed_token_count() : 0);
+  }
+  return response;
 }
 
 absl::StatusOr<v1::RenderChatResponse> WorkerCompute::RenderChat(
@@ -39,7 +46,12 @@ absl::StatusOr<v1::TokenizeResponse> WorkerCompute::Tokenize(
 }
 
 absl::StatusOr<v1::Model> WorkerCompute::GetModel(const std::string& name) {
-  return catalog_.GetModel(name);
+  // Whoever made the job saw it then.
+  return catalog_.GetModel({.sees_all = true}, name);
+}
+
+int64_t WorkerCompute::WeightBytes(const std::string& model) {
+  return catalog_.WeightBytes(model);
 }
 
 absl::Status WorkerCompute::CheckVariant(const v1::Variant& variant) {

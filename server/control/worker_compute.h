@@ -1,5 +1,5 @@
 // ComputeClient over the worker that serves now: what jobs compute with,
-// as background work. Thread safe. Borrows route and catalog.
+// as background work. Thread safe. Borrows route, catalog and meter.
 #ifndef DISSONANCE_SERVER_CONTROL_WORKER_COMPUTE_H_
 #define DISSONANCE_SERVER_CONTROL_WORKER_COMPUTE_H_
 
@@ -11,8 +11,9 @@ namespace dissonance {
 
 class WorkerCompute final : public ComputeClient {
  public:
-  WorkerCompute(const WorkerRoute& route, ModelCatalog& catalog)
-      : route_(route), catalog_(catalog) {}
+  WorkerCompute(const WorkerRoute& route, ModelCatalog& catalog,
+                DeviceMeter& meter)
+      : route_(route), catalog_(catalog), meter_(meter) {}
 
   absl::StatusOr<v1::ScoreResponse> Score(const v1::ScoreRequest& request,
                                           const CallOptions& options) override;
@@ -23,10 +24,12 @@ class WorkerCompute final : public ComputeClient {
       const v1::TokenizeRequest& request, const CallOptions& options) override;
   absl::StatusOr<v1::Model> GetModel(const std::string& name) override;
   absl::Status CheckVariant(const v1::Variant& variant) override;
+  int64_t WeightBytes(const std::string& model) override;
 
  private:
   const WorkerRoute& route_;
   ModelCatalog& catalog_;
+  DeviceMeter& meter_;
 };
 
 }  // namespace dissonance

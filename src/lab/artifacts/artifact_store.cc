@@ -238,8 +238,20 @@ absl::Status ArtifactStore::Delete(absl::string_view name,
   ASSIGN_OR_RETURN(const std::string hex, ArtifactHex(name));
   const absl::MutexLock lock(&files_mutex_);
   ASSIGN_OR_RETURN(const bool is_gone, index_.GiveUp(name, viewer));
-  if (is_gone) ::unlink(PathOf(hex).c_str());
+  if (is_gone && hold_count_ == 0) ::unlink(PathOf(hex).c_str());
   return absl::OkStatus();
+}
+
+absl::Status ArtifactStore::WithoutRemovals(
+    absl::FunctionRef<absl::Status()> body) {
+  {
+    const absl::MutexLock lock(&files_mutex_);
+    ++hold_count_;
+  }
+  const absl::Status status = body();
+  const absl::MutexLock lock(&files_mutex_);
+  --hold_count_;
+  return status;
 }
 
 absl::StatusOr<std::vector<UnnamedArtifact>> ArtifactStore::RemoveUnnamed(
@@ -250,6 +262,7 @@ absl::StatusOr<std::vector<UnnamedArtifact>> ArtifactStore::RemoveUnnamed(
         absl::string_view(artifact.name).substr(kArtifactPrefix.size()));
   };
   const absl::MutexLock lock(&files_mutex_);
+  if (hold_count_ > 0) return std::vector<UnnamedArtifact>();
   std::erase_if(candidates, [&](const UnnamedArtifact& artifact) {
     return FactsOf(path_of(artifact)).stored >= stored_before;
   });
@@ -275,6 +288,7 @@ absl::StatusOr<ArtifactTotals> ArtifactStore::RemoveOrphans(
   ASSIGN_OR_RETURN(names, index_.Unknown(names));
   if (names.empty()) return removed;
   const absl::MutexLock lock(&files_mutex_);
+  if (hold_count_ > 0) return ArtifactTotals();
   ASSIGN_OR_RETURN(names, index_.Unknown(names));
   for (const absl::string_view name : names) {
     const std::string path = PathOf(name.substr(kArtifactPrefix.size()));

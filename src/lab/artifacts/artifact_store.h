@@ -102,6 +102,9 @@ class ArtifactStore {
   absl::StatusOr<ArtifactTotals> RemoveOrphans(
       absl::Span<const std::string> files, absl::Time stored_before,
       bool dry_run);
+  // Runs `body`, e.g. a backup, while no file is removed: what is deleted then
+  // loses its row alone, and its file to a later collection.
+  absl::Status WithoutRemovals(absl::FunctionRef<absl::Status()> body);
   const std::string& directory() const { return directory_; }
 
  private:
@@ -121,6 +124,8 @@ class ArtifactStore {
   // Held shared from the look at a file to the row that keeps it, exclusively
   // from the removal of a row to that of its file.
   absl::Mutex files_mutex_;
+  // Bodies of WithoutRemovals that run.
+  int hold_count_ ABSL_GUARDED_BY(files_mutex_) = 0;
 };
 
 }  // namespace dissonance

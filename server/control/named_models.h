@@ -1,0 +1,34 @@
+// The models and adapters that a request names, read from its bytes: what is
+// bulky is skipped, nothing is copied but the names. Thread safe.
+//
+//   ASSIGN_OR_RETURN(const NamedModels named,
+//                    ModelsNamedIn(v1::ScoreRequest::descriptor(), bytes));
+#ifndef DISSONANCE_SERVER_CONTROL_NAMED_MODELS_H_
+#define DISSONANCE_SERVER_CONTROL_NAMED_MODELS_H_
+
+#include <set>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "google/protobuf/descriptor.h"
+#include "google/protobuf/message.h"
+#include "grpcpp/support/byte_buffer.h"
+
+namespace dissonance {
+
+// Values of the string fields `model` and `adapter` at any depth, without the
+// empty ones. In bytes that name one twice, both.
+struct NamedModels {
+  std::set<std::string> models;
+  std::set<std::string> adapters;
+};
+
+// `type` is the request's. INVALID_ARGUMENT if the bytes are no such message.
+absl::StatusOr<NamedModels> ModelsNamedIn(
+    const google::protobuf::Descriptor& type, const grpc::ByteBuffer& bytes);
+absl::StatusOr<NamedModels> ModelsNamedIn(
+    const google::protobuf::Message& message);
+
+}  // namespace dissonance
+
+#endif  // DISSONANCE_SERVER_CONTROL_NAMED_MODELS_H_
