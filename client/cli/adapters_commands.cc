@@ -67,7 +67,7 @@ void EmitAdapter(const Session& session, const v1::Adapter& adapter) {
   table.AddRow({"targets", absl::StrJoin(adapter.target_modules(), ", ")});
   table.AddRow({"dropout", absl::StrFormat("%g", adapter.dropout())});
   table.AddRow({"resident", Residency(adapter)});
-  table.AddRow({"owner", OwnerOrDash(adapter.owner())});
+  table.AddRow({"owner", adapter.owner()});
   table.AddRow({"visibility", EnumWord(adapter.visibility())});
   table.AddRow({"digest", adapter.digest()});
   EmitOne(session.output, ToJson(adapter), table);

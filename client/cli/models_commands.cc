@@ -20,8 +20,8 @@
 namespace dissonance::cli {
 namespace {
 
-std::string DigestOrDash(const std::string& digest) {
-  return digest.empty() ? "-" : digest;
+std::string TextOrDash(const std::string& text) {
+  return text.empty() ? "-" : text;
 }
 
 Table DetailsOf(const v1::Model& model) {
@@ -40,10 +40,10 @@ Table DetailsOf(const v1::Model& model) {
                                       model.kv_head_count(), " key/value)")});
   table.AddRow({"vocabulary", HumanCount(model.vocab_size())});
   table.AddRow({"positions", HumanCount(model.max_position_count())});
-  table.AddRow({"owner", OwnerOrDash(model.owner())});
+  table.AddRow({"owner", TextOrDash(model.owner())});
   table.AddRow({"visibility", EnumWord(model.visibility())});
   table.AddRow({"digest", model.digest()});
-  table.AddRow({"tokenizer", DigestOrDash(model.tokenizer_digest())});
+  table.AddRow({"tokenizer", TextOrDash(model.tokenizer_digest())});
   table.AddRow({"chat template", model.has_chat_template() ? "yes" : "no"});
   return table;
 }

@@ -1,12 +1,16 @@
 // dissonance admin user create | list | show, admin quota.
 #include <cstdint>
 #include <cstdio>
+#include <limits>
 #include <memory>
 #include <optional>
 
 #include "CLI/CLI.hpp"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/string_view.h"
+#include "absl/strings/strip.h"
 #include "absl/time/time.h"
 #include "client/cli/command.h"
 #include "client/cli/connection.h"
@@ -33,6 +37,26 @@ struct QuotaArgs {
   }
 };
 
+// From "1000" or "50GiB".
+absl::StatusOr<int64_t> ParseByteCount(const std::string& text) {
+  absl::string_view number = text;
+  int64_t unit = 1;
+  int64_t power = 1;
+  for (const char* suffix : {"KiB", "MiB", "GiB", "TiB"}) {
+    power *= 1024;
+    if (unit == 1 && absl::ConsumeSuffix(&number, suffix)) unit = power;
+  }
+  int64_t count = 0;
+  if (!absl::SimpleAtoi(number, &count) || count < 0 ||
+      count > std::numeric_limits<int64_t>::max() / unit) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("'", text,
+                     "' is no number of bytes; write one as in 1000, 512MiB "
+                     "or 50GiB"));
+  }
+  return count * unit;
+}
+
 // "--queued" and so on, after `prefix`.
 void AddQuotaOptions(CLI::App& app, const std::string& prefix,
                      QuotaArgs& args) {
@@ -43,9 +67,8 @@ void AddQuotaOptions(CLI::App& app, const std::string& prefix,
   app.add_option(prefix + "running", args.running,
                  "Jobs that may run at a time")
       ->check(AtLeast(0));
-  app.add_option(prefix + "artifact-bytes", args.artifact_bytes,
-                 "Bytes of artifacts, also as 50GiB")
-      ->transform(CLI::AsSizeValue(/*kb_is_1000=*/true).description(""));
+  AddParsed(app, prefix + "artifact-bytes", "BYTES", args.artifact_bytes,
+            ParseByteCount, "Bytes of artifacts, also as 50GiB");
   app.add_option(prefix + "device-seconds-per-week", args.device_seconds,
                  "Device seconds over seven days")
       ->check(AtLeast(0));

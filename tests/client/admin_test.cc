@@ -64,7 +64,7 @@ TEST_F(CliTest, ListsUsersWithUsageAndLimits) {
   server.admin().AddUser(MakeUser("ann"));
   EXPECT_EQ(
       Run({"admin", "user", "list"}).out,
-      "USER  QUEUED  RUNNING      ARTIFACTS   DEVICE TIME, 7 DAYS  CREATED\n"
+      "USER  QUEUED  RUNNING      ARTIFACTS     DEVICE TIME, 7 DAYS  CREATED\n"
       "ann    3 / 7        0  0 B / 1.0 KiB  1 min 30 s / 2 h 0 min  "
       "1970-01-02 00:00:00\n");
 }
@@ -94,6 +94,8 @@ TEST_F(CliTest, QuotasThatMakeNoSenseAreUsageErrors) {
            {"--running", "two"},
            {"--artifact-bytes", "-5"},
            {"--artifact-bytes", "5 parsecs"},
+           {"--artifact-bytes", "GiB"},
+           {"--artifact-bytes", "9000000TiB"},
            {"--device-seconds-per-week", "nan"}}) {
     std::vector<std::string> words = {"admin", "quota", "ann"};
     words.insert(words.end(), more.begin(), more.end());

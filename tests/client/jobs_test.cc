@@ -104,13 +104,13 @@ TEST_F(CliTest, ShowsWhatARunningJobTookAndWasGiven) {
   input.set_size_bytes(2048);
   StartServer().AddJob(job);
   const std::string out = Run({"jobs", "show", "A"}).out;
-  EXPECT_THAT(out, HasSubstr("data        q.jsonl (artifacts/sha256:dd)\n"));
-  EXPECT_THAT(out, HasSubstr("time left   about 1 min 0 s\n"));
-  EXPECT_THAT(out, HasSubstr("took        4.2 s of the device, 12,345 "
+  EXPECT_THAT(out, HasSubstr("data       q.jsonl (artifacts/sha256:dd)\n"));
+  EXPECT_THAT(out, HasSubstr("time left  about 1 min 0 s\n"));
+  EXPECT_THAT(out, HasSubstr("took       4.2 s of the device, 12,345 "
                              "tokens\n"));
-  EXPECT_THAT(out, HasSubstr("server      0.2.0 (abc)\n"));
-  EXPECT_THAT(out, HasSubstr("replay of   jobs/B\n"));
-  EXPECT_THAT(out, HasSubstr("input       evaluate_mcq.data_artifact  2.0 KiB"
+  EXPECT_THAT(out, HasSubstr("server     0.2.0 (abc)\n"));
+  EXPECT_THAT(out, HasSubstr("replay of  jobs/B\n"));
+  EXPECT_THAT(out, HasSubstr("input      evaluate_mcq.data_artifact  2.0 KiB"
                              "  sha256:dd\n"));
 }
 

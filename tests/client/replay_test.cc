@@ -40,8 +40,7 @@ class ReplayTest : public CliTest {
 
   static v1::CompareJobsResponse Different() {
     v1::CompareJobsResponse comparison = Same();
-    AddOutput(comparison, "predictions.jsonl", std::string(64, '1'),
-              std::string(64, '2'));
+    AddOutput(comparison, "predictions.jsonl", "p1", "p2");
     AddOutput(comparison, "extra.json", "", "ee");
     comparison.set_same_outputs(false);
     v1::JobDifference& seed = *comparison.add_inputs();
@@ -123,7 +122,7 @@ TEST_F(ReplayTest, DetachPrintsTheNewJobsNameAlone) {
   EXPECT_TRUE(server.log().All<v1::CompareJobsRequest>().empty());
 }
 
-TEST_F(ReplayTest, AskingAgainAfterALostConnectionKeepsTheRequestId) {
+TEST_F(ReplayTest, IsAskedForAgainWhileTheServerIsAway) {
   FakeServer& server = StartWithJob();
   server.SetComparison(Same());
   server.FailWith({grpc::StatusCode::UNAVAILABLE, "restarting"});
@@ -156,16 +155,12 @@ TEST_F(ReplayTest, DiffShowsWhatDiffersAndEndsWell) {
       "provenance  provenance[1].adapter_digest  sha256:333333333333  "
       "sha256:444444444444\n"
       "\n"
-      "FILE               RESULT                       A                 "
-      "   B\n"
-      "manifest.json      differs, as it names its run  sha256:m1         "
-      "  sha256:m2\n"
-      "summary.json       same                         sha256:aa         "
-      "   sha256:aa\n"
-      "predictions.jsonl  differs                      "
-      "sha256:111111111111  sha256:222222222222\n"
-      "extra.json         in the second job only       -                 "
-      "   sha256:ee\n");
+      "FILE               RESULT                        A          B\n"
+      "manifest.json      differs, as it names its run  sha256:m1  sha256:m2\n"
+      "summary.json       same                          sha256:aa  sha256:aa\n"
+      "predictions.jsonl  differs                       sha256:p1  sha256:p2\n"
+      "extra.json         in the second job only        -          "
+      "sha256:ee\n");
   const auto json =
       nlohmann::json::parse(Run({"jobs", "diff", "A", "B", "-o", "json"}).out);
   EXPECT_EQ(json["provenance"][0]["first"], "sha256:" + std::string(64, '3'));
