@@ -129,7 +129,9 @@ absl::StatusOr<v1::Artifact> ArtifactStore::Put(absl::string_view bytes,
   artifact.set_size_bytes(static_cast<int64_t>(bytes.size()));
   artifact.set_media_type(std::string(media_type));
   return Store(artifact, owner, [&](const std::string& path) {
-    if (Open(artifact.name()).ok()) return absl::OkStatus();
+    if (OpenOnce(artifact.name(), {.sees_all = true}).ok()) {
+      return absl::OkStatus();
+    }
     return WriteFileAtomically(path, bytes, kOwnerOnly);
   });
 }
@@ -183,17 +185,20 @@ absl::StatusOr<ArtifactPage> ArtifactStore::List(const Viewer& viewer,
   return page;
 }
 
-absl::StatusOr<ArtifactReader> ArtifactStore::Open(absl::string_view name,
-                                                   const Viewer& viewer) {
+absl::StatusOr<ArtifactReader> ArtifactStore::OpenOnce(absl::string_view name,
+                                                       const Viewer& viewer) {
   ASSIGN_OR_RETURN(const std::string hex, ArtifactHex(name));
   ASSIGN_OR_RETURN(v1::Artifact artifact, index_.Get(name, viewer));
-  absl::StatusOr<ArtifactReader> reader =
-      ArtifactReader::Open(std::move(artifact), PathOf(hex));
-  if (absl::IsDataLoss(reader.status())) {
-    // Unless it was removed since.
-    RETURN_IF_ERROR(index_.Get(name, viewer).status());
-  }
-  return reader;
+  return ArtifactReader::Open(std::move(artifact), PathOf(hex));
+}
+
+absl::StatusOr<ArtifactReader> ArtifactStore::Open(absl::string_view name,
+                                                   const Viewer& viewer) {
+  absl::StatusOr<ArtifactReader> reader = OpenOnce(name, viewer);
+  if (!absl::IsDataLoss(reader.status())) return reader;
+  // It may have been removed between the two looks.
+  const absl::ReaderMutexLock lock(&files_mutex_);
+  return OpenOnce(name, viewer);
 }
 
 absl::StatusOr<ArtifactReader> ArtifactStore::Open(absl::string_view name) {
@@ -203,7 +208,7 @@ absl::StatusOr<ArtifactReader> ArtifactStore::Open(absl::string_view name) {
 absl::Status ArtifactStore::Export(absl::string_view name, const Viewer& viewer,
                                    const std::string& path) {
   const absl::ReaderMutexLock lock(&files_mutex_);
-  ASSIGN_OR_RETURN(const ArtifactReader reader, Open(name, viewer));
+  ASSIGN_OR_RETURN(const ArtifactReader reader, OpenOnce(name, viewer));
   const std::string stored = PathOf(name.substr(kArtifactPrefix.size()));
   if (::link(stored.c_str(), path.c_str()) == 0) return absl::OkStatus();
   if (errno == EXDEV || errno == EPERM || errno == EMLINK ||
@@ -218,7 +223,8 @@ absl::Status ArtifactStore::Keep(absl::string_view name) {
   ASSIGN_OR_RETURN(const std::string hex, ArtifactHex(name));
   const absl::ReaderMutexLock lock(&files_mutex_);
   const absl::Status touched = Touch(PathOf(hex));
-  return absl::IsNotFound(touched) ? Open(name).status() : touched;
+  if (!absl::IsNotFound(touched)) return touched;
+  return OpenOnce(name, {.sees_all = true}).status();
 }
 
 absl::StatusOr<v1::Artifact> ArtifactStore::Update(

@@ -112,6 +112,10 @@ class ArtifactStore {
                 const Clock& clock);
 
   std::string PathOf(absl::string_view hex) const;
+  // As Open, but a removal meanwhile may look like damage. Under files_mutex_
+  // there is none.
+  absl::StatusOr<ArtifactReader> OpenOnce(absl::string_view name,
+                                          const Viewer& viewer);
   // Runs `place`, which puts the file at the path it is given, and adds the
   // row. If that fails no new file is left.
   absl::StatusOr<v1::Artifact> Store(

@@ -12,6 +12,7 @@
 #include "gtest/gtest.h"
 #include "src/base/file.h"
 #include "src/base/sha256.h"
+#include "src/lab/storage/connection.h"
 #include "src/lab/storage/token_store.h"
 #include "tests/testing/temp_folder.h"
 
@@ -218,6 +219,25 @@ TEST_F(ArtifactStoreTest, BytesBeyondTheLimitLeaveNothingBehind) {
   EXPECT_EQ(store_->Put("123", "text/plain", owner).status().code(),
             absl::StatusCode::kResourceExhausted);
   EXPECT_EQ(FileCount(), 1U);
+}
+
+TEST_F(ArtifactStoreTest, AFileThatGetsNoRowIsRemoved) {
+  const absl::Status refuse = database_->Write([](Connection& connection) {
+    connection.Execute(
+        "CREATE TRIGGER refuse BEFORE INSERT ON artifacts"
+        " BEGIN SELECT RAISE(ABORT, 'no'); END");
+    return absl::OkStatus();
+  });
+  ASSERT_TRUE(refuse.ok()) << refuse;
+  EXPECT_FALSE(store_->Put("bytes", "text/plain", {.user = "ada"}).ok());
+  EXPECT_EQ(FileCount(), 0U);
+  const std::string part = dir_.path() + "/part";
+  std::ofstream(part) << "bytes";
+  v1::Artifact artifact;
+  artifact.set_name(absl::StrCat("artifacts/", Sha256Of("bytes")));
+  artifact.set_size_bytes(5);
+  EXPECT_FALSE(store_->Adopt(part, artifact, {.user = "ada"}).ok());
+  EXPECT_EQ(FileCount(), 0U);
 }
 
 TEST_F(ArtifactStoreTest, DeletesTheBytesWithTheirLastOwner) {
