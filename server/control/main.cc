@@ -11,11 +11,14 @@
 #include <variant>
 #include <vector>
 
+#include "absl/cleanup/cleanup.h"
+#include "grpc/support/log.h"
 #include "server/control/config.h"
 #include "server/control/data_folder.h"
 #include "server/control/flags.h"
 #include "server/control/listeners.h"
 #include "server/control/local_worker.h"
+#include "server/control/maintenance.h"
 #include "server/control/metrics_server.h"
 #include "server/control/model_catalog.h"
 #include "server/control/public_api.h"
@@ -104,6 +107,32 @@ absl::Status Serve(const Config& config) {
   return absl::OkStatus();
 }
 
+// What gRPC itself has to say, e.g. of a failed handshake: as our own lines.
+void LogForGrpc(gpr_log_func_args* event) {
+  Log(event->severity == GPR_LOG_SEVERITY_ERROR  ? LogLevel::kError
+      : event->severity == GPR_LOG_SEVERITY_INFO ? LogLevel::kInfo
+                                                 : LogLevel::kDebug,
+      event->message, {{"source", "grpc"}});
+}
+
+absl::StatusOr<int> Run(int argc, const char* const* argv) {
+  ASSIGN_OR_RETURN(const CommandLine line, ParseCommandLine(argc, argv));
+  if (const int* exit_code = std::get_if<int>(&line)) return *exit_code;
+  if (const auto* maintenance = std::get_if<Maintenance>(&line)) {
+    return RunMaintenance(*maintenance);
+  }
+  const auto& config = std::get<Config>(line);
+  BlockEndSignals();
+  gpr_set_log_function(&LogForGrpc);
+  // Its threads may outlive the logger.
+  const absl::Cleanup restore_log = [] { gpr_set_log_function(nullptr); };
+  StartLog({.format = config.log_format == "json" ? LogFormat::kJson
+                                                  : LogFormat::kText,
+            .level = config.log_level});
+  RETURN_IF_ERROR(Serve(config));
+  return EXIT_SUCCESS;
+}
+
 }  // namespace
 }  // namespace dissonance
 
@@ -111,19 +140,9 @@ int main(int argc, char** argv) {
   // Sockets and files are for the server's user only.
   ::umask(0077);
   ::signal(SIGPIPE, SIG_IGN);
-  dissonance::BlockEndSignals();
-  auto config = dissonance::ConfigFromFlags(argc, argv);
-  absl::Status status = config.status();
-  if (status.ok()) {
-    if (const int* exit_code = std::get_if<int>(&*config)) return *exit_code;
-    const auto& resolved = std::get<dissonance::Config>(*config);
-    dissonance::StartLog({.format = resolved.log_format == "json"
-                                        ? dissonance::LogFormat::kJson
-                                        : dissonance::LogFormat::kText,
-                          .level = resolved.log_level});
-    status = dissonance::Serve(resolved);
-  }
-  if (status.ok()) return EXIT_SUCCESS;
-  std::fprintf(stderr, "error: %s\n", std::string(status.message()).c_str());
+  const absl::StatusOr<int> exit_code = dissonance::Run(argc, argv);
+  if (exit_code.ok()) return *exit_code;
+  std::fprintf(stderr, "error: %s\n",
+               std::string(exit_code.status().message()).c_str());
   return EXIT_FAILURE;
 }
