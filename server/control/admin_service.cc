@@ -47,8 +47,8 @@ v1::Caller Describe(const Principal& principal) {
   caller.set_scope(principal.scope);
   caller.set_token(principal.token);
   if (principal.expiry != absl::InfiniteFuture()) {
-    *caller.mutable_expire_time() = TimeUtil::MicrosecondsToTimestamp(
-        absl::ToUnixMicros(principal.expiry));
+    *caller.mutable_expire_time() =
+        TimeUtil::MicrosecondsToTimestamp(absl::ToUnixMicros(principal.expiry));
   }
   return caller;
 }
@@ -158,14 +158,14 @@ class AdminService final : public v1::Admin::Service {
   }
   grpc::Status Backup(Context* /*context*/, const v1::BackupRequest* request,
                       v1::BackupResponse* response) override {
-    const absl::StatusOr<BackupSummary> summary = WriteBackup(
-        *parts_.records.database,
-        {.path = request->path(),
-         .code_version = fixed_.version(),
-         .time = Clock::Real().Now(),
-         .hold = [this](absl::FunctionRef<absl::Status()> copy) {
-           return parts_.records.artifacts->WithoutRemovals(copy);
-         }});
+    const absl::StatusOr<BackupSummary> summary =
+        WriteBackup(*parts_.records.database,
+                    {.path = request->path(),
+                     .code_version = fixed_.version(),
+                     .time = Clock::Real().Now(),
+                     .hold = [this](absl::FunctionRef<absl::Status()> copy) {
+                       return parts_.records.artifacts->WithoutRemovals(copy);
+                     }});
     if (!summary.ok()) return ToGrpc(summary.status());
     response->set_path(request->path());
     response->set_artifact_count(summary->artifact_count);

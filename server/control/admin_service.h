@@ -10,7 +10,7 @@
 
 #include "dissonance/v1/admin.pb.h"
 #include "server/control/housekeeper.h"
-#include "server/control/maintenance.h"
+#include "server/control/job_maintenance.h"
 #include "server/control/quotas.h"
 #include "server/control/records.h"
 
@@ -31,7 +31,7 @@ struct AdminParts {
   Records& records;
   const Quotas& quotas;
   JobManager& jobs;
-  Maintenance& maintenance;
+  JobMaintenance& maintenance;
   Housekeeper& housekeeper;
 };
 

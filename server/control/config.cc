@@ -324,11 +324,14 @@ absl::StatusOr<Config> ReadConfigFile(const std::string& path) {
   return ParseConfig(text, path);
 }
 
+absl::StatusOr<std::string> ResolveDataDir(const std::string& data_dir) {
+  if (!data_dir.empty()) return Absolute(data_dir);
+  ASSIGN_OR_RETURN(const std::string usual, DefaultDataDir());
+  return Absolute(usual);
+}
+
 absl::StatusOr<Config> ResolveConfig(Config config) {
-  if (config.data_dir.empty()) {
-    ASSIGN_OR_RETURN(config.data_dir, DefaultDataDir());
-  }
-  config.data_dir = Absolute(config.data_dir);
+  ASSIGN_OR_RETURN(config.data_dir, ResolveDataDir(config.data_dir));
   for (std::string* file : {&config.tls.certificate_file, &config.tls.key_file,
                             &config.tls.client_ca_file}) {
     if (!file->empty()) *file = Absolute(*file);

@@ -103,6 +103,9 @@ absl::StatusOr<Config> ParseConfig(absl::string_view text,
 // ~/.local/share/dissonance), makes paths absolute and checks every value.
 absl::StatusOr<Config> ResolveConfig(Config config);
 
+// Only the data directory of it, for commands that need nothing else.
+absl::StatusOr<std::string> ResolveDataDir(const std::string& data_dir);
+
 // All keys, sorted, with their values. Parses back to the same Config.
 std::string ConfigToToml(const Config& config);
 

@@ -1,6 +1,8 @@
 #include "server/control/flags.h"
 
+#include <filesystem>
 #include <string>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -12,6 +14,11 @@ namespace {
 
 constexpr int kUsageExit = 2;
 
+constexpr char kConfigHelp[] =
+    "Configuration file, TOML (deploy/dissonanced.example.toml)";
+constexpr char kDataDirHelp[] =
+    "Database, artifacts, sockets, logs, owner's token";
+
 // Set on top of the file; unset ones leave it as it is.
 struct Flags {
   std::string config;
@@ -22,6 +29,10 @@ struct Flags {
   double drain_seconds = 0;
   std::string log_level;
   bool upgrade_database = false;
+  // Of subcommands.
+  std::string from;
+  bool quick = false;
+  bool repair = false;
 };
 
 void Override(const CLI::App& app, const Flags& flags, Config& config) {
@@ -35,18 +46,10 @@ void Override(const CLI::App& app, const Flags& flags, Config& config) {
   if (flags.upgrade_database) config.upgrade_database = true;
 }
 
-}  // namespace
-
-absl::StatusOr<std::variant<Config, int>> ConfigFromFlags(
-    int argc, const char* const* argv) {
-  Flags flags;
-  CLI::App app("The server of Dissonance: jobs, records and the public API.",
-               "dissonanced");
+void AddServerFlags(CLI::App& app, Flags& flags) {
   app.set_version_flag("--version", DISSONANCE_VERSION);
-  app.add_option("--config", flags.config,
-                 "Configuration file, TOML (deploy/dissonanced.example.toml)");
-  app.add_option("--data-dir", flags.data_dir,
-                 "Database, artifacts, sockets, logs, owner's token");
+  app.add_option("--config", flags.config, kConfigHelp);
+  app.add_option("--data-dir", flags.data_dir, kDataDirHelp);
   app.add_option("--listen", flags.listen,
                  "\"unix\" or HOST:PORT; may be given several times");
   app.add_option("--device", flags.device, "Of the worker: cpu or cuda:N");
@@ -56,11 +59,72 @@ absl::StatusOr<std::variant<Config, int>> ConfigFromFlags(
   app.add_option("--log-level", flags.log_level,
                  "debug, info, warning or error");
   app.add_flag("--upgrade-database", flags.upgrade_database,
-               "Bring an older database up to date");
+               "Bring an older database up to date, after copying it");
+}
+
+CLI::App* AddSubcommand(CLI::App& app, Flags& flags, const char* name,
+                        const char* help) {
+  CLI::App* command = app.add_subcommand(name, help);
+  command->add_option("--config", flags.config, kConfigHelp);
+  command->add_option("--data-dir", flags.data_dir, kDataDirHelp);
+  return command;
+}
+
+void AddSubcommands(CLI::App& app, Flags& flags) {
+  app.require_subcommand(0, 1);
+  CLI::App* check = AddSubcommand(
+      app, flags, "check",
+      "Check records and artifacts of a data directory that no server uses; "
+      "exits 1 where something is wrong");
+  check->add_flag("--quick", flags.quick, "Leave out what reads every byte");
+  check->add_flag("--repair", flags.repair,
+                  "Remove files that no record names and temporary files");
+  CLI::App* restore = AddSubcommand(app, flags, "restore",
+                                    "Make a new data directory of a backup");
+  restore->add_option("--from", flags.from, "Folder of the backup")->required();
+  restore->get_option("--data-dir")->required();
+  AddSubcommand(app, flags, "owner-token",
+                "Write a new owner's token, where the old one was lost");
+}
+
+absl::StatusOr<Maintenance> ResolveMaintenance(const std::string& name,
+                                               const Flags& flags) {
+  Config config;
+  if (!flags.config.empty()) {
+    ASSIGN_OR_RETURN(config, ReadConfigFile(flags.config));
+  }
+  Maintenance maintenance;
+  maintenance.kind = name == "check"     ? Maintenance::Kind::kCheck
+                     : name == "restore" ? Maintenance::Kind::kRestore
+                                         : Maintenance::Kind::kOwnerToken;
+  ASSIGN_OR_RETURN(maintenance.data_dir,
+                   ResolveDataDir(flags.data_dir.empty() ? config.data_dir
+                                                         : flags.data_dir));
+  if (!flags.from.empty()) {
+    std::error_code ignored;
+    maintenance.from = std::filesystem::absolute(flags.from, ignored);
+  }
+  maintenance.quick = flags.quick;
+  maintenance.repair = flags.repair;
+  return maintenance;
+}
+
+}  // namespace
+
+absl::StatusOr<CommandLine> ParseCommandLine(int argc,
+                                             const char* const* argv) {
+  Flags flags;
+  CLI::App app("The server of Dissonance: jobs, records and the public API.",
+               "dissonanced");
+  AddServerFlags(app, flags);
+  AddSubcommands(app, flags);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
     return app.exit(e) == 0 ? 0 : kUsageExit;
+  }
+  if (const auto chosen = app.get_subcommands(); !chosen.empty()) {
+    return ResolveMaintenance(chosen.front()->get_name(), flags);
   }
   Config config;
   if (!flags.config.empty()) {

@@ -1,5 +1,8 @@
 // The command line of dissonanced: a configuration file and what is set on top
-// of it. Thread safe.
+// of it, or a subcommand for a data directory without a server. Thread safe.
+//
+//   ASSIGN_OR_RETURN(const CommandLine line, ParseCommandLine(argc, argv));
+//   if (const Config* config = std::get_if<Config>(&line)) Serve(*config);
 #ifndef DISSONANCE_SERVER_CONTROL_FLAGS_H_
 #define DISSONANCE_SERVER_CONTROL_FLAGS_H_
 
@@ -7,13 +10,16 @@
 
 #include "absl/status/statusor.h"
 #include "server/control/config.h"
+#include "server/control/maintenance.h"
 
 namespace dissonance {
 
-// The resolved configuration, or the exit code with which to end at once: 0
-// after --help and --version, 2 after a usage error (said on standard error).
-absl::StatusOr<std::variant<Config, int>> ConfigFromFlags(
-    int argc, const char* const* argv);
+// The resolved configuration to serve with, a subcommand to run, or the exit
+// code with which to end at once: 0 after --help and --version, 2 after a usage
+// error (said on standard error).
+using CommandLine = std::variant<Config, Maintenance, int>;
+
+absl::StatusOr<CommandLine> ParseCommandLine(int argc, const char* const* argv);
 
 }  // namespace dissonance
 

@@ -58,8 +58,7 @@ void Housekeeper::Loop() {
       Log(LogLevel::kError, "garbage was not collected",
           {{"why", collected.message()}});
     }
-    next_collection =
-        clock.Monotonic() + absl::Hours(artifacts_.collect_hours);
+    next_collection = clock.Monotonic() + absl::Hours(artifacts_.collect_hours);
   }
 }
 

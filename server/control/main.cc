@@ -11,14 +11,21 @@
 #include <variant>
 #include <vector>
 
+#include "absl/cleanup/cleanup.h"
+#include "grpc/support/log.h"
+#include "server/control/code_version.h"
 #include "server/control/config.h"
+#include "server/control/control_figures.h"
 #include "server/control/data_folder.h"
 #include "server/control/flags.h"
+#include "server/control/job_maintenance.h"
 #include "server/control/listeners.h"
 #include "server/control/local_worker.h"
+#include "server/control/maintenance.h"
 #include "server/control/metrics_server.h"
 #include "server/control/model_catalog.h"
 #include "server/control/public_api.h"
+#include "server/control/quotas.h"
 #include "server/control/readiness.h"
 #include "server/control/records.h"
 #include "server/control/signals.h"
@@ -40,20 +47,35 @@ absl::Status Serve(const Config& config) {
   RETURN_IF_ERROR(CheckPortsFree(listeners));
 
   WorkerRoute route;
-  ModelCatalog catalog(records->models, route);
-  WorkerCompute compute(route, catalog);
+  DeviceMeter meter(Clock::Real());
+  const Quotas quotas(records->users, config.quota);
+  ModelCatalog catalog({.store = records->models,
+                        .artifacts = *records->artifacts,
+                        .data_dir = config.data_dir,
+                        .route = route});
+  WorkerCompute compute(route, catalog, meter);
   EvaluateMcq evaluate_mcq(compute, {.questions_per_batch = static_cast<int>(
                                          config.jobs.mcq_questions_per_batch)});
   SpaceReserve reserve(folder.reserve());
   reserve.Hold();
+  ASSIGN_OR_RETURN(const std::string maintenance,
+                   records->settings.Get(kMaintenanceSetting));
   ASSIGN_OR_RETURN(
       const std::unique_ptr<JobManager> jobs,
       JobManager::Create(
           {.store = &records->jobs,
+           .queue = &records->queue,
            .artifacts = records->artifacts.get(),
            .reserve = &reserve,
+           .ledger = records->ledger.get(),
+           .quota =
+               [&quotas](absl::string_view user) { return quotas.Of(user); },
            .kinds = {{v1::JobSpec::kEvaluateMcq, &evaluate_mcq}},
            .max_concurrent_jobs = static_cast<int>(config.jobs.concurrent),
+           .device_bytes = config.worker.weight_bytes,
+           .aging = absl::Seconds(config.jobs.aging_seconds),
+           .maintenance = maintenance,
+           .code_version = CodeVersion(),
            .config_toml = ConfigToToml(config),
            .max_lost_count = static_cast<int>(config.jobs.lost_limit)}));
   Readiness readiness(*jobs);
@@ -65,12 +87,12 @@ absl::Status Serve(const Config& config) {
   ASSIGN_OR_RETURN(
       const std::unique_ptr<PublicApi> api,
       PublicApi::Start(config, std::move(listeners),
-                       {.tokens = records->tokens,
+                       {.records = *records,
+                        .quotas = quotas,
                         .jobs = *jobs,
-                        .artifacts = *records->artifacts,
-                        .uploads = *records->uploads,
                         .catalog = catalog,
                         .route = route,
+                        .meter = meter,
                         .readiness = readiness,
                         .worker = [&worker] { return worker->Describe(); }}));
   std::unique_ptr<MetricsServer> metrics;
@@ -86,6 +108,12 @@ absl::Status Serve(const Config& config) {
                                                  v1::WORKER_STATE_READY,
                                         .resident_bytes = report.resident_bytes,
                                         .metrics = report.metrics};
+                 },
+             .control =
+                 [&records, &jobs, &api] {
+                   return ControlFigures(*records,
+                                         {.running_jobs = jobs->running_count(),
+                                          .calls = api->call_count()});
                  },
              .trouble = [&readiness] { return readiness.Trouble(); }}));
     Log(LogLevel::kInfo, "serving /metrics and /healthz",
@@ -105,6 +133,32 @@ absl::Status Serve(const Config& config) {
   return absl::OkStatus();
 }
 
+// What gRPC itself has to say, e.g. of a failed handshake: as our own lines.
+void LogForGrpc(gpr_log_func_args* event) {
+  Log(event->severity == GPR_LOG_SEVERITY_ERROR  ? LogLevel::kError
+      : event->severity == GPR_LOG_SEVERITY_INFO ? LogLevel::kInfo
+                                                 : LogLevel::kDebug,
+      event->message, {{"source", "grpc"}});
+}
+
+absl::StatusOr<int> Run(int argc, const char* const* argv) {
+  ASSIGN_OR_RETURN(const CommandLine line, ParseCommandLine(argc, argv));
+  if (const int* exit_code = std::get_if<int>(&line)) return *exit_code;
+  if (const auto* maintenance = std::get_if<Maintenance>(&line)) {
+    return RunMaintenance(*maintenance);
+  }
+  const auto& config = std::get<Config>(line);
+  BlockEndSignals();
+  gpr_set_log_function(&LogForGrpc);
+  // Its threads may outlive the logger.
+  const absl::Cleanup restore_log = [] { gpr_set_log_function(nullptr); };
+  StartLog({.format = config.log_format == "json" ? LogFormat::kJson
+                                                  : LogFormat::kText,
+            .level = config.log_level});
+  RETURN_IF_ERROR(Serve(config));
+  return EXIT_SUCCESS;
+}
+
 }  // namespace
 }  // namespace dissonance
 
@@ -112,19 +166,9 @@ int main(int argc, char** argv) {
   // Sockets and files are for the server's user only.
   ::umask(0077);
   ::signal(SIGPIPE, SIG_IGN);
-  dissonance::BlockEndSignals();
-  auto config = dissonance::ConfigFromFlags(argc, argv);
-  absl::Status status = config.status();
-  if (status.ok()) {
-    if (const int* exit_code = std::get_if<int>(&*config)) return *exit_code;
-    const auto& resolved = std::get<dissonance::Config>(*config);
-    dissonance::StartLog({.format = resolved.log_format == "json"
-                                        ? dissonance::LogFormat::kJson
-                                        : dissonance::LogFormat::kText,
-                          .level = resolved.log_level});
-    status = dissonance::Serve(resolved);
-  }
-  if (status.ok()) return EXIT_SUCCESS;
-  std::fprintf(stderr, "error: %s\n", std::string(status.message()).c_str());
+  const absl::StatusOr<int> exit_code = dissonance::Run(argc, argv);
+  if (exit_code.ok()) return *exit_code;
+  std::fprintf(stderr, "error: %s\n",
+               std::string(exit_code.status().message()).c_str());
   return EXIT_FAILURE;
 }

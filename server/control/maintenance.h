@@ -1,41 +1,31 @@
-// Whether jobs are started: what Drain and Resume switch, kept over a restart.
-// Thread safe. Borrows settings and jobs.
+// What dissonanced does to a data directory while no server runs on it:
+// subcommands that end by themselves. Thread safe.
+//
+//   dissonanced check --data-dir DIR [--quick] [--repair]
+//   dissonanced restore --from BACKUP --data-dir NEW
+//   dissonanced owner-token --data-dir DIR
 #ifndef DISSONANCE_SERVER_CONTROL_MAINTENANCE_H_
 #define DISSONANCE_SERVER_CONTROL_MAINTENANCE_H_
 
 #include <string>
 
-#include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "absl/strings/string_view.h"
-#include "src/lab/jobs/job_manager.h"
-#include "src/lab/storage/settings_store.h"
 
 namespace dissonance {
 
-inline constexpr absl::string_view kMaintenanceSetting = "maintenance";
+struct Maintenance {
+  enum class Kind { kCheck, kRestore, kOwnerToken };
 
-class Maintenance {
- public:
-  Maintenance(SettingsStore& settings, JobManager& jobs)
-      : settings_(settings), jobs_(jobs) {}
-
-  // Stored first: what was asked for holds also if the server ends now.
-  absl::Status Begin(const std::string& reason, bool stop) {
-    const absl::Status stored = settings_.Set(kMaintenanceSetting, reason);
-    if (stored.ok()) jobs_.SetMaintenance(reason, stop);
-    return stored;
-  }
-  absl::Status End() { return Begin("", /*stop=*/false); }
-  // Why no jobs are started; empty while they are.
-  absl::StatusOr<std::string> reason() {
-    return settings_.Get(kMaintenanceSetting);
-  }
-
- private:
-  SettingsStore& settings_;
-  JobManager& jobs_;
+  Kind kind = Kind::kCheck;
+  std::string data_dir;  // absolute
+  std::string from;      // kRestore: the backup, absolute
+  bool quick = false;    // kCheck
+  bool repair = false;   // kCheck
 };
+
+// Does it and prints a short report on standard output. The exit code: 0, or 1
+// where a check has findings.
+absl::StatusOr<int> RunMaintenance(const Maintenance& maintenance);
 
 }  // namespace dissonance
 

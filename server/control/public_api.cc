@@ -46,19 +46,50 @@ PublicApi::PublicApi(const Config& config, std::vector<Listener> listeners,
     : listeners_(std::move(listeners)),
       jobs_(parts.jobs),
       readiness_(parts.readiness),
-      gate_(std::make_shared<AuthGate>(parts.tokens)),
-      jobs_service_(parts.jobs, parts.tokens) {
+      records_(parts.records),
+      maintenance_(parts.records.settings, parts.jobs),
+      housekeeper_({.records = parts.records,
+                    .streams = {&job_streams_, &compute_streams_},
+                    .data_dir = config.data_dir},
+                   config.artifacts),
+      gate_(std::make_shared<AuthGate>(
+          parts.records.tokens, Clock::Real(),
+          AuthGate::Options{
+              .calls_per_second = config.limits.calls_per_second,
+              .burst = absl::Seconds(config.limits.call_burst_seconds)})),
+      jobs_service_({.jobs = parts.jobs,
+                     .tokens = parts.records.tokens,
+                     .access = parts.catalog.access(),
+                     .artifacts = *parts.records.artifacts,
+                     .quotas = parts.quotas,
+                     .streams = job_streams_}) {
   services_.push_back(
       MakeAdminService(FixedInfo(config),
                        {.addresses = [this] { return AddressesOf(listeners_); },
                         .worker = parts.worker,
-                        .draining = [this] { return gate_->draining(); }}));
-  services_.push_back(MakeModelsService(parts.catalog));
-  services_.push_back(MakeForwardedInference(parts.route));
-  services_.push_back(MakeForwardedInterpretability(parts.route));
-  services_.push_back(MakeArtifactsService({.artifacts = parts.artifacts,
-                                            .uploads = parts.uploads,
-                                            .tokens = parts.tokens}));
+                        .draining = [this] { return gate_->draining(); }},
+                       {.records = parts.records,
+                        .quotas = parts.quotas,
+                        .jobs = parts.jobs,
+                        .maintenance = maintenance_,
+                        .housekeeper = housekeeper_}));
+  services_.push_back(MakeModelsService(parts.catalog, parts.records.tokens));
+  const ForwardingParts forwarding = {.route = parts.route,
+                                      .access = parts.catalog.access(),
+                                      .tokens = parts.records.tokens,
+                                      .meter = parts.meter,
+                                      .ledger = *parts.records.ledger,
+                                      .quotas = parts.quotas,
+                                      .streams = compute_streams_};
+  services_.push_back(MakeForwardedInference(forwarding));
+  services_.push_back(MakeForwardedInterpretability(forwarding));
+  services_.push_back(MakeArtifactsService(
+      {.artifacts = *parts.records.artifacts,
+       .uploads = *parts.records.uploads,
+       .tokens = parts.records.tokens,
+       .limit_bytes = [&quotas = parts.quotas](const std::string& user) {
+         return quotas.Of(user).artifact_bytes();
+       }}));
 }
 
 absl::StatusOr<std::unique_ptr<PublicApi>> PublicApi::Start(
@@ -77,7 +108,8 @@ absl::Status PublicApi::Listen(const Config& config) {
   RETURN_IF_ERROR(AddListeners(config, gate_, listeners_, builder));
   builder.SetMaxReceiveMessageSize(message_bytes);
   builder.SetMaxSendMessageSize(message_bytes);
-  builder.experimental().SetInterceptorCreators(RpcLogCreators(calls_));
+  builder.experimental().SetInterceptorCreators(
+      RpcLogCreators({calls_, records_.tokens, records_.audit, Clock::Real()}));
   builder.RegisterService(&jobs_service_);
   for (const auto& service : services_) builder.RegisterService(service.get());
   server_ = builder.BuildAndStart();
@@ -99,6 +131,7 @@ absl::Status PublicApi::Listen(const Config& config) {
 }
 
 void PublicApi::Open() {
+  housekeeper_.Start();
   gate_->SetPhase(AuthGate::Phase::kServing);
   for (const std::string& address : AddressesOf(listeners_)) {
     spdlog::info("listening on {}", address);
@@ -114,7 +147,7 @@ void PublicApi::Drain(absl::Duration grace) {
   readiness_.BeginDrain();
   gate_->SetPhase(AuthGate::Phase::kDraining);
   jobs_.Drain(grace);
-  jobs_service_.EndStreams(absl::UnavailableError(
+  job_streams_.EndAll(absl::UnavailableError(
       "the server is stopping; watch again, after the last event's number, "
       "when it has been started again"));
   if (!calls_.AwaitNone(deadline - Clock::Real().Monotonic())) {
@@ -123,6 +156,7 @@ void PublicApi::Drain(absl::Duration grace) {
   server_->Shutdown(std::chrono::system_clock::now() + kGoodbye);
   readiness_.Attach(nullptr);
   server_.reset();
+  housekeeper_.Stop();
 }
 
 }  // namespace dissonance

@@ -18,28 +18,31 @@
 #include "dissonance/v1/admin.pb.h"
 #include "server/control/auth.h"
 #include "server/control/config.h"
+#include "server/control/housekeeper.h"
+#include "server/control/job_maintenance.h"
 #include "server/control/jobs_service.h"
 #include "server/control/listeners.h"
 #include "server/control/model_catalog.h"
+#include "server/control/open_calls.h"
+#include "server/control/quotas.h"
 #include "server/control/readiness.h"
+#include "server/control/records.h"
 #include "server/control/rpc_log.h"
 #include "server/control/worker_route.h"
-#include "src/lab/artifacts/artifact_store.h"
-#include "src/lab/artifacts/artifact_uploads.h"
+#include "src/lab/jobs/device_meter.h"
 #include "src/lab/jobs/job_manager.h"
-#include "src/lab/storage/token_store.h"
 
 namespace dissonance {
 
 class PublicApi {
  public:
   struct Parts {
-    TokenStore& tokens;
+    Records& records;
+    const Quotas& quotas;
     JobManager& jobs;
-    ArtifactStore& artifacts;
-    ArtifactUploads& uploads;
     ModelCatalog& catalog;
     const WorkerRoute& route;
+    DeviceMeter& meter;
     Readiness& readiness;
     std::function<v1::Worker()> worker;
   };
@@ -58,6 +61,9 @@ class PublicApi {
   // to reach their end or their next checkpoint; then the server is down.
   void Drain(absl::Duration grace);
 
+  // Calls in flight.
+  int call_count() { return calls_.count(); }
+
  private:
   PublicApi(const Config& config, std::vector<Listener> listeners,
             const Parts& parts);
@@ -66,7 +72,12 @@ class PublicApi {
   std::vector<Listener> listeners_;
   JobManager& jobs_;
   Readiness& readiness_;
+  Records& records_;
   CallCount calls_;
+  OpenCalls job_streams_;
+  OpenCalls compute_streams_;
+  JobMaintenance maintenance_;
+  Housekeeper housekeeper_;
   const std::shared_ptr<AuthGate> gate_;
   JobsService jobs_service_;
   std::vector<std::unique_ptr<grpc::Service>> services_;

@@ -20,8 +20,8 @@ constexpr int kMaxPageSize = 1000;
 constexpr size_t kMaxNote = 200;
 constexpr double kMaxRate = 1e6;
 
-absl::StatusOr<absl::Duration> SpanOf(
-    absl::string_view field, const google::protobuf::Duration& span) {
+absl::StatusOr<absl::Duration> SpanOf(absl::string_view field,
+                                      const google::protobuf::Duration& span) {
   if (!TimeUtil::IsDurationValid(span) || span.seconds() < 0 ||
       span.nanos() < 0) {
     return absl::InvalidArgumentError(
@@ -81,8 +81,8 @@ absl::StatusOr<int> PageSizeOf(int asked) {
 absl::StatusOr<v1::User> UserAdmin::Describe(const StoredUser& stored) {
   v1::User user;
   user.set_name(NameOfUser(stored.name));
-  *user.mutable_create_time() = TimeUtil::MicrosecondsToTimestamp(
-      absl::ToUnixMicros(stored.create_time));
+  *user.mutable_create_time() =
+      TimeUtil::MicrosecondsToTimestamp(absl::ToUnixMicros(stored.create_time));
   *user.mutable_quota() = stored.quota;
   *user.mutable_effective_quota() = quotas_.Effective(stored.quota);
   ASSIGN_OR_RETURN(const PendingCounts pending,

@@ -21,6 +21,7 @@ namespace {
 
 // Readers beyond this many are closed after use.
 constexpr size_t kMaxIdleReaders = 8;
+constexpr char kDatabaseName[] = "/dissonance.db";
 
 std::string AbsolutePath(const std::string& path) {
   std::error_code error;
@@ -48,6 +49,16 @@ absl::Status MakeDataDirectory(const std::string& data_dir) {
   return SyncDirectory(std::filesystem::path(data_dir).parent_path());
 }
 
+absl::Status CheckIsThere(const std::string& data_dir) {
+  std::error_code error;
+  if (std::filesystem::exists(data_dir + kDatabaseName, error)) {
+    return absl::OkStatus();
+  }
+  return absl::NotFoundError(
+      absl::StrCat("there is no database in ", data_dir,
+                   ": name the data directory of a server with --data-dir"));
+}
+
 absl::Status UseWriteAheadLog(Connection& writer, const std::string& path) {
   Query mode(writer, "PRAGMA journal_mode = WAL");
   if (mode.Next() && mode.Text(0) == "wal") return absl::OkStatus();
@@ -72,6 +83,21 @@ absl::Status RunTransaction(Connection& connection, const std::string& begin,
   }
 }
 
+// A new file for this user only. ALREADY_EXISTS if there is one.
+absl::Status MakeEmptyFile(const std::string& path) {
+  const int fd =
+      ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+  if (fd >= 0) {
+    ::close(fd);
+    return absl::OkStatus();
+  }
+  if (errno == EEXIST) {
+    return absl::AlreadyExistsError(
+        absl::StrCat(path, " exists: give another name, or remove it first"));
+  }
+  return absl::ErrnoToStatus(errno, absl::StrCat("cannot create ", path));
+}
+
 absl::Status SyncFile(const std::string& path) {
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (fd < 0) {
@@ -86,10 +112,7 @@ absl::Status SyncFile(const std::string& path) {
 // rest. One statement is one snapshot, so nothing that is written meanwhile
 // makes it begin again.
 absl::Status CopyInto(Connection& connection, const std::string& path) {
-  if (::access(path.c_str(), F_OK) == 0) {
-    return absl::AlreadyExistsError(
-        absl::StrCat(path, " exists: give another name, or remove it first"));
-  }
+  RETURN_IF_ERROR(MakeEmptyFile(path));
   absl::Cleanup remove = [&path] { ::unlink(path.c_str()); };
   Query(connection, "VACUUM INTO ?", absl::string_view(path)).Run();
   RETURN_IF_ERROR(SyncFile(path));
@@ -126,6 +149,7 @@ absl::Status CopyBeforeUpgrade(Connection& connection, const std::string& path,
 
 absl::StatusOr<std::unique_ptr<Database>> Database::Open(Options options) {
   options.data_dir = AbsolutePath(options.data_dir);
+  if (options.must_exist) RETURN_IF_ERROR(CheckIsThere(options.data_dir));
   RETURN_IF_ERROR(MakeDataDirectory(options.data_dir));
   ASSIGN_OR_RETURN(DataDirLock lock, DataDirLock::Acquire(options.data_dir));
   std::unique_ptr<Database> database(new Database(options, std::move(lock)));
@@ -136,7 +160,7 @@ absl::StatusOr<std::unique_ptr<Database>> Database::Open(Options options) {
 
 Database::Database(const Options& options, DataDirLock lock)
     : data_dir_(options.data_dir),
-      path_(options.data_dir + "/dissonance.db"),
+      path_(options.data_dir + kDatabaseName),
       busy_timeout_(options.busy_timeout),
       lock_(std::move(lock)) {}
 

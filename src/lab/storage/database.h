@@ -40,6 +40,8 @@ class Database {
     // such a database is refused. Before the first step a copy is made beside
     // it, <path>.schema-N.backup, N being the version that it has.
     bool allow_upgrade = false;
+    // Whether a missing database is NOT_FOUND instead of made.
+    bool must_exist = false;
     // How long a statement waits for a lock held by another program.
     absl::Duration busy_timeout = absl::Seconds(5);
     // The schema's history. Only tests give another one.

@@ -92,6 +92,15 @@ TEST(ConfigTest, ValuesOutOfRangeAreRefusedByName) {
   config.tls.key_file = "key.pem";
   EXPECT_THAT(std::string(ResolveConfig(config).status().message()),
               HasSubstr("tls needs both"));
+  config.tls.key_file = "";
+  config.tls.client_ca_file = "ca.pem";
+  EXPECT_THAT(std::string(ResolveConfig(config).status().message()),
+              HasSubstr("tls.client_ca_file needs tls.certificate_file"));
+  config.tls = {};
+  config.log_format = "yaml";
+  EXPECT_THAT(std::string(ResolveConfig(config).status().message()),
+              HasSubstr("log_format is \"yaml\"; it has to be one of text, "
+                        "json"));
 }
 
 }  // namespace
