@@ -27,6 +27,8 @@ void AddStorm(CLI::App& command, StormOptions& options) {
   AddNumber(command, "kills", options.kill_count, 1, "Kills");
   AddNumber(command, "jobs", options.job_count, 1, "Different jobs");
   AddNumber(command, "clients", options.client_count, 1, "Client threads");
+  AddNumber(command, "callers", options.caller_count, 0,
+            "Threads that compute and change adapters meanwhile");
   AddNumber(command, "seed", options.seed, uint64_t{0},
             "Seed of victims and moments");
   command.add_flag("--dependencies", options.with_dependencies,

@@ -65,6 +65,8 @@ struct CallKind {
 std::vector<CallKind> CallKinds();
 std::vector<CallKind> ComputeCallKinds();
 std::vector<CallKind> RecordCallKinds();
+// Those that may be made again from their beginning when they end UNAVAILABLE.
+std::vector<CallKind> RepeatableCallKinds();
 
 // A number below `limit`.
 int Draw(const SoakCall& call, int limit);

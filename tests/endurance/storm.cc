@@ -297,7 +297,8 @@ absl::StatusOr<Report> RunStorm(const StormOptions& options) {
   ASSIGN_OR_RETURN(const std::string token, Client::OwnerToken(data_dir));
   StormClients clients(mix, {.data_dir = data_dir,
                              .token = token,
-                             .client_count = options.client_count});
+                             .client_count = options.client_count,
+                             .caller_count = options.caller_count});
   RETURN_IF_ERROR(Rage(options, server, clients));
 
   Client client(data_dir, token);
@@ -306,13 +307,17 @@ absl::StatusOr<Report> RunStorm(const StormOptions& options) {
   RETURN_IF_ERROR(verifier.CheckList());
   RETURN_IF_ERROR(server.Stop());
   RETURN_IF_ERROR(verifier.CheckDatabase(data_dir));
-  for (const std::string& fault : clients.faults()) {
-    report.violations.push_back(fault);
+  for (const std::vector<std::string>& faults :
+       {clients.faults(), clients.ledger().failures()}) {
+    report.violations.insert(report.violations.end(), faults.begin(),
+                             faults.end());
   }
   report.Add("seed", options.seed);
   AddFigures(server.figures(), report);
   verifier.AddFigures();
-  report.Add("calls repeated by clients", clients.retry_count());
+  report.Add("replies of other calls compared",
+             clients.ledger().compared_count());
+  report.Add("calls made again", clients.retry_count());
   report.Add("wall seconds",
              Rounded(absl::ToDoubleSeconds(absl::Now() - begin)));
   if (report.violations.empty()) {

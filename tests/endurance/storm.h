@@ -20,6 +20,8 @@ struct StormOptions {
   int job_count = 40;
   // Threads, each with a job or a pair of jobs of its own at a time.
   int client_count = 12;
+  // Threads that compute and change adapters meanwhile.
+  int caller_count = 2;
   // Of victims and delays.
   uint64_t seed = 1;
   // Whether some jobs depend on others.

@@ -36,6 +36,9 @@ void StormClients::Start() {
   for (int i = 0; i < options_.client_count; ++i) {
     threads_.emplace_back([this] { RunClient(); });
   }
+  for (int i = 0; i < options_.caller_count; ++i) {
+    threads_.emplace_back([this, i] { RunCaller(i); });
+  }
 }
 
 void StormClients::Finish() {
@@ -67,6 +70,24 @@ void StormClients::RunClient() {
     if (finishing_ && serial >= least) break;
     // The client of the job before makes those that follow.
     if (!mix_[serial % mix_.size()].follows) RunUnit(client, serial);
+  }
+  retry_count_ += client.retry_count();
+}
+
+void StormClients::RunCaller(int index) {
+  Client client(options_.data_dir, options_.token);
+  std::mt19937_64 random(static_cast<uint64_t>(index));
+  const SoakCall call{client, random, ledger_, index};
+  const std::vector<CallKind> kinds = RepeatableCallKinds();
+  while (!finishing_) {
+    const CallKind& kind =
+        kinds[static_cast<size_t>(Draw(call, static_cast<int>(kinds.size())))];
+    absl::Status status = kind.run(call);
+    while (absl::IsUnavailable(status) && !finishing_) {
+      client.PauseBeforeRetry();
+      status = kind.run(call);
+    }
+    if (!absl::IsUnavailable(status)) ledger_.Count(kind.name, status);
   }
   retry_count_ += client.retry_count();
 }

@@ -22,6 +22,7 @@
 #include "tests/endurance/client.h"
 #include "tests/endurance/job_checks.h"
 #include "tests/endurance/job_mix.h"
+#include "tests/endurance/soak_calls.h"
 
 namespace dissonance {
 
@@ -43,6 +44,8 @@ class StormClients {
     std::string data_dir;
     std::string token;
     int client_count = 12;
+    // Threads that make other calls.
+    int caller_count = 2;
     // Rounds over the mix at least; then until Finish.
     int round_count = 1;
   };
@@ -59,9 +62,12 @@ class StormClients {
   std::vector<AcknowledgedJob> jobs() const;
   std::vector<std::string> faults() const;
   int64_t retry_count() const { return retry_count_; }
+  // Of the other calls.
+  const SoakLedger& ledger() const { return ledger_; }
 
  private:
   void RunClient();
+  void RunCaller(int index);
   // The planned job and the one that follows it, if any.
   void RunUnit(Client& client, size_t serial);
   absl::Status Create(Client& client, AcknowledgedJob& job) const;
@@ -74,6 +80,7 @@ class StormClients {
   std::atomic<size_t> next_ = 0;
   std::atomic<bool> finishing_ = false;
   std::atomic<int64_t> retry_count_ = 0;
+  SoakLedger ledger_;
   std::vector<std::thread> threads_;
   mutable absl::Mutex mutex_;
   std::vector<AcknowledgedJob> jobs_ ABSL_GUARDED_BY(mutex_);

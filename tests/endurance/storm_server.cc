@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <csignal>
 
+#include "absl/algorithm/container.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "src/base/status_macros.h"
@@ -57,7 +58,8 @@ absl::Status StormServer::Start() {
 absl::Status StormServer::AwaitServing(pid_t old_worker) {
   const absl::Time deadline = absl::Now() + ServerProcess::kPatience;
   // Health says SERVING until the server has seen its worker's end.
-  while (Worker() == 0 || Worker() == old_worker) {
+  const auto is_new = [old_worker](pid_t pid) { return pid != old_worker; };
+  while (absl::c_none_of(WorkersOn(options_.data_dir), is_new)) {
     if (absl::Now() > deadline) {
       return absl::DeadlineExceededError(
           absl::StrCat("no worker follows the killed one, process ", old_worker,
@@ -65,10 +67,17 @@ absl::Status StormServer::AwaitServing(pid_t old_worker) {
     }
     absl::SleepFor(kPause);
   }
-  if (server_->AwaitServing()) return absl::OkStatus();
-  return absl::DeadlineExceededError(
-      absl::StrCat("the server does not serve after a kill; see ",
-                   options_.data_dir, "/test.log"));
+  if (!server_->AwaitServing()) {
+    return absl::DeadlineExceededError(
+        absl::StrCat("the server does not serve after a kill; see ",
+                     options_.data_dir, "/test.log"));
+  }
+  if (!absl::c_linear_search(WorkersOn(options_.data_dir), old_worker)) {
+    return absl::OkStatus();
+  }
+  return absl::InternalError(
+      absl::StrCat("the killed server's worker, process ", old_worker,
+                   ", runs beside the new one's on ", options_.data_dir));
 }
 
 absl::Status StormServer::Kill() {

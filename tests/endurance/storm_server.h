@@ -58,7 +58,7 @@ class StormServer {
   void KillControl();
   // The worker's process; 0 if there is none.
   pid_t Worker() const;
-  // Until the old worker is gone and its successor serves.
+  // Until a successor of the old worker serves; the old one has to be gone.
   absl::Status AwaitServing(pid_t old_worker);
 
   const ServerProcess::Options options_;

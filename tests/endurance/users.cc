@@ -17,7 +17,9 @@ absl::StatusOr<std::string> AddUser(Client& owner, const std::string& name,
   v1::CreateUserRequest user;
   user.set_name(name);
   user.mutable_quota()->set_queued_job_count(queued_count);
-  RETURN_IF_ERROR(owner.Call(&v1::Admin::Stub::CreateUser, user).status());
+  RETURN_IF_ERROR(
+      Annotate(owner.Call(&v1::Admin::Stub::CreateUser, user).status(),
+               "CreateUser " + name));
   v1::CreateTokenRequest token;
   token.set_user(name);
   token.set_calls_per_second(kNoRateLimit);
@@ -31,7 +33,9 @@ absl::Status ShareWithLab(Client& owner,
   v1::UpdateModelRequest model;
   model.set_name(kTinyModel);
   model.set_visibility(v1::VISIBILITY_LAB);
-  RETURN_IF_ERROR(owner.Call(&v1::Models::Stub::UpdateModel, model).status());
+  RETURN_IF_ERROR(
+      Annotate(owner.Call(&v1::Models::Stub::UpdateModel, model).status(),
+               "UpdateModel"));
   for (const std::string& name : adapters) {
     v1::UpdateAdapterRequest adapter;
     adapter.set_name(name);
