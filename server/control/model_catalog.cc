@@ -9,6 +9,7 @@
 #include "spdlog/spdlog.h"
 #include "src/base/file.h"
 #include "src/base/status_macros.h"
+#include "src/lab/storage/user_store.h"
 
 namespace dissonance {
 namespace {
@@ -48,6 +49,9 @@ absl::Status UnlessAbsent(const absl::Status& status) {
 bool IsLost(const absl::Status& status) {
   return absl::IsUnavailable(status) || absl::IsCancelled(status);
 }
+
+// Whose what was stored before there were owners is.
+Viewer OwnerViewer() { return {.user = std::string(kOwnerUser)}; }
 
 // Owner and visibility of something that is recorded (again): the owner stays.
 template <typename T>
@@ -184,7 +188,7 @@ absl::StatusOr<v1::Model> ModelCatalog::UpdateModel(
   RETURN_IF_ERROR(access_.CheckChanges(viewer, request.name()));
   RETURN_IF_ERROR(CheckVisibility(request.visibility()));
   ASSIGN_OR_RETURN(StoredModel stored, store_.GetModel(request.name()));
-  SetOwnership<v1::Model>(stored.model, {.user = std::string(kOwnerUser)},
+  SetOwnership<v1::Model>(stored.model, OwnerViewer(),
                           request.visibility(), stored.model);
   RETURN_IF_ERROR(store_.PutModel(stored));
   return Present(std::move(stored.model), Resident());
@@ -196,7 +200,7 @@ absl::StatusOr<v1::Adapter> ModelCatalog::UpdateAdapter(
   RETURN_IF_ERROR(access_.CheckChanges(viewer, request.name()));
   RETURN_IF_ERROR(CheckVisibility(request.visibility()));
   ASSIGN_OR_RETURN(StoredAdapter stored, store_.GetAdapter(request.name()));
-  SetOwnership<v1::Adapter>(stored.adapter, {.user = std::string(kOwnerUser)},
+  SetOwnership<v1::Adapter>(stored.adapter, OwnerViewer(),
                             request.visibility(), stored.adapter);
   RETURN_IF_ERROR(store_.PutAdapter(stored));
   return Present(std::move(stored.adapter),

@@ -22,13 +22,12 @@ constexpr double kMaxRate = 1e6;
 
 absl::StatusOr<absl::Duration> SpanOf(absl::string_view field,
                                       const google::protobuf::Duration& span) {
-  if (!TimeUtil::IsDurationValid(span) || span.seconds() < 0 ||
-      span.nanos() < 0) {
+  constexpr int64_t kMostSeconds = int64_t{100} * 365 * 24 * 3600;
+  if (span.seconds() < 0 || span.nanos() < 0 || span.seconds() > kMostSeconds) {
     return absl::InvalidArgumentError(
-        absl::StrCat(field, " has to be a positive span of time"));
+        absl::StrCat(field, " has to be from 0 to 100 years"));
   }
-  return absl::Nanoseconds(TimeUtil::DurationToNanoseconds(
-      std::min(span, TimeUtil::HoursToDuration(24 * 365 * 100))));
+  return absl::Seconds(span.seconds()) + absl::Nanoseconds(span.nanos());
 }
 
 // The user a request is about; the caller's own if it names none. Others are
@@ -142,9 +141,10 @@ absl::StatusOr<v1::User> UserAdmin::SetQuota(
 
 absl::StatusOr<v1::CreateTokenResponse> UserAdmin::CreateToken(
     const Principal& caller, const v1::CreateTokenRequest& request) {
-  NewToken wanted = {.calls_per_second = request.calls_per_second(),
+  ASSIGN_OR_RETURN(std::string user, AboutUser(caller, request.user()));
+  NewToken wanted = {.user = std::move(user),
+                     .calls_per_second = request.calls_per_second(),
                      .note = request.note()};
-  ASSIGN_OR_RETURN(wanted.user, AboutUser(caller, request.user()));
   RETURN_IF_ERROR(CheckGrant(caller, request));
   if (request.scope() != v1::SCOPE_UNSPECIFIED) wanted.scope = request.scope();
   if (request.has_lifetime()) {

@@ -25,10 +25,11 @@ absl::Status WriteOwnerToken(Database& database, const Clock& clock) {
     return write(secret);
   }));
   if (written) return absl::OkStatus();
-  ASSIGN_OR_RETURN(const std::string secret,
-                   tokens.CreateToken(kOwnerUser, TokenScope::kAdmin,
-                                      absl::InfiniteFuture()));
-  return write(secret);
+  ASSIGN_OR_RETURN(const CreatedToken created,
+                   tokens.Create({.user = std::string(kOwnerUser),
+                                  .scope = v1::SCOPE_ADMIN,
+                                  .note = "made offline"}));
+  return write(created.secret);
 }
 
 }  // namespace dissonance

@@ -166,6 +166,10 @@ absl::StatusOr<v1::Job> JobManager::CreateNew(const v1::JobSpec& spec,
   RETURN_IF_ERROR(CheckDependencies(options));
   ASSIGN_OR_RETURN(const StoredJob stored, NewJob(spec, options, replay_of));
   Failpoint(kFailpointBeforeCreate);
+  // Until the job's row names them.
+  for (const std::string& artifact : ArtifactsOf(spec)) {
+    RETURN_IF_ERROR(options_.artifacts->Keep(artifact));
+  }
   int64_t pending_limit = 0;
   if (options_.quota) {
     pending_limit = options_.quota(options.owner).queued_job_count();

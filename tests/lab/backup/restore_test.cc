@@ -72,7 +72,7 @@ TEST_F(RestoreTest, MakesANewOwnersTokenAndKeepsTheOldOnes) {
     const auto caller = tokens.Authenticate(token);
     ASSERT_TRUE(caller.ok()) << caller.status();
     EXPECT_EQ(caller->user, kOwnerUser);
-    EXPECT_EQ(caller->scope, TokenScope::kAdmin);
+    EXPECT_EQ(caller->scope, v1::SCOPE_ADMIN);
   }
   EXPECT_EQ(fs::status(new_ + "/owner.token").permissions(),
             fs::perms::owner_read | fs::perms::owner_write);
