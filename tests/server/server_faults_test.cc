@@ -29,6 +29,7 @@
 #include "grpcpp/create_channel.h"
 #include "src/base/file.h"
 #include "tests/server/server_fixture.h"
+#include "tests/testing/http_client.h"
 #include "tests/testing/server_process.h"
 #include "tests/testing/temp_folder.h"
 
@@ -221,13 +222,15 @@ TEST(WorkerFaultsTest, CancellingAScoreFreesTheEngine) {
 TEST(DrainTest, CallsInFlightFinishAndNewOnesAreRefused) {
   const TempFolder folder;
   ServerProcess server(
-      {.data_dir = folder.path(), .config = "drain_seconds = 600\n"});
+      {.data_dir = folder.path(),
+       .config = "drain_seconds = 600\nhttp_listen = \"127.0.0.1:0\"\n"});
   ASSERT_TRUE(server.AwaitServing());
   ASSERT_TRUE(LoadTinyWorld(server).ok());
   ScoreInFlight score(server, 500);
   server.Signal(SIGTERM);
   ASSERT_TRUE(server.AwaitNotServing());
   EXPECT_TRUE(server.Info().draining());
+  EXPECT_THAT(HttpGet(HttpPortOf(server), "/healthz"), HasSubstr("\ndraining"));
   const absl::Status refused = Score(server, PromptsToScore(1)).status();
   EXPECT_TRUE(absl::IsUnavailable(refused)) << refused;
   EXPECT_THAT(std::string(refused.message()), HasSubstr("stopping"));

@@ -1,5 +1,6 @@
 #include "tests/server/server_fixture.h"
 
+#include <cstdlib>
 #include <utility>
 #include <vector>
 
@@ -44,6 +45,15 @@ std::string InTree(const std::string& path) {
 absl::Status ToAbsl(const grpc::Status& status) {
   return absl::Status(static_cast<absl::StatusCode>(status.error_code()),
                       status.error_message());
+}
+
+int HttpPortOf(const ServerProcess& server) {
+  // Of both formats of the log: port=9464 and "port":9464.
+  const std::string log = server.Log();
+  const size_t line = log.find("serving /metrics");
+  const size_t port = log.find("port", line);
+  const size_t digits = log.find_first_of("0123456789", port);
+  return digits == std::string::npos ? 0 : std::atoi(log.c_str() + digits);
 }
 
 absl::StatusOr<v1::Model> LoadModel(ServerProcess& server,

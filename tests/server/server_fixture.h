@@ -24,6 +24,9 @@ std::string InTree(const std::string& path);
 
 absl::Status ToAbsl(const grpc::Status& status);
 
+// Where it serves HTTP, by its log; 0 if it does not say.
+int HttpPortOf(const ServerProcess& server);
+
 absl::StatusOr<v1::Model> LoadModel(ServerProcess& server,
                                     const std::string& name,
                                     const std::string& path);

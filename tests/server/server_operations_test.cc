@@ -10,7 +10,6 @@
 #include <string>
 #include <vector>
 
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
@@ -44,17 +43,6 @@ CommandResult Dissonanced(std::vector<std::string> arguments) {
   arguments.insert(arguments.begin(), DISSONANCE_BINARY_DIR "/dissonanced");
   Subprocess process(arguments, {{"HOME", "/nowhere"}});
   return process.Finish();
-}
-
-// The port in the line about it; 0 if there is none yet.
-int HttpPortOf(const ServerProcess& server) {
-  int port = 0;
-  for (const auto line : absl::StrSplit(server.Log(), '\n')) {
-    if (!absl::StrContains(line, "/healthz")) continue;
-    const auto parsed = nlohmann::json::parse(std::string(line));
-    port = parsed["port"].get<int>();
-  }
-  return port;
 }
 
 constexpr char kJsonLogAndHttp[] =
@@ -153,7 +141,8 @@ class UpkeepTest : public ::testing::Test {
     ASSERT_TRUE(loaded.ok()) << loaded;
     const auto created = CreateJob(server, TinyWorldJob(2), "once");
     ASSERT_TRUE(created.ok()) << created.status();
-    const auto job = AwaitJob(server, created->name());
+    ASSERT_TRUE(AwaitJob(server, created->name()).ok());
+    const auto job = GetJob(server, created->name());
     ASSERT_TRUE(job.ok()) << job.status();
     ASSERT_EQ(job->state(), v1::JOB_STATE_SUCCEEDED);
     job_ = *job;

@@ -156,6 +156,38 @@ TEST_F(CheckTest, SaysWhatIsWrongWithADamagedDatabaseAndTouchesNothing) {
   EXPECT_TRUE(fs::exists(orphan));
 }
 
+// Takes an index away while a row is added, and puts it back without the row.
+void LeaveARowOutOfAnIndex(const std::string& path) {
+  const auto open = [&path] {
+    SQLite::Database database(path, SQLite::OPEN_READWRITE);
+    database.exec("PRAGMA writable_schema = ON");
+    return database;
+  };
+  const std::string where = " FROM sqlite_schema WHERE name = 'usage_by_hour'";
+  const int root = open().execAndGet("SELECT rootpage" + where).getInt();
+  const std::string sql = open().execAndGet("SELECT sql" + where).getString();
+  open().exec("DELETE" + where);
+  open().exec("INSERT INTO usage VALUES ('ada', 1, 2.0, 3)");
+  open().exec(
+      absl::StrCat("INSERT INTO sqlite_schema VALUES ('index', "
+                   "'usage_by_hour', 'usage', ",
+                   root, ", '", sql, "')"));
+}
+
+TEST_F(CheckTest, RemovesNothingWhereAnIndexDisagreesWithItsTable) {
+  data_.Close();
+  const std::string orphan =
+      data_.File("artifacts/ab/ab" + std::string(62, 'c'));
+  DataDir::Write(orphan, "no record");
+  LeaveARowOutOfAnIndex(data_.File("dissonance.db"));
+  const CheckReport report = Check(/*quick=*/false, /*repair=*/true);
+  ASSERT_FALSE(report.findings.empty());
+  EXPECT_THAT(report.findings.front().what,
+              AllOf(HasSubstr("damaged"), HasSubstr("usage_by_hour")));
+  EXPECT_FALSE(report.clean());
+  EXPECT_TRUE(fs::exists(orphan));
+}
+
 TEST_F(CheckTest, SaysThatADatabaseIsOlder) {
   const TempFolder old;
   ASSERT_TRUE(Database::Open(
