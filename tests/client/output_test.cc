@@ -117,7 +117,7 @@ TEST(ErrorsTest, EveryCodeHasItsExitCode) {
   EXPECT_EQ(ExitCodeOf(UsageError("x")), 2);
   EXPECT_EQ(ExitCodeOf(absl::NotFoundError("x")), 3);
   EXPECT_EQ(ExitCodeOf(absl::UnauthenticatedError("x")), 4);
-  EXPECT_EQ(ExitCodeOf(absl::PermissionDeniedError("x")), 4);
+  EXPECT_EQ(ExitCodeOf(absl::PermissionDeniedError("x")), 1);
   EXPECT_EQ(ExitCodeOf(absl::CancelledError("x")), 5);
 }
 

@@ -182,7 +182,7 @@ TEST_F(ReplayTest, DiffSaysWhenNothingDiffersAndShortensLongValues) {
   difference.set_second("line\nbreak");
   server.SetComparison(comparison);
   const std::string out = Run({"jobs", "diff", "A", "B"}).out;
-  EXPECT_THAT(out, HasSubstr(" " + std::string(45, 'x') + "...  line break\n"));
+  EXPECT_THAT(out, HasSubstr(std::string(45, 'x') + "...  line break\n"));
   EXPECT_THAT(out, Not(HasSubstr(std::string(46, 'x'))));
 }
 
