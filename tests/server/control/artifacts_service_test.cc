@@ -54,11 +54,10 @@ class ArtifactsServiceTest : public ::testing::Test {
     stub_ = v1::Artifacts::NewStub(
         grpc::CreateChannel(address, grpc::InsecureChannelCredentials()));
     for (const char* user : {"ada", "bob", "poor", "root"}) {
-      ASSERT_TRUE(tokens_.CreateUser(user).ok());
-      const TokenScope scope =
-          user == std::string("root") ? TokenScope::kAdmin : TokenScope::kRun;
-      secrets_[user] =
-          *tokens_.CreateToken(user, scope, absl::InfiniteFuture());
+      ASSERT_TRUE(users_.Create(user, v1::Quota(), absl::Now()).ok());
+      const v1::Scope scope =
+          user == std::string("root") ? v1::SCOPE_ADMIN : v1::SCOPE_RUN;
+      secrets_[user] = tokens_.Create({.user = user, .scope = scope})->secret;
     }
   }
   ~ArtifactsServiceTest() override { server_->Shutdown(); }
@@ -144,6 +143,7 @@ class ArtifactsServiceTest : public ::testing::Test {
   std::unique_ptr<Database> database_ =
       *Database::Open({.data_dir = dir_.path()});
   TokenStore tokens_{*database_, Clock::Real()};
+  UserStore users_{*database_};
   ArtifactIndex index_{*database_};
   std::unique_ptr<ArtifactStore> store_ =
       *ArtifactStore::Create(dir_.path(), index_, Clock::Real());

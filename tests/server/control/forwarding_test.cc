@@ -8,17 +8,20 @@
 #include <chrono>
 #include <functional>
 #include <memory>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "dissonance/v1/inference.grpc.pb.h"
 #include "dissonance/v1/interpretability.grpc.pb.h"
 #include "grpcpp/generic/generic_stub.h"
 #include "grpcpp/server_builder.h"
 #include "src/base/call_priority.h"
 #include "tests/server/control/scripted_worker.h"
+#include "tests/testing/temp_folder.h"
 
 namespace dissonance {
 namespace {
@@ -47,9 +50,23 @@ std::function<std::string(int64_t)> MessagesOf(int64_t bytes) {
   return [bytes](int64_t i) { return Message(i, bytes).SerializeAsString(); };
 }
 
+// With a token of the fixture that was made last.
+class Context : public grpc::ClientContext {
+ public:
+  Context() { AddMetadata("authorization", "Bearer " + secret); }
+
+  static std::string secret;
+};
+std::string Context::secret;
+
 class ForwardingTest : public ::testing::Test {
  protected:
   ForwardingTest() {
+    EXPECT_TRUE(users_.Create("ada", v1::Quota(), absl::Now()).ok());
+    const auto token = tokens_.Create({.user = "ada"});
+    token_ = token->token.name();
+    Context::secret = token->secret;
+    AddModel("models/x", "users/ada");
     grpc::ServerBuilder builder;
     int port = 0;
     builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(),
@@ -74,12 +91,42 @@ class ForwardingTest : public ::testing::Test {
     return v1::Inference::NewStub(Connect());
   }
 
+  void AddModel(const std::string& name, const std::string& owner,
+                v1::Visibility visibility = v1::VISIBILITY_PRIVATE) {
+    StoredModel stored;
+    stored.model.set_name(name);
+    stored.model.set_owner(owner);
+    stored.model.set_visibility(visibility);
+    EXPECT_TRUE(models_.PutModel(stored).ok());
+  }
+
   ScriptedWorker worker_;
   WorkerRoute route_;
+  const TempFolder folder_;
+  const std::unique_ptr<Database> database_ =
+      *Database::Open({.data_dir = folder_.path()});
+  UserStore users_{*database_};
+  TokenStore tokens_{*database_, Clock::Real()};
+  ModelStore models_{*database_};
+  const ModelAccess access_{models_};
+  DeviceMeter meter_{Clock::Real()};
+  const std::unique_ptr<UsageLedger> ledger_ =
+      *UsageLedger::Load(users_, Clock::Real(), absl::Hours(1));
+  QuotaConfig quota_config_ = {.device_seconds_per_week = 1e6};
+  const Quotas quotas_{users_, quota_config_};
+  OpenCalls streams_;
+  const ForwardingParts parts_ = {.route = route_,
+                                  .access = access_,
+                                  .tokens = tokens_,
+                                  .meter = meter_,
+                                  .ledger = *ledger_,
+                                  .quotas = quotas_,
+                                  .streams = streams_};
+  std::string token_;
   const std::unique_ptr<grpc::Service> inference_ =
-      MakeForwardedInference(route_);
+      MakeForwardedInference(parts_);
   const std::unique_ptr<grpc::Service> interpretability_ =
-      MakeForwardedInterpretability(route_);
+      MakeForwardedInterpretability(parts_);
   std::unique_ptr<grpc::Server> server_;
   std::string address_;
 };
@@ -112,7 +159,7 @@ TEST_F(ForwardingTest, MessagesArriveInOrderAndIntact) {
   constexpr int64_t kBytes = 999;
   worker_.Play({.message_count = kCount, .message = MessagesOf(kBytes)});
   const auto stub = NewInference();
-  grpc::ClientContext context;
+  Context context;
   v1::GenerateRequest request;
   request.add_variants()->set_model("models/x");
   const auto reader = stub->Generate(&context, request);
@@ -125,7 +172,7 @@ TEST_F(ForwardingTest, MessagesOfSeveralMebibytesPass) {
   constexpr int64_t kBytes = 9 << 20;
   worker_.Play({.message_count = 3, .message = MessagesOf(kBytes)});
   const auto stub = NewInference();
-  grpc::ClientContext context;
+  Context context;
   v1::GenerateRequest request;
   request.add_inputs()->set_text(std::string(kBytes, 'x'));
   const auto reader = stub->Generate(&context, request);
@@ -137,7 +184,7 @@ TEST_F(ForwardingTest, MessagesOfSeveralMebibytesPass) {
 TEST_F(ForwardingTest, AStreamWithoutMessagesEnds) {
   worker_.Play({.message_count = 0});
   const auto stub = NewInference();
-  grpc::ClientContext context;
+  Context context;
   const auto reader = stub->Generate(&context, v1::GenerateRequest());
   EXPECT_EQ(ReadMessages(*reader, 0, 1), 0);
   EXPECT_TRUE(reader->Finish().ok());
@@ -148,13 +195,13 @@ TEST_F(ForwardingTest, AReaderThatLagsStallsTheWorkersStream) {
   constexpr int64_t kBytes = 64 << 10;
   worker_.Play({.message_count = kCount, .message = MessagesOf(kBytes)});
   const auto slow_stub = NewInference();
-  grpc::ClientContext slow_context;
+  Context slow_context;
   const auto slow = slow_stub->Generate(&slow_context, v1::GenerateRequest());
   const auto slow_call = worker_.AwaitCall(0);
 
   // Another stream is not held up, and gives the slow one time to run ahead.
   const auto stub = NewInference();
-  grpc::ClientContext context;
+  Context context;
   const auto reader = stub->Generate(&context, v1::GenerateRequest());
   EXPECT_EQ(ReadMessages(*reader, kBytes, kCount + 1), kCount);
   EXPECT_TRUE(reader->Finish().ok());
@@ -170,7 +217,7 @@ TEST_F(ForwardingTest, CancellationReachesAWorkerThatComputes) {
   worker_.Play(
       {.message_count = 1, .message = MessagesOf(10), .stays_open = true});
   const auto stub = NewInference();
-  grpc::ClientContext context;
+  Context context;
   const auto reader = stub->Generate(&context, v1::GenerateRequest());
   EXPECT_EQ(ReadMessages(*reader, 10, 1), 1);
   context.TryCancel();
@@ -181,7 +228,7 @@ TEST_F(ForwardingTest, CancellationReachesAWorkerThatComputes) {
 TEST_F(ForwardingTest, CancellationReachesAWorkerThatIsStalled) {
   worker_.Play({.message_count = 1'000'000, .message = MessagesOf(64 << 10)});
   const auto stub = NewInference();
-  grpc::ClientContext context;
+  Context context;
   const auto reader = stub->Generate(&context, v1::GenerateRequest());
   const auto call = worker_.AwaitCall(0);
   context.TryCancel();
@@ -193,10 +240,10 @@ TEST_F(ForwardingTest, CancellationReachesAWorkerThatIsStalled) {
 TEST_F(ForwardingTest, TheDeadlineGoesWithTheCall) {
   worker_.Play({.message_count = 0});
   const auto stub = NewInference();
-  grpc::ClientContext without;
+  Context without;
   EXPECT_TRUE(stub->Generate(&without, v1::GenerateRequest())->Finish().ok());
   EXPECT_FALSE(worker_.AwaitCall(0)->has_deadline);
-  grpc::ClientContext with;
+  Context with;
   with.set_deadline(std::chrono::system_clock::now() + std::chrono::hours(1));
   EXPECT_TRUE(stub->Generate(&with, v1::GenerateRequest())->Finish().ok());
   EXPECT_TRUE(worker_.AwaitCall(1)->has_deadline);
@@ -207,7 +254,7 @@ TEST_F(ForwardingTest, TheWorkersErrorComesAfterItsMessagesWithItsDetails) {
                            std::string("\x08\x08\x12\0x", 5));
   worker_.Play({.message_count = 17, .message = MessagesOf(100), .end = error});
   const auto stub = NewInference();
-  grpc::ClientContext context;
+  Context context;
   const auto reader = stub->Generate(&context, v1::GenerateRequest());
   EXPECT_EQ(ReadMessages(*reader, 100, 18), 17);
   const grpc::Status status = reader->Finish();
@@ -220,7 +267,7 @@ TEST_F(ForwardingTest, AWorkerLostAmidAStreamIsUnavailable) {
   worker_.Play(
       {.message_count = 5, .message = MessagesOf(100), .stays_open = true});
   const auto stub = NewInference();
-  grpc::ClientContext context;
+  Context context;
   const auto reader = stub->Generate(&context, v1::GenerateRequest());
   EXPECT_EQ(ReadMessages(*reader, 100, 5), 5);
   worker_.Kill();
@@ -232,7 +279,7 @@ TEST_F(ForwardingTest, AWorkerLostWhileTheReaderLagsIsUnavailable) {
   constexpr int64_t kCount = 100'000;
   worker_.Play({.message_count = kCount, .message = MessagesOf(64 << 10)});
   const auto stub = NewInference();
-  grpc::ClientContext context;
+  Context context;
   const auto reader = stub->Generate(&context, v1::GenerateRequest());
   EXPECT_EQ(ReadMessages(*reader, 64 << 10, 1), 1);
   worker_.Kill();
@@ -248,7 +295,7 @@ TEST_F(ForwardingTest, WithoutAWorkerEveryCallIsUnavailable) {
   const auto channel = Connect();
   const auto inference = v1::Inference::NewStub(channel);
   const auto views = v1::Interpretability::NewStub(channel);
-  grpc::ClientContext contexts[6];
+  Context contexts[6];
   v1::ScoreResponse score;
   ExpectLost(inference->Score(&contexts[0], v1::ScoreRequest(), &score));
   ExpectLost(
@@ -281,7 +328,7 @@ Response OnlyMessage(std::unique_ptr<grpc::ClientReader<Response>> reader) {
 
 TEST_F(ForwardingTest, EachViewIsAskedOfTheWorkerByItsName) {
   const auto stub = v1::Interpretability::NewStub(Connect());
-  grpc::ClientContext contexts[4];
+  Context contexts[4];
 
   v1::StreamActivationsResponse chunk;
   chunk.set_cursor("next");
@@ -321,8 +368,8 @@ TEST_F(ForwardingTest, EachViewIsAskedOfTheWorkerByItsName) {
 
 TEST_F(ForwardingTest, AClientsMetadataIsNotPassedOn) {
   const auto stub = NewInference();
-  grpc::ClientContext contexts[2];
-  for (grpc::ClientContext& context : contexts) {
+  Context contexts[2];
+  for (Context& context : contexts) {
     context.AddMetadata("authorization", "Bearer secret");
     context.AddMetadata(kPriorityKey, kJobPriority);
   }
@@ -357,7 +404,7 @@ grpc::Status CallWithoutRequest(const std::shared_ptr<grpc::Channel>& channel,
     absl::Notification is_done_;
   };
   Empty call;
-  grpc::ClientContext context;
+  Context context;
   grpc::GenericStub(channel).PrepareBidiStreamingCall(
       &context, method, grpc::StubOptions(), &call);
   call.StartWritesDone();
@@ -384,7 +431,7 @@ TEST_F(ForwardingTest, StreamsCancelledAnywhereAllEnd) {
   for (int t = 0; t < 4; ++t) {
     threads.emplace_back([&stub, t] {
       for (int i = 0; i < 50; ++i) {
-        grpc::ClientContext context;
+        Context context;
         const auto reader = stub->Generate(&context, v1::GenerateRequest());
         const int64_t limit = (t + i * 5) % 22;
         const int64_t count = ReadMessages(*reader, kBytes, limit);
@@ -398,6 +445,70 @@ TEST_F(ForwardingTest, StreamsCancelledAnywhereAllEnd) {
     });
   }
   for (std::thread& thread : threads) thread.join();
+}
+
+TEST_F(ForwardingTest, ModelsThatTheCallerDoesNotSeeDoNotExist) {
+  AddModel("models/private", "users/bob");
+  AddModel("models/shared", "users/bob", v1::VISIBILITY_LAB);
+  const auto stub = NewInference();
+  const auto score = [&](const std::string& model, const std::string& adapter) {
+    Context context;
+    v1::ScoreRequest request;
+    request.add_variants()->set_model("models/x");
+    v1::Variant& variant = *request.add_variants();
+    variant.set_model(model);
+    variant.set_adapter(adapter);
+    v1::ScoreResponse response;
+    return stub->Score(&context, request, &response);
+  };
+  EXPECT_TRUE(score("models/shared", "").ok());
+  const grpc::Status hidden = score("models/private", "");
+  const grpc::Status unknown = score("models/nothing", "");
+  EXPECT_EQ(hidden.error_code(), grpc::StatusCode::NOT_FOUND);
+  EXPECT_EQ(unknown.error_code(), grpc::StatusCode::NOT_FOUND);
+  EXPECT_EQ(
+      absl::StrReplaceAll(hidden.error_message(), {{"private", "nothing"}}),
+      unknown.error_message());
+  EXPECT_EQ(score("models/shared", "models/shared/adapters/a").error_code(),
+            grpc::StatusCode::NOT_FOUND);
+}
+
+TEST_F(ForwardingTest, ARevokedTokenEndsItsStreams) {
+  worker_.Play({.message_count = 1'000'000'000, .message = MessagesOf(1000)});
+  const auto stub = NewInference();
+  Context context;
+  v1::GenerateRequest request;
+  request.add_variants()->set_model("models/x");
+  const auto reader = stub->Generate(&context, request);
+  EXPECT_EQ(ReadMessages(*reader, 1000, 10), 10);
+  EXPECT_EQ(streams_.Tokens(), std::set<std::string>{token_});
+  streams_.EndOf("tokens/another", absl::UnauthenticatedError("revoked"));
+  EXPECT_EQ(ReadMessages(*reader, 1000, 0), 0);
+  streams_.EndOf(token_, absl::UnauthenticatedError("revoked"));
+  v1::GenerateResponse message;
+  while (reader->Read(&message)) {
+  }
+  const grpc::Status ended = reader->Finish();
+  EXPECT_EQ(ended.error_code(), grpc::StatusCode::UNAUTHENTICATED)
+      << ended.error_message();
+  EXPECT_TRUE(worker_.AwaitCall(0)->AwaitCancelled());
+}
+
+TEST_F(ForwardingTest, CallsAreChargedUpToTheWeeksQuota) {
+  const auto stub = NewInference();
+  const auto score = [&] {
+    Context context;
+    v1::ScoreRequest request;
+    request.add_variants()->set_model("models/x");
+    v1::ScoreResponse response;
+    return stub->Score(&context, request, &response);
+  };
+  EXPECT_TRUE(score().ok());
+  EXPECT_GT(ledger_->Of("ada").week_seconds, 0);
+  ledger_->AddUnstored("ada", 1e6);
+  const grpc::Status refused = score();
+  EXPECT_EQ(refused.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+  EXPECT_THAT(refused.error_message(), HasSubstr("device seconds"));
 }
 
 }  // namespace

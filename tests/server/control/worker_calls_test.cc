@@ -31,12 +31,22 @@ class WorkerCallsTest : public ::testing::Test {
   const std::unique_ptr<Database> database_ =
       *Database::Open({.data_dir = folder_.path()});
   ModelStore store_{*database_};
-  ModelCatalog catalog_{store_, route_};
+  ArtifactIndex index_{*database_};
+  const std::unique_ptr<ArtifactStore> artifacts_ =
+      *ArtifactStore::Create(folder_.path(), index_, Clock::Real());
+  ModelCatalog catalog_{{.store = store_,
+                         .artifacts = *artifacts_,
+                         .data_dir = folder_.path(),
+                         .route = route_}};
+  const Viewer owner_ = {.user = "owner"};
 };
 
 TEST_F(WorkerCallsTest, CallsOfJobsAreMarked) {
-  WorkerCompute compute(route_, catalog_);
-  EXPECT_TRUE(compute.Score({}, {}).ok());
+  DeviceMeter meter(Clock::Real());
+  WorkerCompute compute(route_, catalog_, meter);
+  DeviceSpend spend;
+  EXPECT_TRUE(compute.Score({}, {.spend = &spend}).ok());
+  EXPECT_GT(spend.Take().device_seconds, 0);
   EXPECT_TRUE(compute.RenderChat({}, {}).ok());
   EXPECT_TRUE(compute.Tokenize({}, {}).ok());
   for (int i = 0; i < 3; ++i) {
@@ -49,7 +59,8 @@ TEST_F(WorkerCallsTest, ASelfCheckIsTheWorkersAndInteractive) {
   v1::SelfCheckRequest request;
   request.set_name("models/x");
   request.set_seed(3);
-  EXPECT_TRUE(absl::IsNotFound(catalog_.SelfCheck(request, {}).status()));
+  EXPECT_TRUE(
+      absl::IsNotFound(catalog_.SelfCheck(owner_, request, {}).status()));
   StoredModel stored;
   stored.model.set_name("models/x");
   ASSERT_TRUE(store_.PutModel(stored).ok());
@@ -57,7 +68,7 @@ TEST_F(WorkerCallsTest, ASelfCheckIsTheWorkersAndInteractive) {
   answer.add_invariants()->set_name("batched = alone");
   worker_.Play(
       {.message = [&](int64_t) { return answer.SerializeAsString(); }});
-  const auto response = catalog_.SelfCheck(request, {});
+  const auto response = catalog_.SelfCheck(owner_, request, {});
   ASSERT_TRUE(response.ok()) << response.status();
   EXPECT_EQ(response->invariants(0).name(), "batched = alone");
   const auto call = worker_.AwaitCall(0);
@@ -66,7 +77,7 @@ TEST_F(WorkerCallsTest, ASelfCheckIsTheWorkersAndInteractive) {
   EXPECT_THAT(call->metadata, Not(Contains(Key(kPriorityKey))));
 
   route_.Set(nullptr);
-  const absl::Status lost = catalog_.SelfCheck(request, {}).status();
+  const absl::Status lost = catalog_.SelfCheck(owner_, request, {}).status();
   EXPECT_TRUE(absl::IsUnavailable(lost)) << lost;
   EXPECT_THAT(std::string(lost.message()), HasSubstr("make the call again"));
 }
