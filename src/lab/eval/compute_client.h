@@ -28,7 +28,7 @@ struct CallOptions {
   absl::Duration timeout = absl::InfiniteDuration();
   // If set, asked now and then by the calling thread and by no other; once it
   // says true the compute is stopped and the call returns CANCELLED.
-  std::function<bool()> cancelled;
+  std::function<bool()> cancelled = {};
   // If set, gets what the call took of the device.
   DeviceSpend* spend = nullptr;
 };

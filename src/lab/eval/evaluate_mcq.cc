@@ -27,6 +27,7 @@ namespace dissonance {
 namespace {
 
 constexpr size_t kDataLimitBytes = size_t{16} << 20;
+constexpr size_t kDataArtifactLimitBytes = size_t{256} << 20;
 // More than a chat template adds to a conversation.
 constexpr int64_t kTemplateTokens = 1024;
 constexpr size_t kDataNameLimitBytes = 255;
@@ -59,10 +60,13 @@ absl::StatusOr<Plan> MakePlan(const v1::JobSpec& job_spec) {
     return BadField("variants", absl::StrCat("expected 1 to ", kVariantLimit,
                                              ", found ", spec.variants_size()));
   }
-  if (spec.data().size() > kDataLimitBytes) {
+  const size_t data_limit = spec.data_artifact().empty()
+                                ? kDataLimitBytes
+                                : kDataArtifactLimitBytes;
+  if (spec.data().size() > data_limit) {
     return BadField("data",
                     absl::StrCat(spec.data().size(), " bytes; at most ",
-                                 kDataLimitBytes, ", so split the file"));
+                                 data_limit, ", so split the file"));
   }
   if (spec.data_name().size() > kDataNameLimitBytes) {
     return BadField("data_name",

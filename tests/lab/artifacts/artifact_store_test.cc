@@ -13,7 +13,7 @@
 #include "src/base/file.h"
 #include "src/base/sha256.h"
 #include "src/lab/storage/connection.h"
-#include "src/lab/storage/token_store.h"
+#include "src/lab/storage/user_store.h"
 #include "tests/testing/temp_folder.h"
 
 namespace dissonance {
@@ -213,7 +213,8 @@ TEST_F(ArtifactStoreTest, RefusesAVisibilityThatThereIsNot) {
 }
 
 TEST_F(ArtifactStoreTest, BytesBeyondTheLimitLeaveNothingBehind) {
-  ASSERT_TRUE(TokenStore(*database_, Clock::Real()).CreateUser("ada").ok());
+  ASSERT_TRUE(
+      UserStore(*database_).Create("ada", v1::Quota(), absl::Now()).ok());
   const ArtifactOwner owner = {.user = "ada", .limit_bytes = 10};
   ASSERT_TRUE(store_->Put("12345678", "text/plain", owner).ok());
   EXPECT_EQ(store_->Put("123", "text/plain", owner).status().code(),

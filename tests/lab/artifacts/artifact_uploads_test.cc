@@ -14,7 +14,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "src/base/sha256.h"
-#include "src/lab/storage/token_store.h"
+#include "src/lab/storage/user_store.h"
 #include "tests/testing/temp_folder.h"
 
 namespace dissonance {
@@ -255,8 +255,8 @@ TEST_F(ArtifactUploadsTest, RefusesSizesBeyondTheBound) {
 
 TEST_F(ArtifactUploadsTest, UnfinishedUploadsCountForTheQuota) {
   Server server(dir_.path());
-  TokenStore users(*server.database, Clock::Real());
-  ASSERT_TRUE(users.CreateUser("ada").ok());
+  UserStore users(*server.database);
+  ASSERT_TRUE(users.Create("ada", v1::Quota(), absl::Now()).ok());
   const ArtifactOwner owner = {.user = "ada", .limit_bytes = 20};
   ASSERT_TRUE(server.store->Put("12345", "", owner).ok());
   auto upload = server.uploads->Begin(First(kBytes), owner);
@@ -279,8 +279,8 @@ TEST_F(ArtifactUploadsTest, UnfinishedUploadsCountForTheQuota) {
 
 TEST_F(ArtifactUploadsTest, AQuotaUsedUpMeanwhileLeavesNothingBehind) {
   Server server(dir_.path());
-  TokenStore users(*server.database, Clock::Real());
-  ASSERT_TRUE(users.CreateUser("ada").ok());
+  UserStore users(*server.database);
+  ASSERT_TRUE(users.Create("ada", v1::Quota(), absl::Now()).ok());
   const ArtifactOwner owner = {.user = "ada", .limit_bytes = 12};
   auto upload = server.uploads->Begin(First(kBytes), owner);
   ASSERT_TRUE(upload.ok()) << upload.status();

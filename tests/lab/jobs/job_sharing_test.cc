@@ -298,8 +298,8 @@ TEST_F(JobSharingTest, AReplayIsComparedFileByFile) {
 }
 
 TEST_F(JobSharingTest, DataMayBeAnArtifact) {
-  const v1::Artifact artifact =
-      OrDie(server_.artifacts->Put("questions", "application/jsonl"));
+  const v1::Artifact artifact = OrDie(server_.artifacts->Put(
+      "questions", "application/jsonl", {.user = "ada"}));
   std::string seen;
   server_.kind.run_spec = [&](const v1::JobSpec& spec) {
     seen = spec.evaluate_mcq().data();

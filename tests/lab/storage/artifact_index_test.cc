@@ -10,7 +10,7 @@
 #include "gtest/gtest.h"
 #include "src/base/clock.h"
 #include "src/lab/storage/artifact_rows.h"
-#include "src/lab/storage/token_store.h"
+#include "src/lab/storage/user_store.h"
 #include "tests/lab/storage/artifact_rows_fixture.h"
 #include "tests/testing/temp_folder.h"
 
@@ -33,9 +33,9 @@ std::string NameOf(int number) {
 class ArtifactIndexTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    TokenStore users(*database_, Clock::Real());
+    UserStore users(*database_);
     for (const char* user : {"ada", "bob", "root"}) {
-      ASSERT_TRUE(users.CreateUser(user).ok());
+      ASSERT_TRUE(users.Create(user, v1::Quota(), absl::Now()).ok());
     }
   }
   absl::StatusOr<v1::Artifact> TryAdd(int number, int64_t size,

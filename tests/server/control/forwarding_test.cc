@@ -491,7 +491,7 @@ TEST_F(ForwardingTest, ARevokedTokenEndsItsStreams) {
   const grpc::Status ended = reader->Finish();
   EXPECT_EQ(ended.error_code(), grpc::StatusCode::UNAUTHENTICATED)
       << ended.error_message();
-  EXPECT_TRUE(worker_.AwaitCall(0)->AwaitCancelled());
+  worker_.AwaitCall(0)->is_cancelled.WaitForNotification();
 }
 
 TEST_F(ForwardingTest, CallsAreChargedUpToTheWeeksQuota) {
