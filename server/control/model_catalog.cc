@@ -6,8 +6,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "server/control/adapter_files.h"
-#include "spdlog/spdlog.h"
 #include "src/base/file.h"
+#include "src/base/log.h"
 #include "src/base/status_macros.h"
 #include "src/lab/storage/user_store.h"
 
@@ -188,8 +188,8 @@ absl::StatusOr<v1::Model> ModelCatalog::UpdateModel(
   RETURN_IF_ERROR(access_.CheckChanges(viewer, request.name()));
   RETURN_IF_ERROR(CheckVisibility(request.visibility()));
   ASSIGN_OR_RETURN(StoredModel stored, store_.GetModel(request.name()));
-  SetOwnership<v1::Model>(stored.model, OwnerViewer(),
-                          request.visibility(), stored.model);
+  SetOwnership<v1::Model>(stored.model, OwnerViewer(), request.visibility(),
+                          stored.model);
   RETURN_IF_ERROR(store_.PutModel(stored));
   return Present(std::move(stored.model), Resident());
 }
@@ -200,8 +200,8 @@ absl::StatusOr<v1::Adapter> ModelCatalog::UpdateAdapter(
   RETURN_IF_ERROR(access_.CheckChanges(viewer, request.name()));
   RETURN_IF_ERROR(CheckVisibility(request.visibility()));
   ASSIGN_OR_RETURN(StoredAdapter stored, store_.GetAdapter(request.name()));
-  SetOwnership<v1::Adapter>(stored.adapter, OwnerViewer(),
-                            request.visibility(), stored.adapter);
+  SetOwnership<v1::Adapter>(stored.adapter, OwnerViewer(), request.visibility(),
+                            stored.adapter);
   RETURN_IF_ERROR(store_.PutAdapter(stored));
   return Present(std::move(stored.adapter),
                  Resident(ModelOfName(request.name())));
@@ -463,7 +463,8 @@ void ModelCatalog::SetLeftOut(const std::string& name,
   }
   left_out_[name] = absl::StrCat(name, " could not be loaded after a restart: ",
                                  std::string(why.message()));
-  spdlog::error("{}", left_out_[name]);
+  Log(LogLevel::kError, "left out of a restored worker",
+      {{"name", name}, {"why", why.message()}});
 }
 
 }  // namespace dissonance

@@ -14,8 +14,8 @@
 #include "server/control/artifacts_service.h"
 #include "server/control/forwarding.h"
 #include "server/control/models_service.h"
-#include "spdlog/spdlog.h"
 #include "src/base/clock.h"
+#include "src/base/log.h"
 #include "src/base/status_macros.h"
 
 namespace dissonance {
@@ -134,7 +134,7 @@ void PublicApi::Open() {
   housekeeper_.Start();
   gate_->SetPhase(AuthGate::Phase::kServing);
   for (const std::string& address : AddressesOf(listeners_)) {
-    spdlog::info("listening on {}", address);
+    Log(LogLevel::kInfo, "listening", {{"address", address}});
   }
 }
 
@@ -151,7 +151,8 @@ void PublicApi::Drain(absl::Duration grace) {
       "the server is stopping; watch again, after the last event's number, "
       "when it has been started again"));
   if (!calls_.AwaitNone(deadline - Clock::Real().Monotonic())) {
-    spdlog::warn("calls are left after the grace period and are cancelled");
+    Log(LogLevel::kWarning,
+        "calls are left after the grace period and are cancelled");
   }
   server_->Shutdown(std::chrono::system_clock::now() + kGoodbye);
   readiness_.Attach(nullptr);

@@ -194,6 +194,7 @@ TEST_F(ServingTest, BadRequestsAreRefusedByFieldAndChangeNothing) {
   EXPECT_THAT(message(request), HasSubstr("limits.text_bytes"));
   request = ChatScoreRequest("models/nobody");
   EXPECT_THAT(message(request), HasSubstr("models/nobody"));
+  request = ChatScoreRequest(kChatModel);
   request.clear_items();
   EXPECT_THAT(message(request), HasSubstr("items: expected at least one"));
 }
@@ -337,7 +338,7 @@ TEST_F(ServingTest, ServerInfoTellsWhatRuns) {
 
 TEST_F(ServingTest, NothingSecretIsLogged) {
   const std::string log = server_->Log();
-  EXPECT_THAT(log, HasSubstr("/dissonance.v1.Models/LoadModel OK"));
+  EXPECT_THAT(log, HasSubstr("method=/dissonance.v1.Models/LoadModel code=OK"));
   EXPECT_FALSE(absl::StrContains(log, server_->OwnerToken()));
   EXPECT_FALSE(absl::StrContains(log, "which is larger"));
 }

@@ -7,8 +7,8 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "spdlog/spdlog.h"
 #include "src/base/failpoint.h"
+#include "src/base/log.h"
 #include "src/base/status_macros.h"
 #include "src/lab/jobs/failpoints.h"
 #include "src/lab/jobs/job_inputs.h"
@@ -69,7 +69,8 @@ absl::Status JobRunner::Recover() {
                                          change);
                                    })
                           .status());
-      spdlog::info("{} was interrupted by the server's end", name);
+      Log(LogLevel::kInfo, "job was interrupted by the server's end",
+          {{"job", name}});
       hub_.Notify(name);
     }
   }
@@ -188,8 +189,8 @@ void JobRunner::Drain(absl::Duration grace) {
           return EnterInterrupted("the server stopped", now, change);
         });
     if (!stored.ok()) {
-      spdlog::error("{} stays as it is: {}", name,
-                    std::string(stored.status().message()));
+      Log(LogLevel::kError, "job stays as it is",
+          {{"job", name}, {"why", stored.status().message()}});
     }
     hub_.Notify(name);
   }
@@ -216,8 +217,8 @@ void JobRunner::ScheduleLoop() {
                   absl::StrCat("pre-emption by ", step->preempted_by));
       }
       if (!step.ok()) {
-        spdlog::error("cannot read the queue: {}",
-                      std::string(step.status().message()));
+        Log(LogLevel::kError, "cannot read the queue",
+            {{"why", step.status().message()}});
       }
       wait = std::min(wait, step.ok() ? kLookAgain : kStoreRetryDelay);
     }
@@ -335,11 +336,14 @@ void JobRunner::RunJob(const std::string& name, Run& run) {
   if (!started.ok()) {
     // Stale: cancelled or deleted just now. Else the store fails: later.
     if (IsStale(started.status())) return;
-    spdlog::error("cannot start {}: {}", name,
-                  std::string(started.status().message()));
+    Log(LogLevel::kError, "cannot start a job",
+        {{"job", name}, {"why", started.status().message()}});
     return WaitForStore();
   }
-  spdlog::info("{} started, attempt {}", name, started->job.attempt_count());
+  Log(LogLevel::kInfo, "job started",
+      {{"job", name},
+       {"attempt", started->job.attempt_count()},
+       {"user", started->owner}});
   Failpoint(kFailpointStarted);
   hub_.Notify(name);
   const absl::Status result = RunKind(started->job, run);
@@ -388,12 +392,12 @@ void JobRunner::EndRun(const v1::Job& job, Run& run,
       continue;
     }
     if (IsStale(stored)) {
-      spdlog::info("{} is not this run's any more: {}", job.name(),
-                   std::string(stored.message()));
+      Log(LogLevel::kInfo, "job is not this run's any more",
+          {{"job", job.name()}, {"why", stored.message()}});
       return;
     }
-    spdlog::error("cannot end {}: {}", job.name(),
-                  std::string(stored.message()));
+    Log(LogLevel::kError, "cannot end a job",
+        {{"job", job.name()}, {"why", stored.message()}});
     // What is not stored now, the next start finds and resumes.
     if (draining()) return;
     WaitForStore();
@@ -418,15 +422,19 @@ absl::Status JobRunner::StoreEnd(const v1::Job& job, Run& run,
       policy.interrupted.empty()) {
     Backoff(job.name(), stored.lost_count);
   }
-  spdlog::info("{} is {} {}", job.name(), StateName(stored.job.state()),
-               stored.job.reason());
+  Log(LogLevel::kInfo, "job left its run",
+      {{"job", job.name()},
+       {"state", StateName(stored.job.state())},
+       {"device_seconds", stored.job.usage().device_seconds()},
+       // The reason may quote a question; it is in the job.
+       {"code", absl::StatusCodeToString(result.code())}});
   hub_.Notify(job.name());
   if (!HasEnded(stored.job.state())) return absl::OkStatus();
   // What a failure leaves undone here, the next start settles.
   const absl::Status settled = waiting_.SettleAfter(job.name());
   if (!settled.ok()) {
-    spdlog::error("jobs that wait for {} wait on: {}", job.name(),
-                  std::string(settled.message()));
+    Log(LogLevel::kError, "jobs that wait for this one wait on",
+        {{"job", job.name()}, {"why", settled.message()}});
   }
   return absl::OkStatus();
 }
