@@ -49,9 +49,8 @@ class ModelCatalog {
 
   const ModelAccess& access() const { return access_; }
 
-  // As the Models service says. UNAVAILABLE while no worker is READY.
-  // What reads files can be cancelled by its options; a model or adapter that
-  // the worker has loaded nevertheless is not recorded.
+  // As the Models service says. UNAVAILABLE while no worker is READY. What was
+  // cancelled is not recorded, though the worker may have loaded it.
   absl::StatusOr<v1::Model> LoadModel(const Viewer& viewer,
                                       const v1::LoadModelRequest& request,
                                       const CallOptions& options)
@@ -96,9 +95,7 @@ class ModelCatalog {
   // Of a model's weights when it was last loaded; 0: unknown.
   int64_t WeightBytes(const std::string& model);
 
-  // Asks the worker. NOT_FOUND or FAILED_PRECONDITION as CheckVariant says;
-  // UNAVAILABLE while no worker is READY. Other changes and checks need not
-  // wait for it.
+  // Asks the worker, as CheckVariant says. Changes need not wait for it.
   absl::StatusOr<v1::SelfCheckResponse> SelfCheck(
       const Viewer& viewer, const v1::SelfCheckRequest& request,
       const CallOptions& options);

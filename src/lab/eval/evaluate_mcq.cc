@@ -60,13 +60,11 @@ absl::StatusOr<Plan> MakePlan(const v1::JobSpec& job_spec) {
     return BadField("variants", absl::StrCat("expected 1 to ", kVariantLimit,
                                              ", found ", spec.variants_size()));
   }
-  const size_t data_limit = spec.data_artifact().empty()
-                                ? kDataLimitBytes
-                                : kDataArtifactLimitBytes;
+  const size_t data_limit =
+      spec.data_artifact().empty() ? kDataLimitBytes : kDataArtifactLimitBytes;
   if (spec.data().size() > data_limit) {
-    return BadField("data",
-                    absl::StrCat(spec.data().size(), " bytes; at most ",
-                                 data_limit, ", so split the file"));
+    return BadField("data", absl::StrCat(spec.data().size(), " bytes; at most ",
+                                         data_limit, ", so split the file"));
   }
   if (spec.data_name().size() > kDataNameLimitBytes) {
     return BadField("data_name",

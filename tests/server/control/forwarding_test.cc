@@ -8,20 +8,17 @@
 #include <chrono>
 #include <functional>
 #include <memory>
-#include <set>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_replace.h"
 #include "dissonance/v1/inference.grpc.pb.h"
 #include "dissonance/v1/interpretability.grpc.pb.h"
 #include "grpcpp/generic/generic_stub.h"
 #include "grpcpp/server_builder.h"
 #include "src/base/call_priority.h"
-#include "tests/server/control/scripted_worker.h"
-#include "tests/testing/temp_folder.h"
+#include "tests/server/control/forwarding_fixture.h"
 
 namespace dissonance {
 namespace {
@@ -30,122 +27,6 @@ using ::testing::Contains;
 using ::testing::HasSubstr;
 using ::testing::Key;
 using ::testing::Not;
-using Reader = grpc::ClientReader<v1::GenerateResponse>;
-
-constexpr int kMaxMessageBytes = ScriptedWorker::kMaxMessageBytes;
-
-// Message i of about `bytes` bytes, all of which depend on i.
-v1::GenerateResponse Message(int64_t i, int64_t bytes) {
-  v1::GenerateResponse message;
-  message.set_input_index(static_cast<int>(i));
-  std::string& text = *message.mutable_delta()->mutable_text();
-  text.reserve(bytes);
-  for (int64_t k = 0; k < bytes; ++k) {
-    text.push_back(static_cast<char>('a' + (i + k) % 23));
-  }
-  return message;
-}
-
-std::function<std::string(int64_t)> MessagesOf(int64_t bytes) {
-  return [bytes](int64_t i) { return Message(i, bytes).SerializeAsString(); };
-}
-
-// With a token of the fixture that was made last.
-class Context : public grpc::ClientContext {
- public:
-  Context() { AddMetadata("authorization", "Bearer " + secret); }
-
-  static std::string secret;
-};
-std::string Context::secret;
-
-class ForwardingTest : public ::testing::Test {
- protected:
-  ForwardingTest() {
-    EXPECT_TRUE(users_.Create("ada", v1::Quota(), absl::Now()).ok());
-    const auto token = tokens_.Create({.user = "ada"});
-    token_ = token->token.name();
-    Context::secret = token->secret;
-    AddModel("models/x", "users/ada");
-    grpc::ServerBuilder builder;
-    int port = 0;
-    builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(),
-                             &port);
-    builder.SetMaxReceiveMessageSize(kMaxMessageBytes);
-    builder.SetMaxSendMessageSize(kMaxMessageBytes);
-    builder.RegisterService(inference_.get());
-    builder.RegisterService(interpretability_.get());
-    server_ = builder.BuildAndStart();
-    address_ = absl::StrCat("127.0.0.1:", port);
-    route_.Set(worker_.channel());
-  }
-  ~ForwardingTest() override {
-    server_->Shutdown(std::chrono::system_clock::now());
-  }
-
-  // Over a connection of its own.
-  std::shared_ptr<grpc::Channel> Connect() const {
-    return OpenWorkerChannel(address_, kMaxMessageBytes);
-  }
-  std::unique_ptr<v1::Inference::Stub> NewInference() const {
-    return v1::Inference::NewStub(Connect());
-  }
-
-  void AddModel(const std::string& name, const std::string& owner,
-                v1::Visibility visibility = v1::VISIBILITY_PRIVATE) {
-    StoredModel stored;
-    stored.model.set_name(name);
-    stored.model.set_owner(owner);
-    stored.model.set_visibility(visibility);
-    EXPECT_TRUE(models_.PutModel(stored).ok());
-  }
-
-  ScriptedWorker worker_;
-  WorkerRoute route_;
-  const TempFolder folder_;
-  const std::unique_ptr<Database> database_ =
-      *Database::Open({.data_dir = folder_.path()});
-  UserStore users_{*database_};
-  TokenStore tokens_{*database_, Clock::Real()};
-  ModelStore models_{*database_};
-  const ModelAccess access_{models_};
-  DeviceMeter meter_{Clock::Real()};
-  const std::unique_ptr<UsageLedger> ledger_ =
-      *UsageLedger::Load(users_, Clock::Real(), absl::Hours(1));
-  QuotaConfig quota_config_ = {.device_seconds_per_week = 1e6};
-  const Quotas quotas_{users_, quota_config_};
-  OpenCalls streams_;
-  const ForwardingParts parts_ = {.route = route_,
-                                  .access = access_,
-                                  .tokens = tokens_,
-                                  .meter = meter_,
-                                  .ledger = *ledger_,
-                                  .quotas = quotas_,
-                                  .streams = streams_};
-  std::string token_;
-  const std::unique_ptr<grpc::Service> inference_ =
-      MakeForwardedInference(parts_);
-  const std::unique_ptr<grpc::Service> interpretability_ =
-      MakeForwardedInterpretability(parts_);
-  std::unique_ptr<grpc::Server> server_;
-  std::string address_;
-};
-
-// How many messages come, each checked to be Message(i, bytes), until the
-// stream's end or `limit`.
-int64_t ReadMessages(Reader& reader, int64_t bytes, int64_t limit) {
-  v1::GenerateResponse message;
-  int64_t count = 0;
-  while (count < limit && reader.Read(&message)) {
-    if (message.SerializeAsString() !=
-        Message(count, bytes).SerializeAsString()) {
-      ADD_FAILURE() << "message " << count << " is another one";
-      break;
-    }
-    ++count;
-  }
-  return count;
-}
 
 void ExpectLost(const grpc::Status& status) {
   EXPECT_EQ(status.error_code(), grpc::StatusCode::UNAVAILABLE)
@@ -444,71 +325,6 @@ TEST_F(ForwardingTest, StreamsCancelledAnywhereAllEnd) {
     });
   }
   for (std::thread& thread : threads) thread.join();
-}
-
-TEST_F(ForwardingTest, ModelsThatTheCallerDoesNotSeeDoNotExist) {
-  AddModel("models/private", "users/bob");
-  AddModel("models/shared", "users/bob", v1::VISIBILITY_LAB);
-  const auto stub = NewInference();
-  const auto score = [&](const std::string& model, const std::string& adapter) {
-    Context context;
-    v1::ScoreRequest request;
-    request.add_variants()->set_model("models/x");
-    v1::Variant& variant = *request.add_variants();
-    variant.set_model(model);
-    variant.set_adapter(adapter);
-    v1::ScoreResponse response;
-    return stub->Score(&context, request, &response);
-  };
-  EXPECT_TRUE(score("models/shared", "").ok());
-  const grpc::Status hidden = score("models/private", "");
-  const grpc::Status unknown = score("models/nothing", "");
-  EXPECT_EQ(hidden.error_code(), grpc::StatusCode::NOT_FOUND);
-  EXPECT_EQ(unknown.error_code(), grpc::StatusCode::NOT_FOUND);
-  EXPECT_EQ(
-      absl::StrReplaceAll(hidden.error_message(), {{"private", "nothing"}}),
-      unknown.error_message());
-  EXPECT_EQ(score("models/shared", "models/shared/adapters/a").error_code(),
-            grpc::StatusCode::NOT_FOUND);
-}
-
-TEST_F(ForwardingTest, ARevokedTokenEndsItsStreams) {
-  worker_.Play({.message_count = 1'000'000'000, .message = MessagesOf(1000)});
-  const auto stub = NewInference();
-  Context context;
-  v1::GenerateRequest request;
-  request.add_variants()->set_model("models/x");
-  const auto reader = stub->Generate(&context, request);
-  EXPECT_EQ(ReadMessages(*reader, 1000, 10), 10);
-  EXPECT_EQ(streams_.Tokens(), std::set<std::string>{token_});
-  streams_.EndOf("tokens/another", absl::UnauthenticatedError("revoked"));
-  EXPECT_EQ(ReadMessages(*reader, 1000, 0), 0);
-  streams_.EndOf(token_, absl::UnauthenticatedError("revoked"));
-  v1::GenerateResponse message;
-  while (reader->Read(&message)) {
-  }
-  const grpc::Status ended = reader->Finish();
-  EXPECT_EQ(ended.error_code(), grpc::StatusCode::UNAUTHENTICATED)
-      << ended.error_message();
-  worker_.AwaitCall(0)->is_cancelled.WaitForNotification();
-}
-
-TEST_F(ForwardingTest, CallsAreChargedUpToTheWeeksQuota) {
-  const auto stub = NewInference();
-  const auto score = [&] {
-    Context context;
-    v1::ScoreRequest request;
-    request.add_variants()->set_model("models/x");
-    v1::ScoreResponse response;
-    return stub->Score(&context, request, &response);
-  };
-  EXPECT_TRUE(score().ok());
-  // A call is over a moment after its client has the answer.
-  while (ledger_->Of("ada").week_seconds == 0) std::this_thread::yield();
-  ledger_->AddUnstored("ada", 1e6);
-  const grpc::Status refused = score();
-  EXPECT_EQ(refused.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
-  EXPECT_THAT(refused.error_message(), HasSubstr("device seconds"));
 }
 
 }  // namespace
