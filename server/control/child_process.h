@@ -20,14 +20,15 @@ class ChildProcess {
  public:
   struct Options {
     std::string program;  // absolute path
-    std::vector<std::string> arguments;
+    std::vector<std::string> arguments = {};
     // "NAME=VALUE", added to this process's environment.
-    std::vector<std::string> environment;
-    std::string log_file;  // takes its output, appended
+    std::vector<std::string> environment = {};
+    std::string log_file = {};  // takes its output, appended
   };
 
-  // The child gets no other descriptors of ours, default signal handling and
-  // a process group of its own, so that a Ctrl-C reaches only its parent.
+  // The child gets SIGKILL when the thread that started it ends, from its first
+  // moment on. It gets no other descriptors of ours, default signal handling
+  // and a process group of its own, so that a Ctrl-C reaches only its parent.
   static absl::StatusOr<std::unique_ptr<ChildProcess>> Start(
       const Options& options);
   ~ChildProcess();

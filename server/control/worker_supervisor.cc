@@ -142,8 +142,6 @@ absl::StatusOr<std::unique_ptr<ChildProcess>> WorkerSupervisor::Launch() {
   child.arguments.push_back("--listen");
   child.arguments.push_back(
       absl::StrCat("unix:", options_.socket_prefix, launch.fencing_number));
-  child.arguments.push_back("--parent-pid");
-  child.arguments.push_back(absl::StrCat(::getpid()));
   child.environment.push_back(absl::StrCat(kTokenVariable, launch.id));
   ASSIGN_OR_RETURN(std::unique_ptr<ChildProcess> started,
                    ChildProcess::Start(child));

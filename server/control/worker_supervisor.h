@@ -35,7 +35,7 @@ class WorkerSupervisor {
  public:
   struct Options {
     std::string program;                 // absolute path
-    std::vector<std::string> arguments;  // without --listen and --parent-pid
+    std::vector<std::string> arguments;  // without --listen
     std::vector<std::string> environment;
     std::string socket_prefix;  // its sockets are this and a number
     std::string log_file;

@@ -1,8 +1,7 @@
 // dissonance-worker: the compute process. Serves Models, Inference and
-// Interpretability on the address it is given, for its control plane only, and
-// ends with it.
+// Interpretability on the address it is given, for its control plane only, with
+// whose end it is killed.
 #include <ATen/Parallel.h>
-#include <sys/prctl.h>
 #include <unistd.h>
 
 #include <csignal>
@@ -48,16 +47,6 @@ std::string TakeLaunchToken() {
   std::memset(value, 0, token.size());
   ::unsetenv(kTokenVariable);
   return token;
-}
-
-// Ends this process with its parent, also if that ended already.
-absl::Status DieWithParent(int parent_pid) {
-  if (parent_pid == 0) return absl::OkStatus();
-  if (::prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) {
-    return absl::ErrnoToStatus(errno, "prctl(PR_SET_PDEATHSIG)");
-  }
-  if (::getppid() == parent_pid) return absl::OkStatus();
-  return absl::AbortedError("the control plane ended already");
 }
 
 int64_t ResidentBytes() {
@@ -117,7 +106,6 @@ internal::v1::RegisterWorkerRequest Registration(const WorkerOptions& options,
 }
 
 absl::Status Run(const WorkerOptions& options, const std::string& token) {
-  RETURN_IF_ERROR(DieWithParent(options.parent_pid));
   ASSIGN_OR_RETURN(const at::Device device, OpenDevice(options));
   sigset_t signals;
   BlockSignals(signals);

@@ -60,9 +60,6 @@ std::variant<WorkerOptions, int> ParseWorkerOptions(int argc,
   app.add_option("--threads", options.threads,
                  "Compute threads on a CPU; 0: torch's choice")
       ->check(CLI::NonNegativeNumber);
-  app.add_option("--parent-pid", options.parent_pid,
-                 "End when this process, the parent, ends")
-      ->check(CLI::NonNegativeNumber);
   app.add_option("--max-message-bytes", options.max_message_bytes,
                  "Of a request or response")
       ->check(CLI::PositiveNumber);

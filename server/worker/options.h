@@ -17,8 +17,6 @@ struct WorkerOptions {
   std::string control;  // gRPC target of the control plane
   std::string device = "cpu";
   int threads = 0;  // of a CPU worker; 0: torch's choice
-  // If not 0: end when this process, the parent, ends.
-  int parent_pid = 0;
   int max_message_bytes = 256 << 20;
   // File that remembers digests of weights; empty: none.
   std::string digest_cache;

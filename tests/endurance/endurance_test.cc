@@ -152,6 +152,17 @@ TEST(SoakLedgerTest, AReplyThatDiffersFromTheFirstIsAFault) {
   EXPECT_THAT(ledger.failures(), ElementsAre(HasSubstr("kind: DATA_LOSS")));
 }
 
+TEST(CallKindsTest, AreAllOrThoseWithTheNames) {
+  const auto names = [](const std::vector<CallKind>& kinds) {
+    std::vector<std::string> out;
+    for (const CallKind& kind : kinds) out.push_back(kind.name);
+    return out;
+  };
+  EXPECT_EQ(names(CallKindsNamed({})), names(CallKinds()));
+  EXPECT_THAT(names(CallKindsNamed({"adapter churn", "Score"})),
+              ElementsAre("Score", "adapter churn"));
+}
+
 TEST(JobMixTest, HoldsEveryScoringPriorityAndFate) {
   std::vector<int> scorings(7);
   std::vector<int> priorities(4);

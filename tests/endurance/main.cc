@@ -3,12 +3,14 @@
 #include <functional>
 #include <iostream>
 #include <string>
+#include <vector>
 
 #include "CLI/CLI.hpp"
 #include "absl/status/statusor.h"
 #include "tests/endurance/fairness.h"
 #include "tests/endurance/report.h"
 #include "tests/endurance/soak.h"
+#include "tests/endurance/soak_calls.h"
 #include "tests/endurance/storm.h"
 
 namespace dissonance {
@@ -41,6 +43,12 @@ void AddSoak(CLI::App& command, SoakOptions& options) {
   AddNumber(command, "seed", options.seed, uint64_t{0}, "Seed of the calls");
   AddNumber(command, "rounds", options.round_count, 0,
             "Each kind of call so often by each client, instead of --minutes");
+  std::vector<std::string> kinds;
+  for (const CallKind& kind : CallKinds()) kinds.push_back(kind.name);
+  command
+      .add_option("--only", options.only,
+                  "Only calls of this kind; may be given again")
+      ->check(CLI::IsMember(kinds));
   command.add_flag("--users", options.own_users,
                    "Each client is a user of its own");
 }

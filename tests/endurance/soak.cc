@@ -98,7 +98,7 @@ class Load {
     Client client(data_dir_, tokens_[index]);
     std::mt19937_64 random(options_.seed * 1000 + static_cast<uint64_t>(index));
     const SoakCall call{client, random, ledger_, static_cast<int>(index)};
-    const std::vector<CallKind> kinds = CallKinds();
+    const std::vector<CallKind> kinds = CallKindsNamed(options_.only);
     for (int i = 0; i < std::max(1, options_.round_count); ++i) {
       for (const CallKind& kind : kinds) Make(kind, call);
     }

@@ -22,6 +22,8 @@ struct SoakOptions {
   // Instead of minutes: every kind of call this often by each client, without
   // a verdict on growth. 0: off.
   int round_count = 0;
+  // Names of the only kinds of calls to make. Empty: all.
+  std::vector<std::string> only;
   // Whether each client is a user of its own, instead of the owner.
   bool own_users = false;
 };

@@ -1,5 +1,6 @@
 #include "tests/endurance/soak_calls.h"
 
+#include "absl/algorithm/container.h"
 #include "absl/strings/str_cat.h"
 #include "src/base/sha256.h"
 #include "tests/endurance/tiny_world.h"
@@ -61,6 +62,14 @@ int64_t SoakLedger::compared_count() const {
 std::vector<CallKind> CallKinds() {
   std::vector<CallKind> kinds = ComputeCallKinds();
   for (const CallKind& kind : RecordCallKinds()) kinds.push_back(kind);
+  return kinds;
+}
+
+std::vector<CallKind> CallKindsNamed(absl::Span<const std::string> names) {
+  std::vector<CallKind> kinds = CallKinds();
+  std::erase_if(kinds, [names](const CallKind& kind) {
+    return !names.empty() && !absl::c_linear_search(names, kind.name);
+  });
   return kinds;
 }
 

@@ -63,6 +63,8 @@ struct CallKind {
 
 // All of them. See compute_calls.cc and record_calls.cc.
 std::vector<CallKind> CallKinds();
+// Those with these names; all if there are none.
+std::vector<CallKind> CallKindsNamed(absl::Span<const std::string> names);
 std::vector<CallKind> ComputeCallKinds();
 std::vector<CallKind> RecordCallKinds();
 // Those that may be made again from their beginning when they end UNAVAILABLE.

@@ -55,7 +55,7 @@ absl::Status StormServer::Start() {
   return Settle();
 }
 
-absl::Status StormServer::AwaitServing(pid_t old_worker, bool old_served) {
+absl::Status StormServer::AwaitServing(pid_t old_worker) {
   const absl::Time deadline = absl::Now() + ServerProcess::kPatience;
   // Health says SERVING until the server has seen its worker's end.
   const auto is_new = [old_worker](pid_t pid) { return pid != old_worker; };
@@ -72,10 +72,7 @@ absl::Status StormServer::AwaitServing(pid_t old_worker, bool old_served) {
         absl::StrCat("the server does not serve after a kill; see ",
                      options_.data_dir, "/test.log"));
   }
-  // One that was still being loaded, without ties to its server yet, ends when
-  // it has been: Settle waits for that.
-  if (!old_served ||
-      !absl::c_linear_search(WorkersOn(options_.data_dir), old_worker)) {
+  if (!absl::c_linear_search(WorkersOn(options_.data_dir), old_worker)) {
     return absl::OkStatus();
   }
   return absl::InternalError(
@@ -103,12 +100,10 @@ absl::Status StormServer::Kill() {
   }
   if (next_is_early) {
     ++figures_.early_kill_count;
-    serves_ = false;
     absl::SleepFor(RandomDelay(kMostEarly));
     return absl::OkStatus();
   }
-  RETURN_IF_ERROR(AwaitServing(worker, /*old_served=*/serves_));
-  serves_ = true;
+  RETURN_IF_ERROR(AwaitServing(worker));
   figures_.seconds_to_serve.push_back(
       absl::ToDoubleSeconds(absl::Now() - begin));
   absl::SleepFor(RandomDelay(kMostCalm));
@@ -116,8 +111,7 @@ absl::Status StormServer::Kill() {
 }
 
 absl::Status StormServer::Settle() {
-  RETURN_IF_ERROR(AwaitServing(/*old_worker=*/0, /*old_served=*/false));
-  serves_ = true;
+  RETURN_IF_ERROR(AwaitServing(/*old_worker=*/0));
   const absl::Time deadline = absl::Now() + ServerProcess::kPatience;
   while (WorkersOn(options_.data_dir).size() != 1) {
     if (absl::Now() > deadline) {

@@ -58,15 +58,14 @@ class StormServer {
   void KillControl();
   // The worker's process; 0 if there is none.
   pid_t Worker() const;
-  // Until a successor of the old worker serves; an old one that served too has
-  // to be gone then.
-  absl::Status AwaitServing(pid_t old_worker, bool old_served);
+  // Until a successor of the old worker serves; the old one has to be gone
+  // then.
+  absl::Status AwaitServing(pid_t old_worker);
 
   const ServerProcess::Options options_;
   std::mt19937_64 random_;
   std::unique_ptr<ServerProcess> server_;
   Figures figures_;
-  bool serves_ = false;  // when it was seen last
 };
 
 }  // namespace dissonance

@@ -12,6 +12,7 @@
 
 #include <algorithm>
 #include <csignal>
+#include <cstdlib>
 #include <filesystem>
 #include <memory>
 #include <string>
@@ -36,7 +37,11 @@
 namespace dissonance {
 namespace {
 
+using ::testing::AllOf;
+using ::testing::Contains;
 using ::testing::HasSubstr;
+using ::testing::IsSupersetOf;
+using ::testing::Not;
 
 // Prompts of the tiny model; 10,000 take tens of seconds of one processor.
 v1::ScoreRequest PromptsToScore(int count) {
@@ -248,6 +253,38 @@ TEST(DrainTest, CallsThatTakeLongerThanTheGraceAreCancelled) {
   ScoreInFlight score(server, 10000);
   EXPECT_EQ(server.Stop(), 0);
   EXPECT_FALSE(score.End().ok());
+}
+
+// "NAME=VALUE" of the worker, in any order.
+std::vector<std::string> WorkerEnvironment(ServerProcess& server) {
+  constexpr uint64_t kLimitBytes = 1 << 20;
+  return absl::StrSplit(
+      ReadFile(absl::StrCat("/proc/", server.WorkerPid(), "/environ"),
+               kLimitBytes)
+          .value_or(""),
+      '\0');
+}
+
+TEST(StartTest, TheWorkersMemoryIsTunedUnlessTheServersIs) {
+  ::unsetenv("MALLOC_ARENA_MAX");
+  ::unsetenv("GLIBC_TUNABLES");
+  {
+    const TempFolder folder;
+    ServerProcess server({.data_dir = folder.path()});
+    ASSERT_TRUE(server.AwaitServing());
+    EXPECT_THAT(WorkerEnvironment(server),
+                IsSupersetOf({"MALLOC_ARENA_MAX=2",
+                              "GLIBC_TUNABLES=glibc.malloc.hugetlb=1"}));
+  }
+  const TempFolder folder;
+  ServerProcess server(
+      {.data_dir = folder.path(),
+       .environment = {{"MALLOC_ARENA_MAX", "7"}, {"GLIBC_TUNABLES", ""}}});
+  ASSERT_TRUE(server.AwaitServing());
+  EXPECT_THAT(WorkerEnvironment(server),
+              AllOf(IsSupersetOf({"MALLOC_ARENA_MAX=7", "GLIBC_TUNABLES="}),
+                    Not(Contains("MALLOC_ARENA_MAX=2")),
+                    Not(Contains("GLIBC_TUNABLES=glibc.malloc.hugetlb=1"))));
 }
 
 TEST(StartTest, SocketsFilesAndTokenAreTheOwnersOnly) {
