@@ -41,6 +41,10 @@ void JobStream<Response>::Start(const std::shared_ptr<JobStream>& self,
                                          const absl::Status& status) {
     if (const auto stream = weak.lock()) stream->End(status);
   });
+  {
+    const absl::MutexLock lock(&mutex_);
+    is_started_ = true;
+  }
   Pump();
 }
 
@@ -69,7 +73,7 @@ void JobStream<Response>::Pump() {
   grpc::Status end;
   {
     const absl::MutexLock lock(&mutex_);
-    if (is_writing_ || is_finished_) return;
+    if (!is_started_ || is_writing_ || is_finished_) return;
     if (pending_.empty() && !has_end_) ReadMore();
     const bool is_failed = has_end_ && !end_.ok();
     if (!pending_.empty() && !is_failed) {

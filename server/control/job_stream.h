@@ -68,6 +68,9 @@ class JobStream final : public grpc::ServerWriteReactor<Response> {
   bool has_end_ ABSL_GUARDED_BY(mutex_) = false;
   absl::Status end_ ABSL_GUARDED_BY(mutex_);
   bool is_finished_ ABSL_GUARDED_BY(mutex_) = false;
+  // Until then news and an end wait: the stream might be done, and gone, before
+  // it has all that it lets go of when it is.
+  bool is_started_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
 extern template class JobStream<v1::RunJobResponse>;

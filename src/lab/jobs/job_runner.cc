@@ -88,7 +88,9 @@ void JobRunner::SetMaintenance(const std::string& reason, bool stop) {
   absl::MutexLock lock(&mutex_);
   maintenance_ = reason;
   if (stop && !reason.empty()) {
-    for (const auto& [name, run] : running_) Interrupt(*run, reason);
+    for (const auto& [name, run] : running_) {
+      Interrupt(*run, absl::StrCat("maintenance (", reason, ")"));
+    }
   }
   changed_.SignalAll();
 }
