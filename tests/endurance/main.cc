@@ -31,8 +31,9 @@ void AddStorm(CLI::App& command, StormOptions& options) {
             "Threads that compute and change adapters meanwhile");
   AddNumber(command, "seed", options.seed, uint64_t{0},
             "Seed of victims and moments");
-  command.add_flag("--dependencies", options.with_dependencies,
-                   "Some jobs wait for others");
+  command.add_flag("--dependencies,!--no-dependencies",
+                   options.with_dependencies,
+                   "Some jobs wait for others (default), or none do");
 }
 
 void AddSoak(CLI::App& command, SoakOptions& options) {
@@ -41,8 +42,9 @@ void AddSoak(CLI::App& command, SoakOptions& options) {
   AddNumber(command, "seed", options.seed, uint64_t{0}, "Seed of the calls");
   AddNumber(command, "rounds", options.round_count, 0,
             "Each kind of call so often by each client, instead of --minutes");
-  command.add_flag("--users", options.own_users,
-                   "Each client is a user of its own");
+  command.add_flag("--users,!--owner", options.own_users,
+                   "Each client is a user of its own (default), or all are "
+                   "the owner");
 }
 
 void AddFairness(CLI::App& command, FairnessOptions& options) {
@@ -53,7 +55,9 @@ void AddFairness(CLI::App& command, FairnessOptions& options) {
   AddNumber(command, "calls", options.call_count, 0,
             "Calls timed of each kind");
   command.add_flag("--lists-only", options.lists_only,
-                   "Only the times of lists and watches, as the owner");
+                   "Only the times of calls, as the owner");
+  command.add_flag("!--no-limits", options.judge_times,
+                   "Times are shown and not judged");
 }
 
 int Conclude(const absl::StatusOr<Report>& report, const std::string& out_dir) {

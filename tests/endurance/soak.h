@@ -23,7 +23,7 @@ struct SoakOptions {
   // a verdict on growth. 0: off.
   int round_count = 0;
   // Whether each client is a user of its own, instead of the owner.
-  bool own_users = false;
+  bool own_users = true;
 };
 
 // A figure of a process over time, and what it may grow by.

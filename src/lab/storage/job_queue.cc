@@ -45,37 +45,25 @@ absl::StatusOr<std::vector<QueueHead>> JobQueue::Heads(
   return heads;
 }
 
-absl::StatusOr<std::vector<QueueCount>> JobQueue::Counts() {
+absl::StatusOr<std::vector<QueueCount>> JobQueue::Counts(
+    absl::string_view name) {
   std::vector<QueueCount> counts;
   RETURN_IF_ERROR(database_.Read([&](Connection& connection) {
     Query query(connection,
-                "SELECT owner, priority, count(*) FROM jobs"
+                "SELECT owner, priority, count(*),"
+                " count(*) FILTER (WHERE name < ?) FROM jobs"
                 " INDEXED BY jobs_queue WHERE state = 1"
-                " GROUP BY owner, priority");
+                " GROUP BY owner, priority",
+                name);
     while (query.Next()) {
       counts.push_back({.owner = query.Text(0),
                         .priority = static_cast<v1::JobPriority>(query.Int(1)),
-                        .count = query.Int(2)});
+                        .count = query.Int(2),
+                        .older_count = query.Int(3)});
     }
     return absl::OkStatus();
   }));
   return counts;
-}
-
-absl::StatusOr<int64_t> JobQueue::CountOlder(absl::string_view owner,
-                                             v1::JobPriority priority,
-                                             absl::string_view name) {
-  int64_t count = 0;
-  RETURN_IF_ERROR(database_.Read([&](Connection& connection) {
-    Query query(connection,
-                "SELECT count(*) FROM jobs INDEXED BY jobs_queue WHERE"
-                " state = 1 AND owner = ? AND priority = ? AND name < ?",
-                owner, int32_t{priority}, name);
-    query.Next();
-    count = query.Int(0);
-    return absl::OkStatus();
-  }));
-  return count;
 }
 
 absl::StatusOr<PendingCounts> JobQueue::PendingOf(absl::string_view owner) {

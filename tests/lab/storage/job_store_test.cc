@@ -201,9 +201,14 @@ TEST_F(JobStoreTest, HeadsAreTheOldestOfEachUserAndPriority) {
   EXPECT_THAT(names({}), ElementsAre("ada 2 2", "ada 3 1", "bob 2 5"));
   EXPECT_THAT(names({JobNumber(2).job.name(), JobNumber(5).job.name()}),
               ElementsAre("ada 2 3", "ada 3 1"));
-  EXPECT_EQ(*queue.CountOlder("ada", v1::JOB_PRIORITY_NORMAL,
-                              JobNumber(9).job.name()),
-            2);
+  std::vector<std::string> counts;
+  const auto counted = queue.Counts(JobNumber(3).job.name());
+  for (const QueueCount& count : *counted) {
+    counts.push_back(absl::StrCat(count.owner, " ", count.priority, ": ",
+                                  count.older_count, " of ", count.count));
+  }
+  EXPECT_THAT(counts,
+              ElementsAre("ada 2: 1 of 2", "ada 3: 1 of 1", "bob 2: 0 of 1"));
   EXPECT_EQ(queue.PendingOf("ada")->queued, 3);
   EXPECT_EQ(queue.PendingOf("ada")->running, 1);
 }
