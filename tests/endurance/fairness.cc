@@ -14,6 +14,7 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "dissonance/v1/admin.grpc.pb.h"
 #include "dissonance/v1/jobs.grpc.pb.h"
 #include "google/protobuf/util/time_util.h"
 #include "src/base/status_macros.h"
@@ -241,6 +242,17 @@ absl::Status TimeGets(const Client& client, const std::string& queued,
   return absl::OkStatus();
 }
 
+// A call that asks no job: what is slow here too, the machine is.
+absl::Status TimeYardstick(const Client& client, FairnessOptions options,
+                           Report& report) {
+  options.judge_times = false;
+  const auto ask = [&client] {
+    return client.Call(&v1::Admin::Stub::ServerInfo, v1::ServerInfoRequest())
+        .status();
+  };
+  return TimeCalls("ServerInfo, to compare", options, ask, report);
+}
+
 // Who calls.
 struct Users {
   std::string many;  // token of the one with many jobs
@@ -299,6 +311,7 @@ absl::StatusOr<Report> RunFairness(const FairnessOptions& options) {
       TimeGets(many, queued.back(), history.front(), options, report));
   RETURN_IF_ERROR(TimeLists(many, options, report));
   RETURN_IF_ERROR(TimeWatches(many, history, options, report));
+  RETURN_IF_ERROR(TimeYardstick(many, options, report));
   if (server.Stop() != 0) {
     report.violations.push_back("the server did not stop cleanly");
   }
