@@ -50,8 +50,8 @@ class JobQueue {
   absl::StatusOr<std::vector<QueueHead>> Heads(
       const std::set<std::string>& skip);
 
-  // As seen from the job `name`. Takes some 5 ms for 10,000 queued jobs: the
-  // row of each is looked at, so it is one pass and not two.
+  // As seen from the job `name`; of users with queued jobs. Takes some 1 ms for
+  // 10,000 jobs of normal priority, 5 ms for those of others.
   absl::StatusOr<std::vector<QueueCount>> Counts(absl::string_view name);
   absl::StatusOr<PendingCounts> PendingOf(absl::string_view owner);
   absl::StatusOr<std::map<v1::JobState, int64_t>> CountByState();
