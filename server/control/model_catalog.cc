@@ -386,7 +386,7 @@ absl::Status ModelCatalog::RestoreModel(const StoredModel& stored,
   return Changed(stored.model.path(), "load");
 }
 
-absl::Status ModelCatalog::RestoreAdapter(const StoredAdapter& stored,
+absl::Status ModelCatalog::RestoreAdapter(StoredAdapter& stored,
                                           const WorkerChannel& worker,
                                           const CallOptions& options) {
   v1::RegisterAdapterRequest request;
@@ -401,7 +401,12 @@ absl::Status ModelCatalog::RestoreAdapter(const StoredAdapter& stored,
                    Call<v1::RegisterAdapterResponse>(worker, "RegisterAdapter",
                                                      request, options));
   if (response.adapter().digest() == stored.adapter.digest()) {
-    return absl::OkStatus();
+    if (response.adapter().path() == stored.adapter.path()) {
+      return absl::OkStatus();
+    }
+    // The data directory was restored or moved, and the folder is a new one.
+    stored.adapter.set_path(response.adapter().path());
+    return store_.PutAdapter(stored);
   }
   v1::UnloadAdapterRequest undo;
   undo.set_name(stored.adapter.name());
@@ -437,9 +442,9 @@ absl::Status ModelCatalog::Restore(const WorkerChannel& worker,
 absl::Status ModelCatalog::RestoreAdapters(const std::string& model,
                                            const WorkerChannel& worker,
                                            const CallOptions& options) {
-  ASSIGN_OR_RETURN(const std::vector<StoredAdapter> adapters,
+  ASSIGN_OR_RETURN(std::vector<StoredAdapter> adapters,
                    store_.ListAdapters(model));
-  for (const StoredAdapter& adapter : adapters) {
+  for (StoredAdapter& adapter : adapters) {
     if (!adapter.resident) continue;
     const absl::Status registered = RestoreAdapter(adapter, worker, options);
     if (IsLost(registered)) return registered;

@@ -121,7 +121,8 @@ class ModelCatalog {
   absl::Status RestoreModel(const StoredModel& stored,
                             const WorkerChannel& worker,
                             const CallOptions& options);
-  absl::Status RestoreAdapter(const StoredAdapter& stored,
+  // Updates the path of one whose folder was made anew.
+  absl::Status RestoreAdapter(StoredAdapter& stored,
                               const WorkerChannel& worker,
                               const CallOptions& options);
   absl::Status RestoreAdapters(const std::string& model,

@@ -1,5 +1,5 @@
 // Two users on one server with a long history: whether one's many jobs delay
-// the other's one, and how long lists and watches take meanwhile.
+// the other's one, and how long calls about jobs take meanwhile.
 //
 //   ASSIGN_OR_RETURN(Report report, RunFairness({.queued_count = 10'000}));
 #ifndef DISSONANCE_TESTS_ENDURANCE_FAIRNESS_H_
@@ -17,13 +17,15 @@ struct FairnessOptions {
   int history_count = 100'000;
   // Calls of each kind that are timed.
   int call_count = 1'000;
-  // Only the times of lists and watches, with all jobs the owner's.
+  // Only the times of calls, with all jobs the owner's.
   bool lists_only = false;
+  // Whether a call that takes too long is a violation.
+  bool judge_times = true;
 };
 
 // A job of the second user has to start before more of the first user's do
-// than can run at once; 99 % of lists and of watches' first messages have to
-// come within 50 ms.
+// than can run at once; 99 % of lists, of GetJob and of watches' first messages
+// have to come within 50 ms.
 absl::StatusOr<Report> RunFairness(const FairnessOptions& options);
 
 }  // namespace dissonance

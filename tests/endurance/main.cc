@@ -33,8 +33,9 @@ void AddStorm(CLI::App& command, StormOptions& options) {
             "Threads that compute and change adapters meanwhile");
   AddNumber(command, "seed", options.seed, uint64_t{0},
             "Seed of victims and moments");
-  command.add_flag("--dependencies", options.with_dependencies,
-                   "Some jobs wait for others");
+  command.add_flag("--dependencies,!--no-dependencies",
+                   options.with_dependencies,
+                   "Some jobs wait for others (default), or none do");
 }
 
 void AddSoak(CLI::App& command, SoakOptions& options) {
@@ -49,8 +50,9 @@ void AddSoak(CLI::App& command, SoakOptions& options) {
       .add_option("--only", options.only,
                   "Only calls of this kind; may be given again")
       ->check(CLI::IsMember(kinds));
-  command.add_flag("--users", options.own_users,
-                   "Each client is a user of its own");
+  command.add_flag("--users,!--owner", options.own_users,
+                   "Each client is a user of its own (default), or all are "
+                   "the owner");
 }
 
 void AddFairness(CLI::App& command, FairnessOptions& options) {
@@ -61,7 +63,9 @@ void AddFairness(CLI::App& command, FairnessOptions& options) {
   AddNumber(command, "calls", options.call_count, 0,
             "Calls timed of each kind");
   command.add_flag("--lists-only", options.lists_only,
-                   "Only the times of lists and watches, as the owner");
+                   "Only the times of calls, as the owner");
+  command.add_flag("!--no-limits", options.judge_times,
+                   "Times are shown and not judged");
 }
 
 int Conclude(const absl::StatusOr<Report>& report, const std::string& out_dir) {

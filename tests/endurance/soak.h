@@ -25,7 +25,7 @@ struct SoakOptions {
   // Names of the only kinds of calls to make. Empty: all.
   std::vector<std::string> only;
   // Whether each client is a user of its own, instead of the owner.
-  bool own_users = false;
+  bool own_users = true;
 };
 
 // A figure of a process over time, and what it may grow by.

@@ -25,7 +25,7 @@ struct StormOptions {
   // Of victims and delays.
   uint64_t seed = 1;
   // Whether some jobs depend on others.
-  bool with_dependencies = false;
+  bool with_dependencies = true;
 };
 
 // Runs it in a temporary folder, which stays if a promise is broken: the

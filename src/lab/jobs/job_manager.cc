@@ -262,10 +262,14 @@ absl::Status JobManager::AddPlace(const std::string& owner, v1::Job& job) {
     job.mutable_queue()->set_waits_for(std::move(reason));
   }
   if (job.state() != v1::JOB_STATE_QUEUED) return absl::OkStatus();
-  ASSIGN_OR_RETURN(const int64_t older, options_.queue->CountOlder(
-                                            owner, job.priority(), job.name()));
   ASSIGN_OR_RETURN(const std::vector<QueueCount> counts,
-                   options_.queue->Counts());
+                   options_.queue->Counts(job.name()));
+  int64_t older = 0;
+  for (const QueueCount& count : counts) {
+    const bool is_own =
+        count.owner == owner && count.priority == job.priority();
+    if (is_own) older = count.older_count;
+  }
   ASSIGN_OR_RETURN(const double mean_seconds,
                    options_.queue->MeanDeviceSeconds(kRecentJobs));
   const int64_t position = QueuePosition(

@@ -28,6 +28,39 @@ void AddHead(Connection& connection, const std::string& owner,
   }
 }
 
+// An index has all that counts a user's jobs; to tell priorities apart the row
+// of each is looked at, ten times as slow. So those of normal priority, the
+// most, are what the others leave.
+void AddCounts(Connection& connection, const std::string& owner,
+               absl::string_view name, std::vector<QueueCount>& counts) {
+  Query all(connection,
+            "SELECT count(*), count(*) FILTER (WHERE name < ?) FROM jobs"
+            " INDEXED BY jobs_by_owner_and_state"
+            " WHERE owner = ? AND state = 1",
+            name, owner);
+  all.Next();
+  QueueCount normal = {.owner = owner,
+                       .priority = v1::JOB_PRIORITY_NORMAL,
+                       .count = all.Int(0),
+                       .older_count = all.Int(1)};
+  for (const v1::JobPriority priority :
+       {v1::JOB_PRIORITY_INTERACTIVE, v1::JOB_PRIORITY_BACKGROUND}) {
+    Query some(connection,
+               "SELECT count(*), count(*) FILTER (WHERE name < ?) FROM jobs"
+               " INDEXED BY jobs_queue"
+               " WHERE state = 1 AND owner = ? AND priority = ?",
+               name, owner, int32_t{priority});
+    some.Next();
+    counts.push_back({.owner = owner,
+                      .priority = priority,
+                      .count = some.Int(0),
+                      .older_count = some.Int(1)});
+    normal.count -= some.Int(0);
+    normal.older_count -= some.Int(1);
+  }
+  counts.push_back(std::move(normal));
+}
+
 }  // namespace
 
 absl::StatusOr<std::vector<QueueHead>> JobQueue::Heads(
@@ -45,37 +78,17 @@ absl::StatusOr<std::vector<QueueHead>> JobQueue::Heads(
   return heads;
 }
 
-absl::StatusOr<std::vector<QueueCount>> JobQueue::Counts() {
+absl::StatusOr<std::vector<QueueCount>> JobQueue::Counts(
+    absl::string_view name) {
   std::vector<QueueCount> counts;
   RETURN_IF_ERROR(database_.Read([&](Connection& connection) {
-    Query query(connection,
-                "SELECT owner, priority, count(*) FROM jobs"
-                " INDEXED BY jobs_queue WHERE state = 1"
-                " GROUP BY owner, priority");
-    while (query.Next()) {
-      counts.push_back({.owner = query.Text(0),
-                        .priority = static_cast<v1::JobPriority>(query.Int(1)),
-                        .count = query.Int(2)});
+    Query owners(connection, kQueueOwnersSql);
+    while (owners.Next()) {
+      AddCounts(connection, owners.Text(0), name, counts);
     }
     return absl::OkStatus();
   }));
   return counts;
-}
-
-absl::StatusOr<int64_t> JobQueue::CountOlder(absl::string_view owner,
-                                             v1::JobPriority priority,
-                                             absl::string_view name) {
-  int64_t count = 0;
-  RETURN_IF_ERROR(database_.Read([&](Connection& connection) {
-    Query query(connection,
-                "SELECT count(*) FROM jobs INDEXED BY jobs_queue WHERE"
-                " state = 1 AND owner = ? AND priority = ? AND name < ?",
-                owner, int32_t{priority}, name);
-    query.Next();
-    count = query.Int(0);
-    return absl::OkStatus();
-  }));
-  return count;
 }
 
 absl::StatusOr<PendingCounts> JobQueue::PendingOf(absl::string_view owner) {

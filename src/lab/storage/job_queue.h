@@ -32,6 +32,7 @@ struct QueueCount {
   std::string owner;
   v1::JobPriority priority = v1::JOB_PRIORITY_NORMAL;
   int64_t count = 0;
+  int64_t older_count = 0;  // of them, older than the job asked about
 };
 
 // Jobs of a user that have not ended.
@@ -49,12 +50,9 @@ class JobQueue {
   absl::StatusOr<std::vector<QueueHead>> Heads(
       const std::set<std::string>& skip);
 
-  // Counting takes some 10 ms for 100,000 queued jobs.
-  absl::StatusOr<std::vector<QueueCount>> Counts();
-  // The user's queued jobs of the priority that are older than `name`.
-  absl::StatusOr<int64_t> CountOlder(absl::string_view owner,
-                                     v1::JobPriority priority,
-                                     absl::string_view name);
+  // As seen from the job `name`; of users with queued jobs. Takes some 1 ms for
+  // 10,000 jobs of normal priority, 5 ms for those of others.
+  absl::StatusOr<std::vector<QueueCount>> Counts(absl::string_view name);
   absl::StatusOr<PendingCounts> PendingOf(absl::string_view owner);
   absl::StatusOr<std::map<v1::JobState, int64_t>> CountByState();
   // The mean of the last `limit` jobs that SUCCEEDED; 0 if there are none.

@@ -142,6 +142,17 @@ TEST_F(JobManagerTest, OthersJobsDoNotExist) {
   EXPECT_EQ(jobs_->Get("ada", "jobs/../x").status().code(), kInvalid);
 }
 
+TEST_F(JobManagerTest, AQueuedJobTellsItsPlace) {
+  const std::string first = CreateJob().name();
+  const std::string second = CreateJob().name();
+  OrDie(jobs_->CreateJob(
+      SomeSpec(), {.owner = "ada", .priority = v1::JOB_PRIORITY_BACKGROUND}));
+  EXPECT_EQ(OrDie(jobs_->Get("ada", first)).queue().position(), 1);
+  EXPECT_EQ(OrDie(jobs_->Get("ada", second)).queue().position(), 2);
+  ASSERT_TRUE(jobs_->Cancel("ada", first).ok());
+  EXPECT_EQ(OrDie(jobs_->Get("ada", second)).queue().position(), 1);
+}
+
 TEST_F(JobManagerTest, PagesNewestFirst) {
   std::vector<std::string> names;
   for (int i = 0; i < 5; ++i) names.insert(names.begin(), CreateJob().name());

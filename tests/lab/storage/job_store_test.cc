@@ -20,6 +20,7 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Not;
+using ::testing::UnorderedElementsAre;
 
 const absl::Time kNow = absl::FromUnixSeconds(1'700'000'000);
 
@@ -201,9 +202,15 @@ TEST_F(JobStoreTest, HeadsAreTheOldestOfEachUserAndPriority) {
   EXPECT_THAT(names({}), ElementsAre("ada 2 2", "ada 3 1", "bob 2 5"));
   EXPECT_THAT(names({JobNumber(2).job.name(), JobNumber(5).job.name()}),
               ElementsAre("ada 2 3", "ada 3 1"));
-  EXPECT_EQ(*queue.CountOlder("ada", v1::JOB_PRIORITY_NORMAL,
-                              JobNumber(9).job.name()),
-            2);
+  std::vector<std::string> counts;
+  const auto counted = queue.Counts(JobNumber(3).job.name());
+  for (const QueueCount& count : *counted) {
+    counts.push_back(absl::StrCat(count.owner, " ", count.priority, ": ",
+                                  count.older_count, " of ", count.count));
+  }
+  EXPECT_THAT(counts, UnorderedElementsAre("ada 1: 0 of 0", "ada 2: 1 of 2",
+                                           "ada 3: 1 of 1", "bob 1: 0 of 0",
+                                           "bob 2: 0 of 1", "bob 3: 0 of 0"));
   EXPECT_EQ(queue.PendingOf("ada")->queued, 3);
   EXPECT_EQ(queue.PendingOf("ada")->running, 1);
 }
