@@ -264,7 +264,7 @@ TEST_F(ArtifactsServiceTest, AnUploadThatEndsEarlyFreesItsClaim) {
 
 TEST_F(ArtifactsServiceTest, AReadEndsWithItsToken) {
   const std::string bytes(32 << 20, 'x');
-  ASSERT_TRUE(Write("ada", bytes, 0, 4 << 20).ok());
+  ASSERT_TRUE(Write("ada", bytes, 0, 2 << 20).ok());
   v1::ReadArtifactRequest request;
   request.set_name(NameOf(bytes));
   const Context context = As("ada");

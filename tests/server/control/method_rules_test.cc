@@ -41,6 +41,12 @@ void ForEachMethod(const std::function<void(const MethodDescriptor&,
   }
 }
 
+Principal CallerOf(v1::Scope scope) {
+  Principal caller;
+  caller.scope = scope;
+  return caller;
+}
+
 bool IsNamedAsAChange(const std::string& method) {
   for (const char* verb :
        {"Create", "Update", "Delete", "Set", "Register", "Load", "Unload",
@@ -78,7 +84,7 @@ TEST(MethodRulesTest, AScopeSufficesForItselfAndThoseBefore) {
     for (const v1::Scope held : scopes) {
       const absl::Status status = CheckScope(
           "/x", {.is_known = true, .scope = needed, .mutates = false},
-          {.scope = held});
+          CallerOf(held));
       EXPECT_EQ(status.ok(), held >= needed) << status;
       EXPECT_TRUE(status.ok() || absl::IsPermissionDenied(status)) << status;
     }
@@ -87,7 +93,7 @@ TEST(MethodRulesTest, AScopeSufficesForItselfAndThoseBefore) {
 
 TEST(MethodRulesTest, NobodyMayCallWhatDeclaresNothing) {
   const absl::Status status =
-      CheckScope("/x", {.is_known = true}, {.scope = v1::SCOPE_ADMIN});
+      CheckScope("/x", {.is_known = true}, CallerOf(v1::SCOPE_ADMIN));
   EXPECT_TRUE(absl::IsPermissionDenied(status)) << status;
   EXPECT_THAT(status.message(), HasSubstr("declares no scope"));
 }

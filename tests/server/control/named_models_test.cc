@@ -98,7 +98,7 @@ TEST(NamedModelsTest, FindsWhatAWalkOverTheMessageFinds) {
       &v1::Job::default_instance()};
   size_t name_count = 0;
   for (const Message* type : types) {
-    for (int i = 0; i < 50; ++i) {
+    for (int i = 0; i < 100; ++i) {
       const std::unique_ptr<Message> message(type->New());
       filler.Fill(*message, /*depth=*/5);
       NamedModels expected;
@@ -138,7 +138,7 @@ TEST(NamedModelsTest, RefusesWhatTheParserRefuses) {
   for (int i = 0; i < 3000; ++i) {
     std::string broken = bytes.substr(0, random() % (bytes.size() + 1));
     if (i % 2 == 0 && !broken.empty()) {
-      broken[random() % broken.size()] = static_cast<char>(random());
+      broken[random() % broken.size()] = static_cast<char>(random() % 128);
     }
     v1::ScoreRequest parsed;
     const bool is_message = parsed.ParseFromString(broken);
@@ -156,7 +156,7 @@ TEST(NamedModelsTest, RefusesWhatTheParserRefuses) {
   EXPECT_GT(refused_count, 100);
 }
 
-TEST(NamedModelsTest, TooDeepABytesAreRefusedAndEndNoStack) {
+TEST(NamedModelsTest, TooDeepBytesAreRefusedAndOverflowNoStack) {
   // Groups of an unknown field, one in the other.
   const std::string groups(100'000, '\x7b');
   EXPECT_TRUE(absl::IsInvalidArgument(
