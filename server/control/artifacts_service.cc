@@ -5,8 +5,10 @@
 #include <optional>
 #include <utility>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/functional/function_ref.h"
 #include "absl/strings/str_cat.h"
+#include "absl/synchronization/mutex.h"
 #include "dissonance/v1/artifacts.grpc.pb.h"
 #include "server/control/auth.h"
 #include "server/control/grpc_status.h"
@@ -20,23 +22,29 @@ using Context = grpc::CallbackServerContext;
 constexpr int64_t kChunkBytes = 1 << 20;
 
 absl::StatusOr<Viewer> ViewerOf(const Context& context, TokenStore& tokens) {
-  ASSIGN_OR_RETURN(Principal caller, CallerOf(context, tokens));
-  return Viewer{.user = std::move(caller.user), .sees_all = caller.is_admin()};
+  ASSIGN_OR_RETURN(const Principal caller, CallerOf(context, tokens));
+  return ViewerOf(caller);
 }
 
 // Sends a range of an artifact. Deletes itself.
 class ArtifactStream final
     : public grpc::ServerWriteReactor<v1::ReadArtifactResponse> {
  public:
-  ArtifactStream(ArtifactStore& artifacts, const absl::StatusOr<Viewer>& viewer,
+  ArtifactStream(ArtifactStore& artifacts, OpenCalls& streams,
+                 const absl::StatusOr<Principal>& caller,
                  const v1::ReadArtifactRequest& request) {
     const absl::Status opened =
-        viewer.ok() ? Open(artifacts, *viewer, request) : viewer.status();
-    if (opened.ok()) {
-      SendNext();
-    } else {
+        caller.ok() ? Open(artifacts, ViewerOf(*caller), request)
+                    : caller.status();
+    if (!opened.ok()) {
       Finish(ToGrpc(opened));
+      return;
     }
+    open_ = streams.Add(caller->token, [this](const absl::Status& status) {
+      const absl::MutexLock lock(&mutex_);
+      ended_with_ = status;
+    });
+    SendNext();
   }
 
   void OnWriteDone(bool ok) override {
@@ -63,8 +71,15 @@ class ArtifactStream final
     return absl::OkStatus();
   }
 
-  // No lock: one write is in progress at a time, and only its end comes here.
+  absl::Status EndedWith() ABSL_LOCKS_EXCLUDED(mutex_) {
+    const absl::MutexLock lock(&mutex_);
+    return ended_with_;
+  }
+
+  // One write is in progress at a time, and only its end comes here.
   void SendNext() {
+    const absl::Status ended = EndedWith();
+    if (!ended.ok()) return Finish(ToGrpc(ended));
     if (offset_ >= end_) return Finish(grpc::Status::OK);
     absl::StatusOr<std::string> bytes =
         reader_->Read(offset_, std::min(kChunkBytes, end_ - offset_));
@@ -82,38 +97,65 @@ class ArtifactStream final
   int64_t offset_ = 0;
   int64_t end_ = 0;
   v1::ReadArtifactResponse chunk_;
+  absl::Mutex mutex_;
+  // Not OK: nothing more is sent, and the stream ends so.
+  absl::Status ended_with_ ABSL_GUARDED_BY(mutex_);
+  // Goes first: what it ends is there still.
+  std::unique_ptr<OpenCall> open_;
+};
+
+// Whose an upload is, and by which token.
+struct Uploader {
+  ArtifactOwner owner;
+  std::string token;
 };
 
 // Takes an upload, a message at a time. A call that breaks leaves what came.
-// Deletes itself. No lock: one read is in progress at a time, and only its end
-// comes here; a cancellation makes it fail.
+// Deletes itself. One read is in progress at a time; a cancellation, and an end
+// from outside, make it fail.
 class UploadStream final
     : public grpc::ServerReadReactor<v1::WriteArtifactRequest> {
  public:
-  UploadStream(ArtifactUploads& uploads, absl::StatusOr<ArtifactOwner> owner,
+  UploadStream(ArtifactUploads& uploads, OpenCalls& streams,
+               absl::StatusOr<Uploader> uploader,
                v1::WriteArtifactResponse* response)
-      : uploads_(uploads), owner_(std::move(owner)), response_(response) {
-    if (owner_.ok()) {
-      StartRead(&message_);
-    } else {
-      Finish(ToGrpc(owner_.status()));
+      : uploads_(uploads), uploader_(std::move(uploader)), response_(response) {
+    if (!uploader_.ok()) {
+      const absl::MutexLock lock(&mutex_);
+      FinishOnce(uploader_.status());
+      return;
     }
+    // Before it can be ended: an end makes the read fail, which OnReadDone
+    // waits for.
+    StartRead(&message_);
+    open_ = streams.Add(uploader_->token, [this](const absl::Status& status) {
+      const absl::MutexLock lock(&mutex_);
+      FinishOnce(status);
+    });
   }
 
   void OnReadDone(bool ok) override {
+    const absl::MutexLock lock(&mutex_);
+    if (is_finished_) return;
     const absl::Status status = ok ? Take() : End();
-    // Frees a resumed call's file and claim before the client hears of it.
-    if (!ok || !status.ok()) upload_.reset();
     if (ok && status.ok()) return StartRead(&message_);
-    Finish(ToGrpc(status));
+    FinishOnce(status);
   }
   void OnDone() override { delete this; }
 
  private:
-  absl::Status Take() {
+  void FinishOnce(const absl::Status& status)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    if (std::exchange(is_finished_, true)) return;
+    // Frees a resumed call's file and claim before the client hears of it.
+    upload_.reset();
+    Finish(ToGrpc(status));
+  }
+
+  absl::Status Take() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     if (upload_ == nullptr) {
       name_ = message_.name();
-      ASSIGN_OR_RETURN(upload_, uploads_.Begin(message_, *owner_));
+      ASSIGN_OR_RETURN(upload_, uploads_.Begin(message_, uploader_->owner));
     } else if (!message_.name().empty() && message_.name() != name_) {
       return absl::InvalidArgumentError(absl::StrCat(
           "the upload of ", name_,
@@ -125,7 +167,7 @@ class UploadStream final
 
   // All messages have come, or the call broke: then bytes are missing, or none
   // are and the client may as well have its artifact.
-  absl::Status End() {
+  absl::Status End() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     if (upload_ == nullptr) {
       return absl::InvalidArgumentError(
           "no message came: the first says name, size_bytes and media_type");
@@ -135,11 +177,15 @@ class UploadStream final
   }
 
   ArtifactUploads& uploads_;
-  const absl::StatusOr<ArtifactOwner> owner_;
+  const absl::StatusOr<Uploader> uploader_;
   v1::WriteArtifactResponse* const response_;
-  std::string name_;
-  v1::WriteArtifactRequest message_;
-  std::unique_ptr<ArtifactUpload> upload_;
+  v1::WriteArtifactRequest message_;  // gRPC's while a read is in progress
+  absl::Mutex mutex_;
+  bool is_finished_ ABSL_GUARDED_BY(mutex_) = false;
+  std::string name_ ABSL_GUARDED_BY(mutex_);
+  std::unique_ptr<ArtifactUpload> upload_ ABSL_GUARDED_BY(mutex_);
+  // Goes first: what it ends is there still.
+  std::unique_ptr<OpenCall> open_;
 };
 
 class ArtifactsService final : public v1::Artifacts::CallbackService {
@@ -148,6 +194,7 @@ class ArtifactsService final : public v1::Artifacts::CallbackService {
       : artifacts_(parts.artifacts),
         uploads_(parts.uploads),
         tokens_(parts.tokens),
+        streams_(parts.streams),
         limit_bytes_(std::move(parts.limit_bytes)) {}
 
   grpc::ServerUnaryReactor* GetArtifact(
@@ -177,13 +224,13 @@ class ArtifactsService final : public v1::Artifacts::CallbackService {
 
   grpc::ServerWriteReactor<v1::ReadArtifactResponse>* ReadArtifact(
       Context* context, const v1::ReadArtifactRequest* request) override {
-    return new ArtifactStream(artifacts_, ViewerOf(*context, tokens_),
+    return new ArtifactStream(artifacts_, streams_, CallerOf(*context, tokens_),
                               *request);
   }
 
   grpc::ServerReadReactor<v1::WriteArtifactRequest>* WriteArtifact(
       Context* context, v1::WriteArtifactResponse* response) override {
-    return new UploadStream(uploads_, OwnerOf(*context), response);
+    return new UploadStream(uploads_, streams_, UploaderOf(*context), response);
   }
 
   grpc::ServerUnaryReactor* GetUpload(
@@ -226,16 +273,20 @@ class ArtifactsService final : public v1::Artifacts::CallbackService {
     return reactor;
   }
 
-  absl::StatusOr<ArtifactOwner> OwnerOf(const Context& context) {
-    ASSIGN_OR_RETURN(Viewer viewer, ViewerOf(context, tokens_));
-    ArtifactOwner owner = {.user = std::move(viewer.user)};
-    if (limit_bytes_) owner.limit_bytes = limit_bytes_(owner.user);
-    return owner;
+  absl::StatusOr<Uploader> UploaderOf(const Context& context) {
+    ASSIGN_OR_RETURN(Principal caller, CallerOf(context, tokens_));
+    Uploader uploader = {.owner = {.user = std::move(caller.user)},
+                         .token = std::move(caller.token)};
+    if (limit_bytes_) {
+      uploader.owner.limit_bytes = limit_bytes_(uploader.owner.user);
+    }
+    return uploader;
   }
 
   ArtifactStore& artifacts_;
   ArtifactUploads& uploads_;
   TokenStore& tokens_;
+  OpenCalls& streams_;
   const std::function<int64_t(const std::string& user)> limit_bytes_;
 };
 

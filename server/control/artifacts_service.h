@@ -1,7 +1,7 @@
 // The public Artifacts service over ArtifactStore and ArtifactUploads. A call
 // holds one message: ReadArtifact sends a chunk when the client has taken the
 // one before, WriteArtifact asks for a message when the one before is on the
-// disk. Thread safe. Borrows its parts.
+// disk. Both end when their token does. Thread safe. Borrows its parts.
 #ifndef DISSONANCE_SERVER_CONTROL_ARTIFACTS_SERVICE_H_
 #define DISSONANCE_SERVER_CONTROL_ARTIFACTS_SERVICE_H_
 
@@ -10,6 +10,7 @@
 #include <memory>
 #include <string>
 
+#include "server/control/open_calls.h"
 #include "src/lab/artifacts/artifact_store.h"
 #include "src/lab/artifacts/artifact_uploads.h"
 #include "src/lab/storage/token_store.h"
@@ -24,6 +25,7 @@ struct ArtifactsParts {
   ArtifactStore& artifacts;
   ArtifactUploads& uploads;
   TokenStore& tokens;
+  OpenCalls& streams;
   // Bytes of artifacts that a user may have; 0: no limit. Unset: none has one.
   std::function<int64_t(const std::string& user)> limit_bytes = {};
 };

@@ -52,27 +52,30 @@ grpc::Status AuthGate::Process(const InputMetadata& metadata,
                                grpc::AuthContext* /*context*/,
                                OutputMetadata* /*consumed*/,
                                OutputMetadata* /*response*/) {
-  const absl::Status status = Check(metadata);
+  Principal caller;
+  const absl::Status status = Check(metadata, caller);
   if (!status.ok()) {
     Log(LogLevel::kInfo, "call refused",
         {{"method", MetadataOf(metadata, ":path")},
+         {"user", caller.user},
          {"code", absl::StatusCodeToString(status.code())}});
   }
   return ToGrpc(status);
 }
 
-absl::Status AuthGate::Check(const InputMetadata& metadata) {
+absl::Status AuthGate::Check(const InputMetadata& metadata, Principal& caller) {
   const absl::string_view path = MetadataOf(metadata, ":path");
   const Phase phase = phase_;
   if (phase == Phase::kStarting) {
     return absl::UnavailableError("the server is starting; try again");
   }
   if (absl::StartsWith(path, kHealthPrefix)) return absl::OkStatus();
-  ASSIGN_OR_RETURN(const Principal caller, Authenticate(metadata, tokens_));
+  ASSIGN_OR_RETURN(caller, Authenticate(metadata, tokens_));
+  // Refused calls count too.
+  RETURN_IF_ERROR(CheckRate(caller));
   const MethodRule rule = RuleOf(path);
   // What is not ours is grpc's own, or does not exist.
   if (rule.is_known) RETURN_IF_ERROR(CheckScope(path, rule, caller));
-  RETURN_IF_ERROR(CheckRate(caller));
   if (phase == Phase::kDraining && !absl::StartsWith(path, kAdminPrefix)) {
     return absl::UnavailableError(
         "the server is stopping and takes no new work; try again when it has "

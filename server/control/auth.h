@@ -53,8 +53,8 @@ class AuthGate final : public grpc::AuthMetadataProcessor {
                        OutputMetadata* response) override;
 
  private:
-  absl::Status Check(const InputMetadata& metadata);
-
+  // Sets the caller once it is known, also where the call is refused.
+  absl::Status Check(const InputMetadata& metadata, Principal& caller);
   absl::Status CheckRate(const Principal& caller);
 
   TokenStore& tokens_;

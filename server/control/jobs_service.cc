@@ -167,8 +167,12 @@ grpc::ServerUnaryReactor* JobsService::RetryJob(
     v1::RetryJobResponse* response) {
   return Answer(
       context, parts_.tokens, [&](const Principal& caller) -> absl::Status {
+        const std::string viewer = JobsOwnerOf(caller);
+        ASSIGN_OR_RETURN(const v1::Job job, jobs_.Get(viewer, request->name()));
+        // What it names may not be shared any more.
+        RETURN_IF_ERROR(CheckMayCreate(caller, job.spec()));
         ASSIGN_OR_RETURN(*response->mutable_job(),
-                         jobs_.Retry(JobsOwnerOf(caller), request->name()));
+                         jobs_.Retry(viewer, request->name()));
         return absl::OkStatus();
       });
 }

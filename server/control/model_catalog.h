@@ -46,11 +46,10 @@ class ModelCatalog {
         data_dir_(parts.data_dir),
         route_(parts.route),
         access_(parts.store) {}
-
   const ModelAccess& access() const { return access_; }
 
   // As the Models service says. UNAVAILABLE while no worker is READY. What was
-  // cancelled is not recorded, though the worker may have loaded it.
+  // cancelled is not recorded.
   absl::StatusOr<v1::Model> LoadModel(const Viewer& viewer,
                                       const v1::LoadModelRequest& request,
                                       const CallOptions& options)

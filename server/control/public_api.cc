@@ -87,6 +87,7 @@ PublicApi::PublicApi(const Config& config, std::vector<Listener> listeners,
       {.artifacts = *parts.records.artifacts,
        .uploads = *parts.records.uploads,
        .tokens = parts.records.tokens,
+       .streams = compute_streams_,
        .limit_bytes = [&quotas = parts.quotas](const std::string& user) {
          return quotas.Of(user).artifact_bytes();
        }}));

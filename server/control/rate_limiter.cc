@@ -19,22 +19,23 @@ absl::Duration RateLimiter::Take(absl::string_view token,
   const absl::MutexLock lock(&mutex_);
   if (buckets_.size() > kManyBuckets) {
     std::erase_if(buckets_, [&](const auto& entry) {
-      return now - entry.second.as_of > burst_ + absl::Seconds(1);
+      return now >= entry.second.full_at;
     });
   }
   auto found = buckets_.find(token);
   if (found == buckets_.end()) {
-    found = buckets_.emplace(std::string(token), Bucket{most, now}).first;
+    found = buckets_.emplace(std::string(token), Bucket{most, now, now}).first;
   }
   Bucket& bucket = found->second;
   bucket.calls =
       std::min(most, bucket.calls + absl::ToDoubleSeconds(now - bucket.as_of) *
                                         calls_per_second);
   bucket.as_of = now;
-  if (bucket.calls >= 1) {
-    bucket.calls -= 1;
-    return absl::ZeroDuration();
-  }
+  const bool is_taken = bucket.calls >= 1;
+  if (is_taken) bucket.calls -= 1;
+  bucket.full_at =
+      now + absl::Seconds((most - bucket.calls) / calls_per_second);
+  if (is_taken) return absl::ZeroDuration();
   return absl::Seconds((1 - bucket.calls) / calls_per_second);
 }
 

@@ -32,6 +32,7 @@ class RateLimiter {
   struct Bucket {
     double calls = 0;
     absl::Duration as_of;
+    absl::Duration full_at;
   };
 
   const Clock& clock_;

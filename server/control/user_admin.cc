@@ -42,6 +42,18 @@ absl::StatusOr<std::string> AboutUser(const Principal& caller,
   return user;
 }
 
+// A token that is made in place of another one of the user's is no way around
+// the limits of the one that it is made with.
+absl::Status CheckRateOf(const v1::Token& old, const Principal& caller) {
+  const double rate = old.calls_per_second();
+  const double own = caller.calls_per_second;
+  if (rate == own || (rate > 0 && rate < own)) return absl::OkStatus();
+  return absl::PermissionDeniedError(
+      absl::StrCat(old.name(),
+                   " may have a higher rate than the token of this call: call "
+                   "with that one, or ask an administrator"));
+}
+
 absl::Status CheckGrant(const Principal& caller,
                         const v1::CreateTokenRequest& request) {
   if (!v1::Scope_IsValid(request.scope())) {
@@ -218,6 +230,10 @@ absl::StatusOr<v1::RotateTokenResponse> UserAdmin::RotateToken(
                      SpanOf("lifetime", request.lifetime()));
     // A longer life is an administrator's to give.
     lifetime = caller.is_admin() ? asked : std::min(lifetime, asked);
+  }
+  if (!caller.is_admin() && old.name() != caller.token) {
+    RETURN_IF_ERROR(CheckRateOf(old, caller));
+    lifetime = std::min(lifetime, caller.expiry - clock_.Now());
   }
   ASSIGN_OR_RETURN(CreatedToken created,
                    records_.tokens.Rotate(name, overlap, lifetime));

@@ -43,6 +43,7 @@ class ArtifactsServiceTest : public ::testing::Test {
         MakeArtifactsService({.artifacts = *store_,
                               .uploads = *uploads_,
                               .tokens = tokens_,
+                              .streams = streams_,
                               .limit_bytes = [](const std::string& user) {
                                 return user == "poor" ? kQuota : 0;
                               }});
@@ -139,6 +140,11 @@ class ArtifactsServiceTest : public ::testing::Test {
                 user, name, &Stub::DeleteArtifact)};
   }
 
+  void EndStreamsOf(const std::string& user) {
+    streams_.EndOf(tokens_.Authenticate(secrets_[user])->token,
+                   absl::UnauthenticatedError("revoked"));
+  }
+
   TempFolder dir_;
   std::unique_ptr<Database> database_ =
       *Database::Open({.data_dir = dir_.path()});
@@ -149,6 +155,7 @@ class ArtifactsServiceTest : public ::testing::Test {
       *ArtifactStore::Create(dir_.path(), index_, Clock::Real());
   std::unique_ptr<ArtifactUploads> uploads_ =
       *ArtifactUploads::Create(dir_.path(), *store_, index_);
+  OpenCalls streams_;
   std::map<std::string, std::string> secrets_;
   std::unique_ptr<grpc::Service> service_;
   std::unique_ptr<grpc::Server> server_;
@@ -251,6 +258,43 @@ TEST_F(ArtifactsServiceTest, AnUploadThatEndsEarlyFreesItsClaim) {
   ASSERT_TRUE(writer->Write(request));
   writer->WritesDone();
   EXPECT_EQ(writer->Finish().error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  const grpc::Status rest = Write("ada", kBytes, 4);
+  EXPECT_TRUE(rest.ok()) << rest.error_message();
+}
+
+TEST_F(ArtifactsServiceTest, AReadEndsWithItsToken) {
+  const std::string bytes(32 << 20, 'x');
+  ASSERT_TRUE(Write("ada", bytes, 0, 2 << 20).ok());
+  v1::ReadArtifactRequest request;
+  request.set_name(NameOf(bytes));
+  const Context context = As("ada");
+  const auto reader = stub_->ReadArtifact(context.get(), request);
+  v1::ReadArtifactResponse chunk;
+  ASSERT_TRUE(reader->Read(&chunk));
+  EndStreamsOf("bob");
+  ASSERT_TRUE(reader->Read(&chunk));
+  EndStreamsOf("ada");
+  size_t size = 0;
+  while (reader->Read(&chunk)) size += chunk.data().size();
+  EXPECT_LT(size, bytes.size() / 2);
+  EXPECT_EQ(reader->Finish().error_code(), grpc::StatusCode::UNAUTHENTICATED);
+}
+
+TEST_F(ArtifactsServiceTest, AnUploadEndsWithItsTokenAndGoesOnWithAnother) {
+  v1::WriteArtifactResponse response;
+  const Context context = As("ada");
+  const auto writer = stub_->WriteArtifact(context.get(), &response);
+  v1::WriteArtifactRequest request;
+  request.set_name(NameOf(kBytes));
+  request.set_size_bytes(10);
+  request.set_data("0123");
+  ASSERT_TRUE(writer->Write(request));
+  while (Upload("ada", NameOf(kBytes)).received_bytes() < 4) {
+  }
+  EndStreamsOf("bob");
+  EndStreamsOf("ada");
+  EXPECT_EQ(writer->Finish().error_code(), grpc::StatusCode::UNAUTHENTICATED);
+  EXPECT_EQ(Read("ada", NameOf(kBytes)), grpc::StatusCode::NOT_FOUND);
   const grpc::Status rest = Write("ada", kBytes, 4);
   EXPECT_TRUE(rest.ok()) << rest.error_message();
 }
