@@ -24,6 +24,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/synchronization/notification.h"
+#include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "dissonance/v1/inference.grpc.pb.h"
 #include "dissonance/v1/models.grpc.pb.h"
@@ -222,6 +223,24 @@ TEST(WorkerFaultsTest, CancellingAScoreFreesTheEngine) {
   EXPECT_TRUE(Score(server, PromptsToScore(1)).ok());
   EXPECT_LT(CpuTime(worker) - before, absl::Seconds(3));
   EXPECT_EQ(server.Stop(), 0);
+}
+
+TEST(WorkerFaultsTest, ADeadlineFreesTheEngine) {
+  const TempFolder folder;
+  ServerProcess server({.data_dir = folder.path()});
+  ASSERT_TRUE(server.AwaitServing());
+  ASSERT_TRUE(LoadTinyWorld(server).ok());
+  const pid_t worker = server.WorkerPid();
+  const auto context = server.NewContext();
+  context->set_deadline(absl::ToChronoTime(absl::Now() + absl::Seconds(1)));
+  v1::ScoreResponse response;
+  EXPECT_EQ(server.NewStub<v1::Inference>()
+                ->Score(context.get(), PromptsToScore(10000), &response)
+                .error_code(),
+            grpc::StatusCode::DEADLINE_EXCEEDED);
+  const absl::Duration before = CpuTime(worker);
+  EXPECT_TRUE(Score(server, PromptsToScore(1)).ok());
+  EXPECT_LT(CpuTime(worker) - before, absl::Seconds(3));
 }
 
 TEST(DrainTest, CallsInFlightFinishAndNewOnesAreRefused) {

@@ -245,29 +245,62 @@ TEST(JobsTest, BadDataIsRefusedBeforeAnythingIsStored) {
   EXPECT_EQ(jobs.jobs_size(), 0);
 }
 
-TEST(JobsTest, AKilledWorkerCostsTheJobNothing) {
-  for (const int events_before : {1, 3, 4}) {
-    const TempFolder folder;
-    World::Get().CopyTo(folder.path());
-    ServerProcess server({.data_dir = folder.path(), .config = kConfig});
-    ASSERT_TRUE(server.AwaitServing());
-    const pid_t worker = server.WorkerPid();
-    const auto job = CreateJob(server, TinyWorldJob(kQuestions), kRequest);
-    ASSERT_TRUE(job.ok()) << job.status();
+// A job under way, and the reader of its events.
+class WatchedJob {
+ public:
+  WatchedJob(ServerProcess& server, const std::string& name)
+      : context_(server.NewContext()), stub_(server.NewStub<v1::Jobs>()) {
     v1::WatchJobRequest request;
-    request.set_name(job->name());
-    const auto context = server.NewContext();
-    const auto stub = server.NewStub<v1::Jobs>();
-    const auto reader = stub->WatchJob(context.get(), request);
-    v1::WatchJobResponse message;
-    for (int i = 0; i < events_before; ++i) {
-      ASSERT_TRUE(reader->Read(&message));
-    }
-    ASSERT_EQ(::kill(worker, SIGKILL), 0);
-    ExpectWholeResult(server);
-    context->TryCancel();
+    request.set_name(name);
+    reader_ = stub_->WatchJob(context_.get(), request);
   }
+  ~WatchedJob() { context_->TryCancel(); }
+  bool Await(int event_count) {
+    v1::WatchJobResponse message;
+    for (int i = 0; i < event_count; ++i) {
+      if (!reader_->Read(&message)) return false;
+    }
+    return true;
+  }
+
+ private:
+  const std::unique_ptr<grpc::ClientContext> context_;
+  const std::unique_ptr<v1::Jobs::Stub> stub_;
+  std::unique_ptr<grpc::ClientReader<v1::WatchJobResponse>> reader_;
+};
+
+struct WorkerEnd {
+  int event_count;  // before it
+  int signal;
+};
+
+class LostWorkerTest : public ::testing::TestWithParam<WorkerEnd> {};
+
+TEST_P(LostWorkerTest, CostsTheJobNothing) {
+  const TempFolder folder;
+  World::Get().CopyTo(folder.path());
+  ServerProcess server(
+      {.data_dir = folder.path(),
+       .config = absl::StrCat(kConfig, "[worker]\nheartbeat_seconds = 1.0\n")});
+  ASSERT_TRUE(server.AwaitServing());
+  const pid_t worker = server.WorkerPid();
+  const auto job = CreateJob(server, TinyWorldJob(kQuestions), kRequest);
+  ASSERT_TRUE(job.ok()) << job.status();
+  WatchedJob watched(server, job->name());
+  ASSERT_TRUE(watched.Await(GetParam().event_count));
+  ASSERT_EQ(::kill(worker, GetParam().signal), 0);
+  ExpectWholeResult(server);
 }
+
+// Dead, dead by its own abort(), and hanging until its lease ends.
+INSTANTIATE_TEST_SUITE_P(Killed, LostWorkerTest,
+                         ::testing::Values(WorkerEnd{1, SIGKILL},
+                                           WorkerEnd{3, SIGKILL},
+                                           WorkerEnd{4, SIGKILL}));
+INSTANTIATE_TEST_SUITE_P(Aborted, LostWorkerTest,
+                         ::testing::Values(WorkerEnd{3, SIGABRT}));
+INSTANTIATE_TEST_SUITE_P(Frozen, LostWorkerTest,
+                         ::testing::Values(WorkerEnd{3, SIGSTOP}));
 
 TEST(JobsTest, SigtermPutsARunningJobBackAndTheNextStartEndsIt) {
   const TempFolder folder;

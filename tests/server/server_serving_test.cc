@@ -199,6 +199,61 @@ TEST_F(ServingTest, BadRequestsAreRefusedByFieldAndChangeNothing) {
   EXPECT_THAT(message(request), HasSubstr("items: expected at least one"));
 }
 
+TEST_F(ServingTest, WhatIsFarTooMuchIsRefusedByItsLimit) {
+  constexpr int kMany = 1'000'000;
+  v1::ScoreRequest request = ChatScoreRequest(kChatModel);
+  while (request.items_size() < kMany) request.add_items();
+  const absl::Status items = Score(*server_, request).status();
+  EXPECT_TRUE(absl::IsResourceExhausted(items)) << items;
+  EXPECT_THAT(std::string(items.message()), HasSubstr("limits.items"));
+  request = ChatScoreRequest(kChatModel);
+  request.mutable_items(0)->clear_continuations();
+  request.mutable_items(0)->add_continuations()->mutable_tokens()->add_ids(2);
+  auto& ids = *request.mutable_items(0)->mutable_prompt()->mutable_tokens();
+  for (int i = 0; i < kMany; ++i) ids.add_ids(1);
+  const absl::Status tokens = Score(*server_, request).status();
+  EXPECT_THAT(std::string(tokens.message()), HasSubstr("items[0]"));
+  EXPECT_THAT(std::string(tokens.message()), HasSubstr("positions end at"));
+  v1::CreateJobRequest job;
+  *job.mutable_spec() = TinyWorldJob(1);
+  auto& mcq = *job.mutable_spec()->mutable_evaluate_mcq();
+  mcq.clear_variants();
+  mcq.add_variants()->set_model(kChatModel);
+  for (int i = 0; i < kMany; ++i) job.add_depends_on("jobs/x");
+  v1::CreateJobResponse created;
+  const grpc::Status depends = server_->NewStub<v1::Jobs>()->CreateJob(
+      server_->NewContext().get(), job, &created);
+  EXPECT_EQ(depends.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_THAT(depends.error_message(), HasSubstr("at most 64"));
+  v1::ListJobsRequest list;
+  list.set_page_token(std::string(kMany, '0'));
+  v1::ListJobsResponse page;
+  const grpc::Status listed = server_->NewStub<v1::Jobs>()->ListJobs(
+      server_->NewContext().get(), list, &page);
+  EXPECT_EQ(listed.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_THAT(listed.error_message(), HasSubstr("page_token"));
+  EXPECT_LT(listed.error_message().size(), 1000U);
+}
+
+TEST_F(ServingTest, HostileNamesAreRefused) {
+  const std::string model = InTree("tests/goldens/models/llama/model");
+  const std::string adapter = InTree("tests/goldens/lora/llama_rslora/adapter");
+  for (const std::string& part :
+       {std::string(), std::string(".."), std::string("../x"),
+        std::string("/etc"), std::string("a/b"), std::string("a\0b", 3),
+        std::string(".hidden"), std::string("-flag"), std::string("Llama"),
+        std::string("ll\xD0\xB0ma"), std::string("llama\xE2\x80\xAE"),
+        std::string(64, 'a')}) {
+    EXPECT_TRUE(absl::IsInvalidArgument(
+        LoadModel(*server_, "models/" + part, model).status()))
+        << part;
+    EXPECT_TRUE(absl::IsInvalidArgument(
+        RegisterAdapter(*server_, "models/llama/adapters/" + part, adapter)
+            .status()))
+        << part;
+  }
+}
+
 TEST_F(ServingTest, ModelsAreListedWithWhatTheyAre) {
   v1::ListModelsResponse models;
   const auto context = server_->NewContext();
@@ -341,6 +396,19 @@ TEST_F(ServingTest, NothingSecretIsLogged) {
   EXPECT_THAT(log, HasSubstr("method=/dissonance.v1.Models/LoadModel code=OK"));
   EXPECT_FALSE(absl::StrContains(log, server_->OwnerToken()));
   EXPECT_FALSE(absl::StrContains(log, "which is larger"));
+}
+
+TEST(LimitsTest, AMessageThatIsTooLargeIsRefused) {
+  const TempFolder folder;
+  ServerProcess server({.data_dir = folder.path(),
+                        .config = "[limits]\nmessage_bytes = 1048576\n"});
+  ASSERT_TRUE(server.AwaitServing());
+  v1::ScoreRequest request = ChatScoreRequest(kChatModel);
+  request.mutable_items(0)->mutable_prompt()->set_text(
+      std::string(2 << 20, 'x'));
+  const absl::Status refused = Score(server, request).status();
+  EXPECT_TRUE(absl::IsResourceExhausted(refused)) << refused;
+  EXPECT_THAT(std::string(refused.message()), HasSubstr("1048576"));
 }
 
 }  // namespace

@@ -285,7 +285,11 @@ DeviceMemory JobRunner::MemoryOf(const std::string& job) {
 }
 
 absl::Time JobRunner::SteadyNow() const {
-  return start_time_ + (options_.clock->Monotonic() - start_monotonic_);
+  // The earlier of two: a job that was created before or after a jump has
+  // waited no longer than either clock says.
+  return std::min(
+      options_.clock->Now(),
+      start_time_ + (options_.clock->Monotonic() - start_monotonic_));
 }
 
 void JobRunner::Begin(const ScheduleStep& step) {

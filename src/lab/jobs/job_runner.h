@@ -75,7 +75,7 @@ class JobRunner {
   absl::Duration TimeToNextRetry() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   UserStanding StandingOf(const std::string& user);
   DeviceMemory MemoryOf(const std::string& job);
-  // Wall time that does not jump when the clock is set.
+  // Now, for how long jobs have waited, whenever the clock was set.
   absl::Time SteadyNow() const;
 
   void RunJob(const std::string& name, Run& run);

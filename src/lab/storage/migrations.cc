@@ -290,20 +290,22 @@ absl::Status CheckSchema(Connection& connection, const std::string& path,
 void ApplyMigrations(Connection& connection,
                      absl::Span<const Migration> migrations) {
   const int64_t version = Pragma(connection, "user_version");
+  if (version == std::ssize(migrations)) return;
+  // All in one: what a crash leaves is the database as it was, and of a new
+  // one nothing that looks like an older release's.
+  connection.Execute("BEGIN IMMEDIATE");
+  connection.Execute(kHistoryTable);
   for (const Migration& migration : migrations) {
     if (migration.number <= version) continue;
-    connection.Execute("BEGIN IMMEDIATE");
-    connection.Execute(kHistoryTable);
     connection.Execute(migration.sql);
     Query(connection, "INSERT INTO migrations (number, digest) VALUES (?, ?)",
           migration.number, Sha256Of(migration.sql))
         .Run();
     connection.Execute(
-        absl::StrCat("PRAGMA application_id = ", kApplicationId));
-    connection.Execute(
         absl::StrCat("PRAGMA user_version = ", migration.number));
-    connection.Execute("COMMIT");
   }
+  connection.Execute(absl::StrCat("PRAGMA application_id = ", kApplicationId));
+  connection.Execute("COMMIT");
 }
 
 }  // namespace dissonance

@@ -35,7 +35,7 @@ absl::Status CheckSchema(Connection& connection, const std::string& path,
                          absl::Span<const Migration> migrations,
                          bool allow_upgrade);
 
-// Applies the steps that are missing, each in a transaction of its own.
+// Applies the steps that are missing, in one transaction.
 // REQUIRES: CheckSchema returned OK. Throws SQLite::Exception.
 void ApplyMigrations(Connection& connection,
                      absl::Span<const Migration> migrations);

@@ -29,6 +29,17 @@ class StoppedClock : public Clock {
   absl::Duration Monotonic() const override { return absl::ZeroDuration(); }
 };
 
+// Wall time that a test moves; monotonic time that goes on.
+class JumpingClock : public Clock {
+ public:
+  absl::Time Now() const override { return Real().Now() + jump_.load(); }
+  absl::Duration Monotonic() const override { return Real().Monotonic(); }
+  void Jump(absl::Duration span) { jump_ = jump_.load() + span; }
+
+ private:
+  std::atomic<absl::Duration> jump_ = absl::ZeroDuration();
+};
+
 class JobRunnerTest : public ::testing::Test {
  protected:
   void Start(JobManager::Options options = {}) {
@@ -239,6 +250,39 @@ TEST_F(JobRunnerTest, AWorkerThatIsBackEndsTheBackoff) {
   EXPECT_EQ(AwaitEnd(*jobs_, name).state(), v1::JOB_STATE_SUCCEEDED);
 }
 
+TEST_F(JobRunnerTest, AJumpOfTheWallClockEndsNoBackoffAndMakesNoneLonger) {
+  JumpingClock clock;
+  std::atomic<int> runs = 0;
+  server_.kind.run = [&](JobContext&) {
+    clock.Jump(runs == 0 ? absl::Hours(24) : -absl::Hours(48));
+    return ++runs < 3 ? absl::UnavailableError("gone") : absl::OkStatus();
+  };
+  Start({.clock = &clock});
+  const v1::Job job = AwaitEnd(*jobs_, NewJob());
+  EXPECT_EQ(job.state(), v1::JOB_STATE_SUCCEEDED);
+  EXPECT_EQ(job.attempt_count(), 3);
+}
+
+TEST_F(JobRunnerTest, AJumpOfTheWallClockAgesNoJob) {
+  JumpingClock clock;
+  std::vector<std::string> order;
+  server_.kind.run = [&](JobContext& job) {
+    order.push_back(job.job().name());
+    return absl::OkStatus();
+  };
+  jobs_ = server_.NewManager(
+      {.clock = &clock, .max_concurrent_jobs = 1, .aging = absl::Hours(1)});
+  jobs_->SetComputeReady(false);
+  ASSERT_TRUE(jobs_->Start().ok());
+  const std::string background = NewJob(v1::JOB_PRIORITY_BACKGROUND);
+  clock.Jump(absl::Hours(24));
+  const std::string interactive = NewJob(v1::JOB_PRIORITY_INTERACTIVE);
+  jobs_->SetComputeReady(true);
+  AwaitEnd(*jobs_, background);
+  AwaitEnd(*jobs_, interactive);
+  EXPECT_THAT(order, ElementsAre(interactive, background));
+}
+
 TEST_F(JobRunnerTest, DrainPutsRunningJobsBackAndTheNextServerGoesOn) {
   server_.kind.run = [](JobContext& job) -> absl::Status {
     for (int64_t i = 0; !job.cancelled(); ++i) {
@@ -307,6 +351,56 @@ TEST_F(JobRunnerTest, AStaleAttemptRecordsNothing) {
   EXPECT_EQ(OrDie(next->Get("ada", name)).outputs_size(), 1);
 }
 
+TEST_F(JobRunnerTest, AStaleAttemptRecordsNothingWhileTheJobWaitsOrRunsAgain) {
+  absl::Notification entered;
+  absl::Notification queued;
+  absl::Notification refused_queued;
+  absl::Notification running;
+  absl::Notification refused_running;
+  const auto is_refused = [](JobContext& job) {
+    return job.RecordItems(0, {"stale"}, 5, "items").code() ==
+           absl::StatusCode::kFailedPrecondition;
+  };
+  server_.kind.run = [&](JobContext& job) {
+    if (job.job().attempt_count() > 1) {
+      running.Notify();
+      refused_running.WaitForNotification();
+      return RecordAll(job, 5);
+    }
+    entered.Notify();
+    queued.WaitForNotification();
+    EXPECT_TRUE(is_refused(job));
+    refused_queued.Notify();
+    running.WaitForNotification();
+    EXPECT_TRUE(is_refused(job));
+    refused_running.Notify();
+    return absl::OkStatus();
+  };
+  Start();
+  const std::string name = NewJob();
+  entered.WaitForNotification();
+  jobs_->Drain(absl::ZeroDuration());
+  queued.Notify();
+  refused_queued.WaitForNotification();
+  auto next = server_.NewManager();
+  ASSERT_TRUE(next->Start().ok());
+  EXPECT_EQ(AwaitEnd(*next, name).state(), v1::JOB_STATE_SUCCEEDED);
+  EXPECT_EQ(OrDie(server_.store.Items(name)).front(), ItemText(0));
+}
+
+TEST_F(JobRunnerTest, WhatARefusedWriteSpentIsChargedByTheNext) {
+  server_.kind.run = [](JobContext& job) -> absl::Status {
+    job.spend().Add(0.5, 10);
+    EXPECT_FALSE(job.RecordItems(3, {"x"}, 5, "items").ok());
+    job.spend().Add(0.25, 1);
+    return RecordAll(job, 2);
+  };
+  Start();
+  const v1::Job job = AwaitEnd(*jobs_, NewJob());
+  EXPECT_EQ(job.usage().device_seconds(), 0.75);
+  EXPECT_EQ(job.usage().token_count(), 11);
+}
+
 TEST_F(JobRunnerTest, RefusesItemsOutOfOrderAndImpossibleTotals) {
   server_.kind.run = [](JobContext& job) -> absl::Status {
     RETURN_IF_ERROR(job.RecordItems(0, {"a", "b"}, 4, "items"));
@@ -370,6 +464,21 @@ TEST_F(JobRunnerTest, AFullDiskFailsTheJobWithPathAndBytes) {
               AllOf(HasSubstr("RESOURCE_EXHAUSTED"), HasSubstr(folder),
                     HasSubstr("1048576 bytes")));
   ::umount(folder.c_str());
+}
+
+TEST_F(JobRunnerTest, AReadOnlyDiskFailsTheJobWithThePath) {
+  const std::string folder = dir_.path() + "/artifacts";
+  if (::mount("tmpfs", folder.c_str(), "tmpfs", MS_RDONLY, "") != 0) {
+    GTEST_SKIP() << "NOT RUN: mounting a tmpfs needs root";
+  }
+  Start();
+  const v1::Job job = AwaitEnd(*jobs_, NewJob());
+  ::umount(folder.c_str());
+  EXPECT_EQ(job.state(), v1::JOB_STATE_FAILED);
+  EXPECT_THAT(job.reason(),
+              AllOf(HasSubstr(folder), HasSubstr("Read-only file system")));
+  EXPECT_EQ(job.outputs_size(), 0);
+  EXPECT_EQ(job.progress().done_count(), 5);
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 #include <atomic>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "absl/synchronization/notification.h"
@@ -197,43 +198,45 @@ TEST_F(JobSharingTest, DependsOnOwnJobsOnly) {
 }
 
 TEST_F(JobSharingTest, AQuotaBoundsWhatAUserQueuesAndRuns) {
-  std::atomic<int> inside = 0;
-  std::atomic<int> most = 0;
+  absl::Notification go_on;
   server_.kind.run = [&](JobContext& job) {
-    most = std::max<int>(most, ++inside);
+    if (job.job().owner() == "users/ada") go_on.WaitForNotification();
     job.spend().Add(1.0, 1);
-    --inside;
     return absl::OkStatus();
   };
   Make({.quota =
             [](absl::string_view user) {
               v1::Quota quota;
+              if (user == "ada") quota.set_queued_job_count(3);
               if (user == "eve") quota.set_device_seconds_per_week(2);
-              if (user == "eve") return quota;
-              quota.set_queued_job_count(3);
-              quota.set_running_job_count(1);
+              if (user != "bob") quota.set_running_job_count(1);
               return quota;
             },
         .max_concurrent_jobs = 4});
   jobs_->SetComputeReady(false);
   ASSERT_TRUE(jobs_->Start().ok());
-  std::vector<std::string> names;
-  for (int i = 0; i < 3; ++i) names.push_back(NewJob({.owner = "ada"}));
+  std::vector<std::string> adas;
+  for (int i = 0; i < 3; ++i) adas.push_back(NewJob({.owner = "ada"}));
   const absl::Status refused =
       jobs_->CreateJob(SomeSpec(), {.owner = "ada"}).status();
   EXPECT_EQ(refused.code(), absl::StatusCode::kResourceExhausted) << refused;
-  for (int i = 0; i < 4; ++i) names.push_back(NewJob({.owner = "eve"}));
+  std::vector<std::string> eves;
+  for (int i = 0; i < 4; ++i) eves.push_back(NewJob({.owner = "eve"}));
   jobs_->SetComputeReady(true);
-  for (int i = 0; i < 3; ++i) AwaitEnd(*jobs_, names[i]);
-  for (int i = 3; i < 5; ++i) AwaitEnd(*jobs_, names[i]);
-  EXPECT_LE(most, 2);
-  // Two seconds are used: the others wait for the week to pass.
-  const v1::Job left = OrDie(jobs_->Get("eve", names.back()));
-  jobs_.reset();
-  if (left.state() == v1::JOB_STATE_QUEUED) {
-    EXPECT_THAT(left.queue().waits_for(), HasSubstr("week's quota"));
+  for (int i = 0; i < 2; ++i) AwaitEnd(*jobs_, eves[i]);
+  // Whatever may start goes before this one.
+  AwaitEnd(*jobs_,
+           NewJob({.owner = "bob", .priority = v1::JOB_PRIORITY_BACKGROUND}));
+  EXPECT_EQ(StateOf(adas[0]), v1::JOB_STATE_RUNNING);
+  for (const auto& [name, why] : {std::pair(adas[1], "as many jobs"),
+                                  std::pair(eves[2], "week's quota")}) {
+    const v1::Job job = OrDie(jobs_->Get("", name));
+    EXPECT_EQ(job.state(), v1::JOB_STATE_QUEUED);
+    EXPECT_THAT(job.queue().waits_for(), HasSubstr(why));
   }
-  EXPECT_GE(ledger_->Of("eve").week_seconds, 2.0);
+  EXPECT_EQ(ledger_->Of("eve").week_seconds, 2.0);
+  go_on.Notify();
+  for (const std::string& name : adas) AwaitEnd(*jobs_, name);
 }
 
 TEST_F(JobSharingTest, MaintenanceStartsNothingAndSendsRunningJobsBack) {

@@ -250,6 +250,32 @@ TEST(Database, RefusesADamagedOneWithTheWayToRecover) {
   EXPECT_THAT(refused.status().message(), HasSubstr(".recover"));
 }
 
+TEST(Database, RefusesOneWithADamagedPageThatTheStartDoesNotUse) {
+  TempFolder dir;
+  {
+    auto database = OpenWith(dir, kTwoSteps);
+    ASSERT_TRUE(database.ok()) << database.status();
+    const absl::Status filled = (*database)->Write([](Connection& connection) {
+      for (int i = 0; i < 5000; ++i) {
+        connection.Execute("INSERT INTO one VALUES (1)");
+      }
+      return absl::OkStatus();
+    });
+    ASSERT_TRUE(filled.ok()) << filled;
+  }
+  {
+    // The last page holds rows of the table.
+    std::fstream file(DatabasePath(dir),
+                      std::ios::in | std::ios::out | std::ios::binary);
+    file.seekp(-4096, std::ios::end);
+    file << std::string(4096, '\x7f');
+  }
+  const auto refused = OpenWith(dir, kTwoSteps);
+  EXPECT_EQ(refused.status().code(), absl::StatusCode::kDataLoss)
+      << refused.status();
+  EXPECT_THAT(refused.status().message(), HasSubstr(".recover"));
+}
+
 TEST(Database, RefusesATruncatedOne) {
   TempFolder dir;
   ASSERT_TRUE(Database::Open({.data_dir = dir.path()}).ok());

@@ -9,8 +9,9 @@ namespace {
 
 class FakeClock : public Clock {
  public:
-  absl::Time Now() const override { return absl::UnixEpoch(); }
+  absl::Time Now() const override { return wall; }
   absl::Duration Monotonic() const override { return monotonic; }
+  absl::Time wall = absl::FromUnixSeconds(1'700'000'000);
   absl::Duration monotonic = absl::Seconds(1000);
 };
 
@@ -60,6 +61,15 @@ TEST_F(RateLimiterTest, ManyTokensDoNotMakeASlowOneFasterOrForgetIt) {
   clock_.monotonic += absl::Seconds(20);
   for (int i = 0; i < 10'100; ++i) limiter_.Take(absl::StrCat("t", i), 1);
   EXPECT_EQ(Burst("slow", 0.01), 0);
+}
+
+TEST_F(RateLimiterTest, AJumpOfTheWallClockGivesNothingAndTakesNothing) {
+  EXPECT_EQ(Burst("a", 2), 20);
+  clock_.wall += absl::Hours(24);
+  EXPECT_EQ(Burst("a", 2), 0);
+  clock_.wall -= absl::Hours(48);
+  clock_.monotonic += absl::Seconds(1);
+  EXPECT_EQ(Burst("a", 2), 2);
 }
 
 }  // namespace
