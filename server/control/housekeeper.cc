@@ -31,6 +31,7 @@ void Housekeeper::Stop() {
   {
     const absl::MutexLock lock(&mutex_);
     stopping_ = true;
+    wakes_.SignalAll();
   }
   if (thread_.joinable()) thread_.join();
   StoreUse();
@@ -44,7 +45,7 @@ void Housekeeper::Loop() {
   while (true) {
     {
       const absl::MutexLock lock(&mutex_);
-      mutex_.AwaitWithTimeout(absl::Condition(&stopping_), kStep);
+      if (!stopping_) wakes_.WaitWithTimeout(mutex_, kStep);
       if (stopping_) return;
     }
     EndStreamsOfEndedTokens();

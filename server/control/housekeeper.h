@@ -18,6 +18,7 @@
 #include "server/control/config.h"
 #include "server/control/open_calls.h"
 #include "server/control/records.h"
+#include "src/base/steady_wait.h"
 
 namespace dissonance {
 
@@ -48,6 +49,7 @@ class Housekeeper {
   const Parts parts_;
   const ArtifactsConfig artifacts_;
   absl::Mutex mutex_;
+  SteadyCondVar wakes_;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   std::thread thread_;
 };

@@ -18,6 +18,7 @@
 #include "absl/time/time.h"
 #include "grpcpp/support/server_interceptor.h"
 #include "src/base/clock.h"
+#include "src/base/steady_wait.h"
 #include "src/lab/storage/audit_log.h"
 #include "src/lab/storage/token_store.h"
 
@@ -29,6 +30,7 @@ class CallCount {
   void Add(int change) ABSL_LOCKS_EXCLUDED(mutex_) {
     const absl::MutexLock lock(&mutex_);
     count_ += change;
+    if (count_ == 0) none_.SignalAll();
   }
   int count() ABSL_LOCKS_EXCLUDED(mutex_) {
     const absl::MutexLock lock(&mutex_);
@@ -37,14 +39,18 @@ class CallCount {
   // Whether none was left within `timeout`.
   bool AwaitNone(absl::Duration timeout) ABSL_LOCKS_EXCLUDED(mutex_) {
     const absl::MutexLock lock(&mutex_);
-    const auto is_none = [this]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) {
-      return count_ == 0;
-    };
-    return mutex_.AwaitWithTimeout(absl::Condition(&is_none), timeout);
+    const absl::Duration end = Clock::Real().Monotonic() + timeout;
+    while (count_ != 0) {
+      const absl::Duration left = end - Clock::Real().Monotonic();
+      if (left <= absl::ZeroDuration()) return false;
+      none_.WaitWithTimeout(mutex_, left);
+    }
+    return true;
   }
 
  private:
   absl::Mutex mutex_;
+  SteadyCondVar none_;
   int count_ ABSL_GUARDED_BY(mutex_) = 0;
 };
 

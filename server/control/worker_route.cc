@@ -6,6 +6,7 @@
 #include "grpcpp/impl/codegen/proto_utils.h"
 #include "server/control/grpc_status.h"
 #include "src/base/call_priority.h"
+#include "src/base/steady_wait.h"
 
 namespace dissonance {
 namespace {
@@ -22,10 +23,12 @@ class Ending {
     const absl::MutexLock lock(&mutex_);
     status_ = status;
     ended_ = true;
+    end_.SignalAll();
   }
   bool Await(absl::Duration timeout) {
     const absl::MutexLock lock(&mutex_);
-    return mutex_.AwaitWithTimeout(absl::Condition(&ended_), timeout);
+    if (!ended_) end_.WaitWithTimeout(mutex_, timeout);
+    return ended_;
   }
   grpc::Status status() {
     const absl::MutexLock lock(&mutex_);
@@ -34,6 +37,7 @@ class Ending {
 
  private:
   absl::Mutex mutex_;
+  SteadyCondVar end_;
   bool ended_ ABSL_GUARDED_BY(mutex_) = false;
   grpc::Status status_ ABSL_GUARDED_BY(mutex_);
 };

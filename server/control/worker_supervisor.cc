@@ -48,6 +48,7 @@ void WorkerSupervisor::Stop() {
   {
     const absl::MutexLock lock(&mutex_);
     stopping_ = true;
+    stops_.SignalAll();
   }
   Wake();
   if (thread_.joinable()) thread_.join();
@@ -225,7 +226,12 @@ bool WorkerSupervisor::WaitForChild(const ChildProcess& child,
 
 void WorkerSupervisor::WaitForStop(absl::Duration timeout) {
   const absl::MutexLock lock(&mutex_);
-  mutex_.AwaitWithTimeout(absl::Condition(&stopping_), timeout);
+  const absl::Duration end = Clock::Real().Monotonic() + timeout;
+  while (!stopping_) {
+    const absl::Duration left = end - Clock::Real().Monotonic();
+    if (left <= absl::ZeroDuration()) return;
+    stops_.WaitWithTimeout(mutex_, left);
+  }
 }
 
 }  // namespace dissonance

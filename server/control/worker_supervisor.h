@@ -27,6 +27,7 @@
 #include "server/control/worker_leases.h"
 #include "server/control/worker_route.h"
 #include "server/control/worker_state.h"
+#include "src/base/steady_wait.h"
 
 namespace dissonance {
 
@@ -87,6 +88,7 @@ class WorkerSupervisor {
   const std::function<void(bool)> on_ready_;
   const int wake_fd_;
   mutable absl::Mutex mutex_;
+  SteadyCondVar stops_;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   v1::WorkerState state_ ABSL_GUARDED_BY(mutex_) = v1::WORKER_STATE_STOPPED;
   int pid_ ABSL_GUARDED_BY(mutex_) = 0;

@@ -72,7 +72,7 @@ void ControlLink::Loop() {
   while (true) {
     {
       const absl::MutexLock lock(&mutex_);
-      if (!stopping_) changed_.WaitWithTimeout(&mutex_, interval_);
+      if (!stopping_) changed_.WaitWithTimeout(mutex_, interval_);
       if (stopping_) return;
     }
     const absl::Status status = Beat();

@@ -21,6 +21,7 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "dissonance/internal/v1/worker.grpc.pb.h"
+#include "src/base/steady_wait.h"
 
 namespace dissonance {
 
@@ -62,7 +63,7 @@ class ControlLink {
   std::function<WorkerVitals()> vitals_;
   std::function<void(const absl::Status&)> on_lost_;
   absl::Mutex mutex_;
-  absl::CondVar changed_;
+  SteadyCondVar changed_;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   std::thread thread_;
 };

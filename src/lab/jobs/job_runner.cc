@@ -155,7 +155,7 @@ bool JobRunner::draining() {
 
 void JobRunner::WaitForStore() {
   absl::MutexLock lock(&mutex_);
-  if (!draining_) changed_.WaitWithTimeout(&mutex_, kStoreRetryDelay);
+  if (!draining_) changed_.WaitWithTimeout(mutex_, kStoreRetryDelay);
 }
 
 void JobRunner::Drain(absl::Duration grace) {
@@ -178,7 +178,7 @@ void JobRunner::Drain(absl::Duration grace) {
       // Negative once it is too late, also by a second call's deadline.
       const absl::Duration left = drain_deadline_ - clock.Monotonic();
       is_late = left <= absl::ZeroDuration() ||
-                changed_.WaitWithTimeout(&mutex_, left);
+                changed_.WaitWithTimeout(mutex_, left);
     }
     for (const auto& [name, run] : running_) {
       if (!run->is_over) stuck.push_back(name);
@@ -204,7 +204,7 @@ void JobRunner::ScheduleLoop() {
     JoinEnded();
     if (draining_) {
       if (running_.empty()) return;
-      changed_.Wait(&mutex_);
+      changed_.Wait(mutex_);
       continue;
     }
     absl::Duration wait = TimeToNextRetry();
@@ -224,7 +224,7 @@ void JobRunner::ScheduleLoop() {
       }
       wait = std::min(wait, step.ok() ? kLookAgain : kStoreRetryDelay);
     }
-    changed_.WaitWithTimeout(&mutex_, wait);
+    changed_.WaitWithTimeout(mutex_, wait);
   }
 }
 

@@ -18,6 +18,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
+#include "src/base/steady_wait.h"
 #include "src/lab/jobs/device_meter.h"
 #include "src/lab/jobs/event_hub.h"
 #include "src/lab/jobs/job_manager.h"
@@ -97,7 +98,7 @@ class JobRunner {
   const absl::Time start_time_;
   const absl::Duration start_monotonic_;
   absl::Mutex mutex_;
-  absl::CondVar changed_;
+  SteadyCondVar changed_;
   bool ready_ ABSL_GUARDED_BY(mutex_) = true;
   bool draining_ ABSL_GUARDED_BY(mutex_) = false;
   std::string maintenance_ ABSL_GUARDED_BY(mutex_);

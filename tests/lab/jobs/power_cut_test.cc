@@ -64,10 +64,8 @@ TEST(PowerCut, LosesNothingThatAClientWasToldOf) {
   const std::string uploaded = "bytes that were sent";
   DurableDisk disk(folder.path());
   std::vector<Told> told;
-  int started = 0;
   {
     JobServer server(data_dir);
-    started = disk.sync_count();
     const auto jobs = server.NewManager();
     ASSERT_TRUE(jobs->Start().ok());
     for (int i = 0; i < 2; ++i) {
@@ -93,10 +91,8 @@ TEST(PowerCut, LosesNothingThatAClientWasToldOf) {
     SCOPED_TRACE(absl::StrCat("cut after ", cut, " flushes"));
     const TempFolder left;
     disk.WriteTo(left.path(), cut);
-    // A first start that was cut short goes on as an upgrade.
-    const absl::Status opened = Database::Open({.data_dir = left.File("data"),
-                                                .allow_upgrade = cut < started})
-                                    .status();
+    const absl::Status opened =
+        Database::Open({.data_dir = left.File("data")}).status();
     ASSERT_TRUE(opened.ok()) << opened;
     JobServer server(left.File("data"));
     ExpectConsistent(server);
