@@ -13,7 +13,7 @@
 #include "src/base/clock.h"
 
 extern "C" int clock_gettime(clockid_t clock, timespec* time) {
-  const long result = ::syscall(SYS_clock_gettime, clock, time);
+  const auto result = ::syscall(SYS_clock_gettime, clock, time);
   constexpr time_t kDay = 24 * 3600;
   if (clock == CLOCK_REALTIME) time->tv_sec += kDay;
   return static_cast<int>(result);
