@@ -1,5 +1,6 @@
 #include "client/cli/connection.h"
 
+#include <algorithm>
 #include <chrono>
 #include <utility>
 #include <vector>
@@ -36,7 +37,16 @@ absl::StatusOr<std::string> ReadToken(const Settings& settings) {
                     "name the file that holds your token with --token-file, "
                     "or set DISSONANCE_TOKEN");
   }
-  return std::string(absl::StripAsciiWhitespace(*text));
+  const absl::string_view token = absl::StripAsciiWhitespace(*text);
+  // Anything else can't be sent, and is some other file.
+  if (!std::all_of(token.begin(), token.end(),
+                   [](char c) { return absl::ascii_isgraph(c); })) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(settings.token_file,
+                     " does not hold a token, which is one word: name another "
+                     "file with --token-file"));
+  }
+  return std::string(token);
 }
 
 std::string TokenSource(const Settings& settings, const std::string& token) {
@@ -56,7 +66,11 @@ absl::StatusOr<std::string> ReadPem(const std::string& path, const char* key) {
 
 absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> CredentialsFor(
     const Settings& settings) {
-  if (IsLocalAddress(settings.address)) {
+  // On this machine a server may do without TLS; a profile that has anything of
+  // TLS says that this one does not.
+  const bool names_tls =
+      !settings.tls_ca_file.empty() || !settings.tls_certificate_file.empty();
+  if (IsLocalAddress(settings.address) && !names_tls) {
     return grpc::InsecureChannelCredentials();
   }
   // A token never travels in the clear to another machine.

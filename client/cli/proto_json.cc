@@ -21,6 +21,8 @@ using google::protobuf::Reflection;
 
 nlohmann::json OfText(const FieldDescriptor* field, const std::string& text) {
   if (field->type() != FieldDescriptor::TYPE_BYTES) return text;
+  // None, or left out by the server, as in lists: there is no digest to show.
+  if (text.empty()) return nullptr;
   return {{"size_bytes", text.size()}, {"sha256", Sha256Of(text)}};
 }
 

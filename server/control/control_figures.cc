@@ -6,6 +6,7 @@
 #include <string>
 #include <utility>
 
+#include "server/control/job_maintenance.h"
 #include "src/lab/jobs/job_state.h"
 
 namespace dissonance {
@@ -79,7 +80,7 @@ std::vector<MetricFamily> ControlFigures(Records& records,
               static_cast<double>(disk.f_bavail) *
                   static_cast<double>(disk.f_frsize)));
   }
-  if (const auto maintenance = records.settings.Get("maintenance");
+  if (const auto maintenance = records.settings.Get(kMaintenanceSetting);
       maintenance.ok()) {
     families.push_back(Gauge("dissonance_maintenance",
                              "Whether jobs are not started on request.",

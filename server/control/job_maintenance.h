@@ -8,6 +8,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "absl/synchronization/mutex.h"
 #include "src/lab/jobs/job_manager.h"
 #include "src/lab/storage/settings_store.h"
 
@@ -22,6 +23,7 @@ class JobMaintenance {
 
   // Stored first: what was asked for holds also if the server ends now.
   absl::Status Begin(const std::string& reason, bool stop) {
+    const absl::MutexLock lock(&mutex_);
     const absl::Status stored = settings_.Set(kMaintenanceSetting, reason);
     if (stored.ok()) jobs_.SetMaintenance(reason, stop);
     return stored;
@@ -35,6 +37,8 @@ class JobMaintenance {
  private:
   SettingsStore& settings_;
   JobManager& jobs_;
+  // Held until what was stored is what the jobs were told.
+  absl::Mutex mutex_;
 };
 
 }  // namespace dissonance

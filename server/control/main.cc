@@ -70,6 +70,12 @@ absl::Status Serve(const Config& config) {
            .ledger = records->ledger.get(),
            .quota =
                [&quotas](absl::string_view user) { return quotas.Of(user); },
+           .may_run =
+               [&records, &catalog](absl::string_view user,
+                                    const v1::JobSpec& spec) {
+                 return CheckSeesSpec(records->tokens, catalog.access(), user,
+                                      spec);
+               },
            .kinds = {{v1::JobSpec::kEvaluateMcq, &evaluate_mcq}},
            .max_concurrent_jobs = static_cast<int>(config.jobs.concurrent),
            .device_bytes = config.worker.weight_bytes,

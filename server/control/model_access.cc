@@ -109,4 +109,12 @@ absl::Status ModelAccess::CheckTakes(const Viewer& viewer,
       absl::StrCat("the name ", name, " is taken: choose another"));
 }
 
+absl::Status CheckSeesSpec(TokenStore& tokens, const ModelAccess& access,
+                           absl::string_view user, const v1::JobSpec& spec) {
+  ASSIGN_OR_RETURN(const bool sees_all, tokens.IsAdministrator(user));
+  ASSIGN_OR_RETURN(const NamedModels named, ModelsNamedIn(spec));
+  return access.CheckSeesAll({.user = std::string(user), .sees_all = sees_all},
+                             named);
+}
+
 }  // namespace dissonance

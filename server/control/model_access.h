@@ -9,9 +9,11 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
+#include "dissonance/v1/jobs.pb.h"
 #include "dissonance/v1/models.pb.h"
 #include "server/control/named_models.h"
 #include "src/lab/storage/model_store.h"
+#include "src/lab/storage/token_store.h"
 #include "src/lab/storage/viewer.h"
 
 namespace dissonance {
@@ -42,6 +44,11 @@ class ModelAccess {
 
   ModelStore& store_;
 };
+
+// That a user sees what a job of his names, as when it was made: what had the
+// name then may have gone, and another's have it now.
+absl::Status CheckSeesSpec(TokenStore& tokens, const ModelAccess& access,
+                           absl::string_view user, const v1::JobSpec& spec);
 
 // "models/M" of either name.
 std::string ModelOfName(const std::string& name);

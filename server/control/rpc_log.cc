@@ -51,7 +51,7 @@ std::string TextField(const Message& message, const char* name) {
 
 // What a message is about: its own name, or that of what it carries.
 std::string ResourceOf(const Message& message) {
-  for (const char* name : {"name", "path", "user"}) {
+  for (const char* name : {"name", "path"}) {
     std::string own = TextField(message, name);
     if (!own.empty()) return own;
   }

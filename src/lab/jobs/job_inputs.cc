@@ -19,16 +19,16 @@ using google::protobuf::Message;
 using google::protobuf::Reflection;
 
 constexpr absl::string_view kArtifactSuffix = "_artifact";
-constexpr int64_t kInputLimitBytes = int64_t{1} << 30;
+constexpr int64_t kInputLimitBytes = int64_t{256} << 20;
 
 // The experiment inside a spec, e.g. EvaluateMcqSpec; null if none is set.
 const Message* ExperimentOf(const v1::JobSpec& spec,
                             const FieldDescriptor** field) {
   std::vector<const FieldDescriptor*> fields;
-  spec.GetReflection()->ListFields(spec, &fields);
+  v1::JobSpec::GetReflection()->ListFields(spec, &fields);
   if (fields.empty()) return nullptr;
   *field = fields.front();
-  return &spec.GetReflection()->GetMessage(spec, *field);
+  return &v1::JobSpec::GetReflection()->GetMessage(spec, *field);
 }
 
 // The bytes field that `field` may stand for; null if it is none such.
@@ -94,7 +94,7 @@ absl::StatusOr<v1::JobSpec> WithData(const v1::JobSpec& spec,
     const FieldDescriptor* field = nullptr;
     ExperimentOf(filled, &field);
     Message& experiment =
-        *filled.GetReflection()->MutableMessage(&filled, field);
+        *v1::JobSpec::GetReflection()->MutableMessage(&filled, field);
     const Reflection& reflection = *experiment.GetReflection();
     const std::string where = absl::StrCat(field->name(), ".", data.name());
     if (!reflection.GetString(experiment, &data).empty()) {

@@ -19,7 +19,8 @@ std::vector<std::string> ArtifactsOf(const v1::JobSpec& spec);
 
 // The spec with the bytes of the artifacts that it names in their place, and
 // the names still there. INVALID_ARGUMENT if a field has both;
-// RESOURCE_EXHAUSTED for more than 1 GiB; DATA_LOSS if an artifact is damaged.
+// RESOURCE_EXHAUSTED for more than 256 MiB; DATA_LOSS if an artifact is
+// damaged.
 absl::StatusOr<v1::JobSpec> WithData(const v1::JobSpec& spec,
                                      ArtifactStore& artifacts);
 

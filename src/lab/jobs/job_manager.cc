@@ -75,6 +75,16 @@ absl::Status CheckOwner(absl::string_view owner, const StoredJob& stored) {
   return JobStore::NoSuchJob(stored.job.name());
 }
 
+absl::Status CheckFieldsKnown(const v1::JobSpec& spec) {
+  v1::JobSpec known = spec;
+  known.DiscardUnknownFields();
+  if (known.ByteSizeLong() == spec.ByteSizeLong()) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      "spec has fields that this server does not know, and would not honour; "
+      "it "
+      "is older than the client");
+}
+
 v1::Job WithoutData(v1::Job job) {
   *job.mutable_spec() = JobStore::SpecWithoutData(job.spec());
   return job;
@@ -121,13 +131,6 @@ absl::Status JobManager::Validate(const v1::JobSpec& spec) const {
     return absl::UnimplementedError(absl::StrCat(
         "spec.", field->name(), ": this server does not run such jobs"));
   }
-  v1::JobSpec known = spec;
-  known.DiscardUnknownFields();
-  if (known.ByteSizeLong() != spec.ByteSizeLong()) {
-    return absl::InvalidArgumentError(
-        "spec has fields that this server does not know, and would not honour; "
-        "it is older than the client");
-  }
   return kind->second->Validate(spec);
 }
 
@@ -170,13 +173,12 @@ absl::StatusOr<v1::Job> JobManager::CreateNew(const v1::JobSpec& spec,
   for (const std::string& artifact : ArtifactsOf(spec)) {
     RETURN_IF_ERROR(options_.artifacts->Keep(artifact));
   }
-  int64_t pending_limit = 0;
+  QueueLimits limits = {.interactive = options_.interactive_limit};
   if (options_.quota) {
-    pending_limit = options_.quota(options.owner).queued_job_count();
+    limits.pending = options_.quota(options.owner).queued_job_count();
   }
-  ASSIGN_OR_RETURN(
-      const CreatedJob result,
-      options_.store->Create(stored, pending_limit, ArtifactsOf(spec)));
+  ASSIGN_OR_RETURN(const CreatedJob result,
+                   options_.store->Create(stored, limits, ArtifactsOf(spec)));
   if (!result.created) return SameAgain(result.stored, spec);
   Failpoint(kFailpointCreated);
   return Queued(result.stored.job);
@@ -186,7 +188,7 @@ absl::StatusOr<v1::Job> JobManager::Queued(const v1::Job& job) {
   StoredJob stored = {.job = job};
   if (job.state() == v1::JOB_STATE_WAITING) {
     // What it depends on may have ended already.
-    RETURN_IF_ERROR(waiting_->Settle(job.name()));
+    RETURN_IF_ERROR(waiting_->Settle(job.name()).status());
     ASSIGN_OR_RETURN(
         stored, options_.store->Get(job.name(), JobStore::Spec::kWithoutData));
   }
@@ -197,6 +199,7 @@ absl::StatusOr<v1::Job> JobManager::Queued(const v1::Job& job) {
 absl::StatusOr<StoredJob> JobManager::NewJob(const v1::JobSpec& spec,
                                              const CreateOptions& options,
                                              const std::string& replay_of) {
+  RETURN_IF_ERROR(CheckFieldsKnown(spec));
   ASSIGN_OR_RETURN(const v1::JobSpec with_data,
                    WithData(spec, *options_.artifacts));
   RETURN_IF_ERROR(Validate(with_data));

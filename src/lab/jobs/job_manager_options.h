@@ -37,6 +37,12 @@ struct JobManagerOptions {
   // What a user may take; if unset, or 0 there, as much as he likes. Must be
   // quick and thread safe.
   std::function<v1::Quota(absl::string_view user)> quota = {};
+  // Whether a job of the user's may start now: OK, or why not. Unset: it may.
+  std::function<absl::Status(absl::string_view user, const v1::JobSpec& spec)>
+      may_run = {};
+  // Interactive jobs of a user that may be queued at a time: they go before
+  // everybody else's.
+  int64_t interactive_limit = 16;
   const Clock* clock = &Clock::Real();
   std::map<v1::JobSpec::KindCase, JobKind*> kinds = {};
   // Jobs that run at a time, each on a thread of its own.

@@ -177,8 +177,8 @@ void JobRunner::Drain(absl::Duration grace) {
     while (is_busy() && !is_late) {
       // Negative once it is too late, also by a second call's deadline.
       const absl::Duration left = drain_deadline_ - clock.Monotonic();
-      is_late = left <= absl::ZeroDuration() ||
-                changed_.WaitWithTimeout(mutex_, left);
+      is_late = left <= absl::ZeroDuration();
+      if (!is_late) changed_.WaitWithTimeout(mutex_, left);
     }
     for (const auto& [name, run] : running_) {
       if (!run->is_over) stuck.push_back(name);
@@ -365,6 +365,9 @@ absl::Status JobRunner::RunKind(const v1::Job& job, Run& run) {
     return absl::UnimplementedError(
         "this server does not have the job's kind; start the release that "
         "queued it");
+  }
+  if (options_.may_run) {
+    RETURN_IF_ERROR(options_.may_run(stored.owner, stored.job.spec()));
   }
   ASSIGN_OR_RETURN(const v1::JobSpec spec,
                    WithData(stored.job.spec(), *options_.artifacts));

@@ -71,7 +71,7 @@ class JobRunner {
   void Begin(const ScheduleStep& step) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Interrupt(Run& run, const std::string& why)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // Joins the threads of runs that are over; the lock is given up meanwhile.
+  // Joins the threads of runs that are over, which take the lock no more.
   void JoinEnded() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Duration TimeToNextRetry() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   UserStanding StandingOf(const std::string& user);

@@ -52,6 +52,7 @@ absl::Status Enter(v1::JobState state, absl::string_view reason, absl::Time now,
                    JobChange& change) {
   v1::Job& job = change.stored.job;
   RETURN_IF_ERROR(Transition(state, reason, now, job));
+  if (state == v1::JOB_STATE_QUEUED) change.stored.queue_time = now;
   change.events.emplace_back().set_state(state);
   if (!reason.empty()) change.events.emplace_back().set_log(job.reason());
   return absl::OkStatus();

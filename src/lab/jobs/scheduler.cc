@@ -91,7 +91,7 @@ ScheduleStep MakeRoomFor(const Candidate& candidate, const ScheduleView& view) {
 v1::JobPriority AgedPriority(const QueueHead& head, absl::Time now,
                              absl::Duration aging) {
   const absl::Duration waited =
-      std::max(now - head.create_time, absl::ZeroDuration());
+      std::max(now - head.queue_time, absl::ZeroDuration());
   int priority = head.priority;
   for (absl::Duration age = aging;
        waited >= age && priority > v1::JOB_PRIORITY_INTERACTIVE; age += aging) {

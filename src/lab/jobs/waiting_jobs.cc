@@ -47,12 +47,12 @@ absl::StatusOr<Verdict> VerdictOf(JobStore& store, const v1::Job& job) {
 
 }  // namespace
 
-absl::Status WaitingJobs::Settle(const std::string& name) {
+absl::StatusOr<bool> WaitingJobs::Settle(const std::string& name) {
   ASSIGN_OR_RETURN(const StoredJob stored,
                    store_.Get(name, JobStore::Spec::kWithoutData));
-  if (stored.job.state() != v1::JOB_STATE_WAITING) return absl::OkStatus();
+  if (stored.job.state() != v1::JOB_STATE_WAITING) return false;
   ASSIGN_OR_RETURN(const Verdict verdict, VerdictOf(store_, stored.job));
-  if (verdict.state == v1::JOB_STATE_WAITING) return absl::OkStatus();
+  if (verdict.state == v1::JOB_STATE_WAITING) return false;
   const absl::Time now = clock_.Now();
   RETURN_IF_ERROR(
       store_
@@ -66,7 +66,7 @@ absl::Status WaitingJobs::Settle(const std::string& name) {
                   })
           .status());
   hub_.Notify(name);
-  return absl::OkStatus();
+  return verdict.state == v1::JOB_STATE_FAILED;
 }
 
 absl::Status WaitingJobs::SettleAfter(absl::string_view name) {
@@ -76,9 +76,9 @@ absl::Status WaitingJobs::SettleAfter(absl::string_view name) {
                      store_.WaitingFor(ended.front()));
     ended.pop_front();
     for (const std::string& job : waiting) {
-      RETURN_IF_ERROR(Settle(job));
-      // One that failed by this takes others with it.
-      ended.push_back(job);
+      ASSIGN_OR_RETURN(const bool has_failed, Settle(job));
+      // It takes others with it. Each job fails once, so this ends.
+      if (has_failed) ended.push_back(job);
     }
   }
   return absl::OkStatus();
@@ -88,7 +88,9 @@ absl::Status WaitingJobs::SettleAll() {
   ASSIGN_OR_RETURN(const std::vector<std::string> waiting,
                    store_.NamesIn(v1::JOB_STATE_WAITING));
   // Oldest first: a job is younger than all that it depends on.
-  for (const std::string& name : waiting) RETURN_IF_ERROR(Settle(name));
+  for (const std::string& name : waiting) {
+    RETURN_IF_ERROR(Settle(name).status());
+  }
   return absl::OkStatus();
 }
 

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "src/base/clock.h"
 #include "src/lab/jobs/event_hub.h"
@@ -23,9 +24,9 @@ class WaitingJobs {
 
   // Moves a WAITING job on if it can be said what becomes of it: QUEUED when
   // all that it depends on SUCCEEDED, FAILED, naming the one, when one of them
-  // ended otherwise or was deleted. Safe to ask at any time and twice: it looks
-  // at what is stored.
-  absl::Status Settle(const std::string& name);
+  // ended otherwise or was deleted. Whether it FAILED by this. Safe to ask at
+  // any time and twice: it looks at what is stored.
+  absl::StatusOr<bool> Settle(const std::string& name);
 
   // The jobs that wait for `name`, and whoever waits for those in turn.
   absl::Status SettleAfter(absl::string_view name);

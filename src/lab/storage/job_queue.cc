@@ -23,7 +23,7 @@ void AddHead(Connection& connection, const std::string& owner,
     heads.push_back({.name = std::move(name),
                      .owner = owner,
                      .priority = priority,
-                     .create_time = *query.Time(1)});
+                     .queue_time = *query.Time(1)});
     return;
   }
 }

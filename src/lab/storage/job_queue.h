@@ -24,7 +24,7 @@ struct QueueHead {
   std::string name;
   std::string owner;
   v1::JobPriority priority = v1::JOB_PRIORITY_NORMAL;
-  absl::Time create_time;
+  absl::Time queue_time;
 };
 
 // How many jobs of a user and a priority are queued.

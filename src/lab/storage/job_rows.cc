@@ -21,7 +21,7 @@ constexpr char kColumns[] =
     "name, owner, request_id, state, priority, reason, attempt_count,"
     " lost_count, done_count, total_count, unit, rate, create_time,"
     " start_time, end_time, last_event_number, spec_without_data, provenance,"
-    " replay_of, code_version, device_seconds, token_count, inputs";
+    " replay_of, code_version, device_seconds, token_count, inputs, queue_time";
 
 Timestamp ToTimestamp(absl::Time time) {
   return TimeUtil::MicrosecondsToTimestamp(absl::ToUnixMicros(time));
@@ -127,6 +127,7 @@ StoredJob JobOfRow(const Query& query) {
   job.mutable_usage()->set_device_seconds(query.Real(20));
   job.mutable_usage()->set_token_count(query.Int(21));
   job.MergeFromString(query.Bytes(22));
+  stored.queue_time = *query.Time(23);
   job.set_owner(NameOfUser(stored.owner));
   job.set_retry_count(stored.lost_count);
   return stored;
@@ -165,7 +166,7 @@ void InsertJob(Connection& connection, const StoredJob& stored) {
   static const std::string sql = absl::StrCat(
       "INSERT INTO jobs (", kColumns,
       ") VALUES (?, ?, nullif(?, ''), ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?,"
-      " ?, ?, ?, ?, ?, ?)");
+      " ?, ?, ?, ?, ?, ?, ?)");
   const v1::Job& job = stored.job;
   const std::string light =
       JobStore::SpecWithoutData(job.spec()).SerializeAsString();
@@ -179,7 +180,8 @@ void InsertJob(Connection& connection, const StoredJob& stored) {
         ToTime(job.has_start_time(), job.start_time()),
         ToTime(job.has_end_time(), job.end_time()), job.last_event_number(),
         Blob{light}, Blob{provenance}, job.replay_of(), job.code_version(),
-        job.usage().device_seconds(), job.usage().token_count(), Blob{inputs})
+        job.usage().device_seconds(), job.usage().token_count(), Blob{inputs},
+        ToTime(true, job.create_time()))
       .Run();
   const std::string spec = job.spec().SerializeAsString();
   Query(connection,
@@ -202,7 +204,7 @@ void UpdateJob(Connection& connection, const StoredJob& stored) {
         "UPDATE jobs SET state = ?, reason = ?, attempt_count = ?,"
         " lost_count = ?, done_count = ?, total_count = ?, unit = ?, rate = ?,"
         " start_time = ?, end_time = ?, last_event_number = ?, provenance = ?,"
-        " code_version = ?, device_seconds = ?, token_count = ?"
+        " code_version = ?, device_seconds = ?, token_count = ?, queue_time = ?"
         " WHERE name = ?",
         int32_t{job.state()}, job.reason(), job.attempt_count(),
         stored.lost_count, job.progress().done_count(),
@@ -210,7 +212,7 @@ void UpdateJob(Connection& connection, const StoredJob& stored) {
         job.progress().rate(), ToTime(job.has_start_time(), job.start_time()),
         ToTime(job.has_end_time(), job.end_time()), job.last_event_number(),
         Blob{provenance}, job.code_version(), job.usage().device_seconds(),
-        job.usage().token_count(), job.name())
+        job.usage().token_count(), std::optional(stored.queue_time), job.name())
       .Run();
 }
 

@@ -22,7 +22,7 @@ std::string ListJobsSql(bool by_owner, bool by_state);
 // A user's queued jobs of a priority, oldest first. Parameters: owner,
 // priority.
 inline constexpr absl::string_view kQueueSql =
-    "SELECT name, create_time FROM jobs INDEXED BY jobs_queue"
+    "SELECT name, queue_time FROM jobs INDEXED BY jobs_queue"
     " WHERE state = 1 AND owner = ? AND priority = ? ORDER BY name";
 
 // Those who have queued jobs: one step of the index for each, however many
@@ -56,6 +56,11 @@ StoredJob JobOfRow(const Query& query);
 absl::StatusOr<StoredJob> ReadJob(Connection& connection,
                                   absl::string_view name, JobStore::Spec spec);
 void ReadOutputs(Connection& connection, v1::Job& job);
+
+// Parameter: owner.
+inline constexpr absl::string_view kInteractiveCountSql =
+    "SELECT count(*) FROM jobs INDEXED BY jobs_queue"
+    " WHERE state = 1 AND owner = ? AND priority = 1";
 
 // Inserts a job, its spec, its configuration and what it depends on.
 void InsertJob(Connection& connection, const StoredJob& stored);

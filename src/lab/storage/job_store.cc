@@ -56,17 +56,31 @@ absl::StatusOr<std::optional<StoredJob>> FindJob(Connection& connection,
   return ReadJob(connection, query.Text(0), JobStore::Spec::kFull);
 }
 
-absl::Status CheckPending(Connection& connection, absl::string_view owner,
-                          int64_t limit) {
-  if (limit <= 0) return absl::OkStatus();
-  Query query(connection, kPendingCountSql, owner);
-  query.Next();
-  if (query.Int(0) < limit) return absl::OkStatus();
-  return absl::ResourceExhaustedError(absl::StrCat(
-      NameOfUser(owner), " has ", query.Int(0),
-      " jobs queued or waiting and may have ", limit,
-      ": wait until some have run, cancel some, or ask an administrator for "
-      "a larger quota"));
+absl::Status CheckLimits(Connection& connection, const StoredJob& stored,
+                         const QueueLimits& limits) {
+  const auto count = [&](absl::string_view sql) {
+    Query query(connection, sql, stored.owner);
+    query.Next();
+    return query.Int(0);
+  };
+  if (limits.pending > 0 && count(kPendingCountSql) >= limits.pending) {
+    return absl::ResourceExhaustedError(absl::StrCat(
+        NameOfUser(stored.owner),
+        " has as many jobs queued or waiting as the "
+        "quota allows, ",
+        limits.pending,
+        ": wait until some have run, cancel some, or ask an administrator for "
+        "a larger quota"));
+  }
+  if (limits.interactive > 0 &&
+      stored.job.priority() == v1::JOB_PRIORITY_INTERACTIVE &&
+      count(kInteractiveCountSql) >= limits.interactive) {
+    return absl::ResourceExhaustedError(absl::StrCat(
+        NameOfUser(stored.owner), " has ", limits.interactive,
+        " interactive jobs queued, the most that may go before others': queue "
+        "more with normal priority (--detach)"));
+  }
+  return absl::OkStatus();
 }
 
 void NameArtifacts(Connection& connection, absl::string_view job,
@@ -114,7 +128,7 @@ absl::Status JobStore::NoSuchJob(absl::string_view name) {
 }
 
 absl::StatusOr<CreatedJob> JobStore::Create(
-    const StoredJob& stored, int64_t pending_limit,
+    const StoredJob& stored, const QueueLimits& limits,
     absl::Span<const std::string> artifacts) {
   CreatedJob result;
   RETURN_IF_ERROR(database_.Write([&](Connection& connection) -> absl::Status {
@@ -125,7 +139,7 @@ absl::StatusOr<CreatedJob> JobStore::Create(
       result.stored = *std::move(found);
       return absl::OkStatus();
     }
-    RETURN_IF_ERROR(CheckPending(connection, stored.owner, pending_limit));
+    RETURN_IF_ERROR(CheckLimits(connection, stored, limits));
     result = {.stored = stored, .created = true};
     v1::Job& job = result.stored.job;
     job.set_owner(NameOfUser(stored.owner));

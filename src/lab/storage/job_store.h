@@ -34,14 +34,16 @@ struct StoredJob {
   std::string owner = {};
   // Times in a row that a run ended UNAVAILABLE with no item recorded since.
   int32_t lost_count = 0;
+  // When it was last put into the queue; when it was created before that.
+  absl::Time queue_time = absl::UnixEpoch();
 };
 
 // What one transaction does to a job.
 struct JobChange {
   // In: the job, its spec without data. Out: state, progress, reason, start
-  // and end time, attempt_count, provenance, code_version, usage and lost_count
-  // are written back.
-  // progress.done_count must grow by items.size(): it counts the items.
+  // and end time, attempt_count, provenance, code_version, usage, lost_count
+  // and queue_time are written back. progress.done_count must grow by
+  // items.size(): it counts the items.
   StoredJob stored;
   // Appended; the store gives each its number and time.
   std::vector<v1::JobEvent> events;
@@ -52,6 +54,12 @@ struct JobChange {
   std::optional<v1::JobOutput> output;
   // Added to what its user used.
   std::optional<HourOfUse> use;
+};
+
+// How many jobs an owner may have in the queue; 0: no limit.
+struct QueueLimits {
+  int64_t pending = 0;      // QUEUED and WAITING
+  int64_t interactive = 0;  // QUEUED, of interactive priority
 };
 
 // What Create did.
@@ -89,11 +97,10 @@ class JobStore {
   // Inserts a job with its first event, unless the owner has one with the same
   // request_id (an empty one matches none): that one is returned, with its
   // full spec. Unset fields keep their defaults. The artifacts that it names
-  // are kept as long as it is. RESOURCE_EXHAUSTED if the owner has
-  // `pending_limit` jobs QUEUED or WAITING (0: no limit). REQUIRES: name is
-  // new.
+  // are kept as long as it is. RESOURCE_EXHAUSTED beyond the limits. REQUIRES:
+  // name is new.
   absl::StatusOr<CreatedJob> Create(
-      const StoredJob& stored, int64_t pending_limit = 0,
+      const StoredJob& stored, const QueueLimits& limits = {},
       absl::Span<const std::string> artifacts = {});
 
   // NOT_FOUND if there is none.

@@ -121,6 +121,8 @@ ALTER TABLE jobs ADD COLUMN code_version TEXT NOT NULL DEFAULT '';
 ALTER TABLE jobs ADD COLUMN device_seconds REAL NOT NULL DEFAULT 0;
 ALTER TABLE jobs ADD COLUMN token_count INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE jobs ADD COLUMN inputs BLOB NOT NULL DEFAULT x'';
+ALTER TABLE jobs ADD COLUMN queue_time INTEGER NOT NULL DEFAULT 0;
+UPDATE jobs SET queue_time = create_time;
 DROP INDEX jobs_queue;
 CREATE INDEX jobs_queue ON jobs (owner, priority, name) WHERE state = 1;
 

@@ -218,6 +218,19 @@ absl::Status TokenStore::CheckValid(absl::string_view name) {
   });
 }
 
+absl::StatusOr<bool> TokenStore::IsAdministrator(absl::string_view user) {
+  bool is_one = false;
+  RETURN_IF_ERROR(database_.Read([&](Connection& connection) {
+    Query query(connection,
+                "SELECT 1 FROM tokens WHERE user = ? AND scope = 3 AND"
+                " revoke_time IS NULL AND coalesce(expire_time > ?, 1) LIMIT 1",
+                user, std::optional(clock_.Now()));
+    is_one = query.Next();
+    return absl::OkStatus();
+  }));
+  return is_one;
+}
+
 absl::StatusOr<v1::Token> TokenStore::Revoke(absl::string_view name) {
   v1::Token token;
   RETURN_IF_ERROR(database_.Write([&](Connection& connection) -> absl::Status {

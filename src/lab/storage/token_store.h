@@ -80,6 +80,9 @@ class TokenStore {
   // The same of a token that was authenticated before.
   absl::Status CheckValid(absl::string_view name);
 
+  // Whether the user has a valid token of scope admin.
+  absl::StatusOr<bool> IsAdministrator(absl::string_view user);
+
   // NOT_FOUND if unknown, here and below; OK again if revoked before.
   absl::StatusOr<v1::Token> Revoke(absl::string_view name);
   absl::StatusOr<v1::Token> Get(absl::string_view name);

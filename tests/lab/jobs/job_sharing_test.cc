@@ -155,6 +155,47 @@ TEST_F(JobSharingTest, AFailureReachesAllThatWaitForIt) {
   EXPECT_EQ(AwaitEnd(*jobs_, third).state(), v1::JOB_STATE_SUCCEEDED);
 }
 
+TEST_F(JobSharingTest, ManyLayersOfDependenciesAreSettledOnce) {
+  Make();
+  jobs_->SetComputeReady(false);
+  ASSERT_TRUE(jobs_->Start().ok());
+  const std::string first = NewJob({.owner = "ada"});
+  const std::string other = NewJob({.owner = "ada"});
+  std::vector<std::string> layer = {first, other};
+  // Each job depends on both of the layer before: 2^30 paths.
+  for (int i = 0; i < 30; ++i) {
+    layer = {NewJob({.owner = "ada", .depends_on = layer}),
+             NewJob({.owner = "ada", .depends_on = layer})};
+  }
+  ASSERT_TRUE(jobs_->Cancel("ada", first).ok());
+  EXPECT_EQ(StateOf(layer[0]), v1::JOB_STATE_FAILED);
+  EXPECT_EQ(StateOf(layer[1]), v1::JOB_STATE_FAILED);
+  EXPECT_EQ(StateOf(other), v1::JOB_STATE_QUEUED);
+}
+
+TEST_F(JobSharingTest, WhoMayNoLongerRunAJobIsTold) {
+  Start({.may_run = [](absl::string_view user, const v1::JobSpec&) {
+    return user == "ada" ? absl::NotFoundError("no model models/x")
+                         : absl::OkStatus();
+  }});
+  const v1::Job refused = AwaitEnd(*jobs_, NewJob({.owner = "ada"}));
+  EXPECT_EQ(refused.state(), v1::JOB_STATE_FAILED);
+  EXPECT_THAT(refused.reason(), HasSubstr("models/x"));
+  EXPECT_EQ(AwaitEnd(*jobs_, NewJob({.owner = "bob"})).state(),
+            v1::JOB_STATE_SUCCEEDED);
+}
+
+TEST_F(JobSharingTest, NobodyFillsTheQueueWithInteractiveJobs) {
+  Make({.interactive_limit = 2});
+  const JobManager::CreateOptions interactive = {
+      .owner = "ada", .priority = v1::JOB_PRIORITY_INTERACTIVE};
+  NewJob(interactive);
+  NewJob(interactive);
+  EXPECT_EQ(jobs_->CreateJob(SomeSpec(), interactive).status().code(),
+            absl::StatusCode::kResourceExhausted);
+  NewJob({.owner = "ada"});
+}
+
 TEST_F(JobSharingTest, CancellingAJobEndsThoseThatWaitForIt) {
   Make();
   jobs_->SetComputeReady(false);

@@ -21,7 +21,7 @@ class SchedulerTest : public ::testing::Test {
     heads_.push_back({.name = name,
                       .owner = owner,
                       .priority = priority,
-                      .create_time = now_ - waited});
+                      .queue_time = now_ - waited});
   }
   void Run(const std::string& name, const std::string& owner,
            v1::JobPriority priority = kNormal) {
@@ -86,7 +86,7 @@ TEST_F(SchedulerTest, WaitingRaisesThePriorityStepByStep) {
   Queue("b", "bob", kInteractive);
   EXPECT_EQ(Started(), "b");
   users_["bob"].decayed_seconds = 1;
-  heads_[0].create_time -= absl::Minutes(1);
+  heads_[0].queue_time -= absl::Minutes(1);
   EXPECT_EQ(Started(), "old");
   EXPECT_EQ(Next().priority, kInteractive);
   EXPECT_EQ(AgedPriority(heads_[0], now_, absl::InfiniteDuration()),

@@ -216,12 +216,14 @@ TEST_F(JobStoreTest, HeadsAreTheOldestOfEachUserAndPriority) {
 }
 
 TEST_F(JobStoreTest, RefusesMoreThanAUserMayQueue) {
-  ASSERT_TRUE(jobs_.Create(JobNumber(1), /*pending_limit=*/2).ok());
-  ASSERT_TRUE(jobs_.Create(JobNumber(2), 2).ok());
-  const absl::Status refused = jobs_.Create(JobNumber(3), 2).status();
+  ASSERT_TRUE(jobs_.Create(JobNumber(1), {.pending = 2}).ok());
+  ASSERT_TRUE(jobs_.Create(JobNumber(2), {.pending = 2}).ok());
+  const absl::Status refused =
+      jobs_.Create(JobNumber(3), {.pending = 2}).status();
   EXPECT_EQ(refused.code(), absl::StatusCode::kResourceExhausted);
-  EXPECT_THAT(refused.message(), HasSubstr("has 2 jobs queued or waiting"));
-  EXPECT_TRUE(jobs_.Create(JobNumber(4, "bob"), 2).ok());
+  EXPECT_THAT(refused.message(),
+              HasSubstr("queued or waiting as the quota allows, 2"));
+  EXPECT_TRUE(jobs_.Create(JobNumber(4, "bob"), {.pending = 2}).ok());
   EXPECT_EQ(
       jobs_.Get(JobNumber(3).job.name(), JobStore::Spec::kFull).status().code(),
       absl::StatusCode::kNotFound);
