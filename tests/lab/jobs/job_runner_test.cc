@@ -310,34 +310,6 @@ TEST_F(JobRunnerTest, DrainPutsRunningJobsBackAndTheNextServerGoesOn) {
             total);
 }
 
-TEST_F(JobRunnerTest, DrainWaitsForEachJobsCheckpoint) {
-  // The second stops well after the first, at its own time.
-  std::atomic<int> stopped = 0;
-  server_.kind.run = [&](JobContext& job) -> absl::Status {
-    const bool is_second = job.job().spec().evaluate_mcq().seed() == 2;
-    while (!job.cancelled()) std::this_thread::yield();
-    while (is_second && stopped == 0) std::this_thread::yield();
-    for (int i = 0; is_second && i < 1000; ++i) std::this_thread::yield();
-    const absl::Status recorded = job.RecordItems(0, {ItemText(0)}, 2, "items");
-    ++stopped;
-    return recorded.ok() ? absl::CancelledError("stopped") : recorded;
-  };
-  Start({.max_concurrent_jobs = 2});
-  std::vector<std::string> names;
-  for (const uint64_t seed : {1, 2}) {
-    names.push_back(
-        OrDie(jobs_->CreateJob(SomeSpec(seed), {.owner = "ada"})).name());
-    AwaitState(*jobs_, names.back(), v1::JOB_STATE_RUNNING);
-  }
-  jobs_->Drain(absl::Hours(1));
-  for (const std::string& name : names) {
-    const v1::Job job = OrDie(jobs_->Get("ada", name));
-    EXPECT_EQ(job.state(), v1::JOB_STATE_QUEUED);
-    EXPECT_EQ(job.progress().done_count(), 1) << name;
-  }
-  jobs_.reset();
-}
-
 TEST_F(JobRunnerTest, AStaleAttemptRecordsNothing) {
   absl::Notification entered;
   absl::Notification go_on;

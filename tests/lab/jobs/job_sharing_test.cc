@@ -156,21 +156,29 @@ TEST_F(JobSharingTest, AFailureReachesAllThatWaitForIt) {
 }
 
 TEST_F(JobSharingTest, ManyLayersOfDependenciesAreSettledOnce) {
-  Make();
-  jobs_->SetComputeReady(false);
-  ASSERT_TRUE(jobs_->Start().ok());
-  const std::string first = NewJob({.owner = "ada"});
-  const std::string other = NewJob({.owner = "ada"});
-  std::vector<std::string> layer = {first, other};
-  // Each job depends on both of the layer before: 2^30 paths.
+  absl::Notification go_on;
+  server_.kind.run = [&](JobContext& job) {
+    if (job.job().spec().evaluate_mcq().seed() == 1) {
+      go_on.WaitForNotification();
+    }
+    return absl::OkStatus();
+  };
+  Start({.max_concurrent_jobs = 2});
+  const std::string slow =
+      OrDie(jobs_->CreateJob(SomeSpec(/*seed=*/1), {.owner = "ada"})).name();
+  AwaitState(*jobs_, slow, v1::JOB_STATE_RUNNING);
+  const std::string quick = NewJob({.owner = "ada"});
+  std::vector<std::string> layer = {slow, quick};
+  // Each job depends on both of the layer before: 2^30 paths, all of whose
+  // jobs still wait when the quick one has ended.
   for (int i = 0; i < 30; ++i) {
     layer = {NewJob({.owner = "ada", .depends_on = layer}),
              NewJob({.owner = "ada", .depends_on = layer})};
   }
-  ASSERT_TRUE(jobs_->Cancel("ada", first).ok());
-  EXPECT_EQ(StateOf(layer[0]), v1::JOB_STATE_FAILED);
-  EXPECT_EQ(StateOf(layer[1]), v1::JOB_STATE_FAILED);
-  EXPECT_EQ(StateOf(other), v1::JOB_STATE_QUEUED);
+  AwaitEnd(*jobs_, quick);
+  go_on.Notify();
+  EXPECT_EQ(AwaitEnd(*jobs_, layer[0]).state(), v1::JOB_STATE_SUCCEEDED);
+  EXPECT_EQ(AwaitEnd(*jobs_, layer[1]).state(), v1::JOB_STATE_SUCCEEDED);
 }
 
 TEST_F(JobSharingTest, WhoMayNoLongerRunAJobIsTold) {
@@ -295,6 +303,34 @@ TEST_F(JobSharingTest, MaintenanceStartsNothingAndSendsRunningJobsBack) {
   ends = true;
   jobs_->SetMaintenance("", false);
   EXPECT_EQ(AwaitEnd(*jobs_, name).state(), v1::JOB_STATE_SUCCEEDED);
+}
+
+TEST_F(JobSharingTest, DrainWaitsForEachJobsCheckpoint) {
+  // The second stops well after the first, at its own time.
+  std::atomic<int> stopped = 0;
+  server_.kind.run = [&](JobContext& job) -> absl::Status {
+    const bool is_second = job.job().spec().evaluate_mcq().seed() == 2;
+    while (!job.cancelled()) std::this_thread::yield();
+    while (is_second && stopped == 0) std::this_thread::yield();
+    for (int i = 0; is_second && i < 1000; ++i) std::this_thread::yield();
+    const absl::Status recorded = job.RecordItems(0, {ItemText(0)}, 2, "items");
+    ++stopped;
+    return recorded.ok() ? absl::CancelledError("stopped") : recorded;
+  };
+  Start({.max_concurrent_jobs = 2});
+  std::vector<std::string> names;
+  for (const uint64_t seed : {1, 2}) {
+    names.push_back(
+        OrDie(jobs_->CreateJob(SomeSpec(seed), {.owner = "ada"})).name());
+    AwaitState(*jobs_, names.back(), v1::JOB_STATE_RUNNING);
+  }
+  jobs_->Drain(absl::Hours(1));
+  for (const std::string& name : names) {
+    const v1::Job job = OrDie(jobs_->Get("ada", name));
+    EXPECT_EQ(job.state(), v1::JOB_STATE_QUEUED);
+    EXPECT_EQ(job.progress().done_count(), 1) << name;
+  }
+  jobs_.reset();
 }
 
 TEST_F(JobSharingTest, AReplayIsComparedFileByFile) {
