@@ -22,6 +22,7 @@ absl::StatusOr<std::unique_ptr<UsageLedger>> UsageLedger::Load(
   const int64_t now = HourOf(clock.Now());
   const int64_t kept =
       std::max(kWeekHours, absl::ToInt64Hours(half_life * kHalfLivesKept));
+  RETURN_IF_ERROR(store.ForgetUseBefore(now - kept));
   ASSIGN_OR_RETURN(const std::vector<HourOfUse> hours,
                    store.UseSince(now - kept));
   const absl::MutexLock lock(&ledger->mutex_);

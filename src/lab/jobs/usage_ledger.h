@@ -37,7 +37,7 @@ class UsageLedger {
     int64_t week_tokens = 0;
   };
 
-  // REQUIRES: half_life > 0.
+  // Hours that count no more go from the store. REQUIRES: half_life > 0.
   static absl::StatusOr<std::unique_ptr<UsageLedger>> Load(
       UserStore& store, const Clock& clock, absl::Duration half_life);
 
