@@ -20,6 +20,10 @@
 
 namespace dissonance {
 
+struct LoraParameter;
+class LoraParameters;
+struct PeftConfig;
+
 // One adapted projection: y[out_begin, out_begin + out_width) +=
 // up @ (down @ x), with the scaling already in `up`.
 struct LoraModule {
@@ -46,6 +50,13 @@ class LoraAdapter {
   static absl::StatusOr<std::shared_ptr<const LoraAdapter>> Load(
       const std::string& directory, const Model& model);
 
+  // The adapter of numbers that are being trained, copied. Equal, its digest
+  // included, to what Load gives for a directory with lora's PeftTensors and
+  // the PeftConfigJson for `base_model`.
+  static absl::StatusOr<std::shared_ptr<const LoraAdapter>> Make(
+      const LoraParameters& lora, const Model& model,
+      const std::string& base_model = "");
+
   // An adapter of every projection that changes nothing, as training begins
   // with one: its up matrices are 0 (PEFT's lora_B), its down matrices drawn
   // from `seed`. Its digest names rank and seed.
@@ -67,8 +78,11 @@ class LoraAdapter {
   const std::vector<std::string>& target_names() const { return target_names_; }
 
  private:
-  friend class AdapterReader;
   LoraAdapter() = default;
+  // Lets go of each matrix once it is copied.
+  static std::shared_ptr<LoraAdapter> FromModules(
+      const PeftConfig& config, std::vector<LoraParameter> modules,
+      int64_t block_count);
 
   std::vector<LoraGroup> groups_;  // [blocks * kGroupCount]
   std::string digest_;

@@ -1,7 +1,7 @@
 // The trainable numbers of a LoRA adapter, as PEFT has them: A and B of every
 // adapted module in float32 (float64 beside a float64 base), side by side in
-// one buffer, so that an optimizer and a norm run over all of them at once. Not
-// thread safe.
+// one buffer, so that an optimizer and a norm run over all of them at once. A
+// copy shares the buffer. Not thread safe.
 //
 //   ASSIGN_OR_RETURN(LoraParameters lora,
 //                    LoraParameters::Init(config, model, seed));
@@ -41,9 +41,11 @@ struct LoraParameter {
 class LoraParameters {
  public:
   // As PEFT begins: A uniform in +-1/sqrt(in_width) (Kaiming with a = sqrt 5),
-  // B zero. Each module draws from `seed` and its own number.
-  // INVALID_ARGUMENT if a target matches no module, or a block is not there,
-  // naming it and what the modules are called.
+  // B zero. Each module draws from `seed` and its own number. config() then
+  // lists the targets that all_linear stands for; without any target, those of
+  // the attention. INVALID_ARGUMENT if a target, an excluded module or a
+  // pattern matches no module, or a block is not there, naming it and what the
+  // modules are called; RESOURCE_EXHAUSTED if they don't fit into memory.
   static absl::StatusOr<LoraParameters> Init(const PeftConfig& config,
                                              const Model& model, uint64_t seed);
   // A PEFT directory's. Fails as LoraAdapter::Load does.
@@ -51,6 +53,8 @@ class LoraParameters {
                                              const Model& model);
 
   const PeftConfig& config() const { return config_; }
+  // REQUIRES: 0 <= dropout < 1.
+  void set_dropout(double dropout) { config_.dropout = dropout; }
   // In the decoder's order.
   const std::vector<LoraParameter>& modules() const { return modules_; }
   // All numbers, [parameter_count]: a, b of the first module, and so on.
@@ -59,8 +63,9 @@ class LoraParameters {
   at::Tensor ViewA(const at::Tensor& like_flat, size_t i) const;
   at::Tensor ViewB(const at::Tensor& like_flat, size_t i) const;
 
-  // As PEFT names and stores them (base_model.model.NAME.lora_A.weight), on the
-  // CPU, contiguous. Of `flat`, or of another buffer laid out like it.
+  // As PEFT names and stores them (base_model.model.NAME.lora_A.weight): copies
+  // on the CPU. Of `flat`, or of another buffer laid out like it. Throws what
+  // torch throws. A file of them has PeftMetadata.
   std::vector<NamedTensor> PeftTensors(const DecoderSpec& spec,
                                        const at::Tensor& like_flat) const;
   std::vector<NamedTensor> PeftTensors(const DecoderSpec& spec) const {
@@ -68,15 +73,18 @@ class LoraParameters {
   }
 
  private:
+  // Moves the modules' matrices into one buffer.
+  static LoraParameters Pack(PeftConfig config,
+                             std::vector<LoraParameter> modules,
+                             const at::TensorOptions& options);
+
   PeftConfig config_;
   at::Tensor flat_;
   std::vector<LoraParameter> modules_;
 };
 
-// adapter_config.json that PEFT and ParsePeftConfig read as `config`;
-// `base_model` goes into base_model_name_or_path.
-std::string PeftConfigJson(const PeftConfig& config, const DecoderSpec& spec,
-                           const std::string& base_model);
+// The "__metadata__" of PEFT's weight files.
+const SafetensorsMetadata& PeftMetadata();
 
 }  // namespace dissonance
 

@@ -12,6 +12,7 @@
 #include "nlohmann/json.hpp"
 #include "src/base/json_lines.h"
 #include "src/base/status_macros.h"
+#include "src/compute/model/decoder_spec.h"
 #include "src/compute/tensor/config_file.h"
 
 namespace dissonance {
@@ -207,6 +208,33 @@ T PatternValue(const std::vector<std::pair<std::string, T>>& patterns,
   return fallback;
 }
 
+// As PEFT writes a number that is mostly whole.
+Json NumberJson(double value) {
+  constexpr double kExact = 9007199254740992.0;  // 2^53
+  if (std::abs(value) < kExact && value == std::trunc(value)) {
+    return static_cast<int64_t>(value);
+  }
+  return value;
+}
+
+Json ModulesJson(std::vector<std::string> names,
+                 const std::string& expression) {
+  if (!expression.empty()) return expression;
+  if (names.empty()) return nullptr;
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+// In their order, which says what wins.
+template <typename T>
+Json PatternsJson(const std::vector<std::pair<std::string, T>>& patterns) {
+  Json out = Json::object();
+  for (const auto& [expression, value] : patterns) {
+    if (!out.contains(expression)) out[expression] = NumberJson(value);
+  }
+  return out;
+}
+
 }  // namespace
 
 bool PeftConfig::Targets(const std::string& module, int64_t block) const {
@@ -254,6 +282,62 @@ absl::StatusOr<PeftConfig> ParsePeftConfig(absl::string_view text,
 absl::StatusOr<PeftConfig> ReadPeftConfig(const std::string& directory) {
   ASSIGN_OR_RETURN(const ConfigText file, ReadAdapterConfig(directory));
   return ParsePeftConfig(file.text, file.path);
+}
+
+std::string PeftConfigJson(const PeftConfig& config, const DecoderSpec& spec,
+                           const std::string& base_model) {
+  const Json targets =
+      config.all_linear
+          ? Json("all-linear")
+          : ModulesJson(config.target_modules, config.target_expression);
+  const Json excluded =
+      ModulesJson(config.excluded_modules, config.excluded_expression);
+  const Json layers = config.layers.empty() ? Json() : Json(config.layers);
+  // All keys of PEFT 0.21's LoraConfig, sorted as it writes them.
+  const Json out = {
+      {"alora_invocation_tokens", nullptr},
+      {"alpha_pattern", PatternsJson(config.alpha_pattern)},
+      {"arrow_config", nullptr},
+      {"auto_mapping", nullptr},
+      {"base_model_name_or_path", base_model},
+      {"bias", "none"},
+      {"corda_config", nullptr},
+      {"ensure_weight_tying", false},
+      {"eva_config", nullptr},
+      {"exclude_modules", excluded},
+      {"fan_in_fan_out", spec.transposed},
+      {"inference_mode", true},
+      {"init_lora_weights", true},
+      {"kasa_config", nullptr},
+      {"layer_replication", nullptr},
+      {"layers_pattern", nullptr},
+      {"layers_to_transform", layers},
+      {"loftq_config", Json::object()},
+      {"lora_alpha", NumberJson(config.alpha)},
+      {"lora_bias", false},
+      {"lora_dropout", config.dropout},
+      {"lora_ga_config", nullptr},
+      {"megatron_config", nullptr},
+      {"megatron_core", "megatron.core"},
+      {"modules_to_save", nullptr},
+      {"monteclora_config", nullptr},
+      {"peft_type", "LORA"},
+      {"peft_version", "0.21.2"},
+      {"qalora_group_size", 16},
+      {"r", config.rank},
+      {"rank_pattern", PatternsJson(config.rank_pattern)},
+      {"revision", nullptr},
+      {"target_modules", targets},
+      {"target_parameters", nullptr},
+      {"task_type", "CAUSAL_LM"},
+      {"trainable_token_indices", nullptr},
+      {"use_bdlora", nullptr},
+      {"use_dora", false},
+      {"use_qalora", false},
+      {"use_rslora", config.rank_stabilized},
+      {"velora_config", nullptr},
+  };
+  return out.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
 }  // namespace dissonance

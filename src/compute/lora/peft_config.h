@@ -13,6 +13,8 @@
 
 namespace dissonance {
 
+struct DecoderSpec;
+
 struct PeftConfig {
   // Exactly one of the two is set. The expression must match a module's whole
   // name; a list entry must be its whole name or its last dotted parts.
@@ -38,6 +40,8 @@ struct PeftConfig {
   int64_t RankOf(const std::string& module) const;
   // What the low-rank product is multiplied by.
   double ScalingOf(const std::string& module) const;
+
+  bool operator==(const PeftConfig&) const = default;
 };
 
 // Reads DIR/adapter_config.json. UNIMPLEMENTED names what would change the
@@ -48,6 +52,11 @@ absl::StatusOr<PeftConfig> ReadPeftConfig(const std::string& directory);
 // The same from the file's text; `where` begins the messages.
 absl::StatusOr<PeftConfig> ParsePeftConfig(absl::string_view text,
                                            const std::string& where);
+
+// adapter_config.json that PEFT and ParsePeftConfig read as `config`, names of
+// targets sorted; `base_model` goes into base_model_name_or_path.
+std::string PeftConfigJson(const PeftConfig& config, const DecoderSpec& spec,
+                           const std::string& base_model);
 
 }  // namespace dissonance
 

@@ -241,6 +241,14 @@ at::Tensor InGroupOrder(const DecoderSpec& spec, ProjectionGroup group,
   return stored.reshape(shape).transpose(0, 1).reshape(stored.sizes());
 }
 
+at::Tensor InStoredOrder(const DecoderSpec& spec, ProjectionGroup group,
+                         const at::Tensor& grouped) {
+  if (group != ProjectionGroup::kQkv || !spec.qkv_by_head) return grouped;
+  std::vector<int64_t> shape = {3, spec.head_count, spec.head_dim};
+  shape.insert(shape.end(), grouped.sizes().begin() + 1, grouped.sizes().end());
+  return grouped.reshape(shape).transpose(0, 1).reshape(grouped.sizes());
+}
+
 absl::StatusOr<DecoderWeights> ReadWeights(const DecoderSpec& spec,
                                            const Checkpoint& checkpoint,
                                            const at::TensorOptions& options) {

@@ -62,6 +62,9 @@ struct DecoderWeights {
 // the order of the group's fused output. For adapters too.
 at::Tensor InGroupOrder(const DecoderSpec& spec, ProjectionGroup group,
                         const at::Tensor& stored);
+// The inverse.
+at::Tensor InStoredOrder(const DecoderSpec& spec, ProjectionGroup group,
+                         const at::Tensor& grouped);
 
 // Reads the weights that the spec asks for and converts them to `options`'
 // dtype and device. INVALID_ARGUMENT names a tensor that is missing, has

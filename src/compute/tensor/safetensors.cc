@@ -21,6 +21,7 @@
 #include "src/base/sha256.h"
 #include "src/base/status_macros.h"
 #include "src/compute/tensor/safetensors_header.h"
+#include "src/compute/tensor/safetensors_stream.h"
 #include "src/compute/tensor/torch_status.h"
 
 namespace dissonance {
@@ -30,7 +31,6 @@ static_assert(std::endian::native == std::endian::little,
               "safetensors data is little-endian and is used in place");
 
 constexpr size_t kPrefixBytes = 16;
-constexpr uint64_t kDigestPieceBytes = uint64_t{16} << 20;
 constexpr size_t kDigestReadBytes = size_t{1} << 20;
 
 // `size` bytes from `offset` on, or fewer at the end of the file.

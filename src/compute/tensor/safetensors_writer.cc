@@ -4,6 +4,7 @@
 #include <set>
 #include <system_error>
 
+#include "absl/functional/function_ref.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
@@ -13,6 +14,7 @@
 #include "src/base/utf8.h"
 #include "src/compute/tensor/safetensors.h"
 #include "src/compute/tensor/safetensors_header.h"
+#include "src/compute/tensor/safetensors_stream.h"
 #include "src/compute/tensor/torch_status.h"
 
 namespace dissonance {
@@ -109,12 +111,12 @@ absl::StatusOr<std::string> HeaderOf(const std::vector<Entry>& entries,
   return header + json;
 }
 
-absl::Status WriteEntries(const std::string& path,
-                          const std::vector<Entry>& entries,
-                          const SafetensorsMetadata& metadata) {
+// Header and tensors, one after another.
+absl::Status SendEntries(
+    const std::vector<Entry>& entries, const SafetensorsMetadata& metadata,
+    absl::FunctionRef<absl::Status(absl::string_view)> sink) {
   ASSIGN_OR_RETURN(const std::string header, HeaderOf(entries, metadata));
-  ASSIGN_OR_RETURN(AtomicFile file, AtomicFile::Create(path));
-  RETURN_IF_ERROR(file.Append(header));
+  RETURN_IF_ERROR(sink(header));
   for (const Entry& entry : entries) {
     ASSIGN_OR_RETURN(
         const at::Tensor tensor,
@@ -125,10 +127,19 @@ absl::Status WriteEntries(const std::string& path,
               .resolve_neg()
               .contiguous();
         }));
-    RETURN_IF_ERROR(
-        file.Append({static_cast<const char*>(tensor.const_data_ptr()),
-                     static_cast<size_t>(tensor.nbytes())}));
+    RETURN_IF_ERROR(sink({static_cast<const char*>(tensor.const_data_ptr()),
+                          static_cast<size_t>(tensor.nbytes())}));
   }
+  return absl::OkStatus();
+}
+
+absl::Status WriteEntries(const std::string& path,
+                          const std::vector<Entry>& entries,
+                          const SafetensorsMetadata& metadata) {
+  ASSIGN_OR_RETURN(AtomicFile file, AtomicFile::Create(path));
+  RETURN_IF_ERROR(SendEntries(entries, metadata, [&](absl::string_view bytes) {
+    return file.Append(bytes);
+  }));
   return file.Commit();
 }
 
@@ -146,6 +157,14 @@ absl::Status RefuseExistingCheckpoint(const std::string& directory) {
 }
 
 }  // namespace
+
+absl::Status SerializeSafetensors(
+    absl::Span<const NamedTensor> tensors, const SafetensorsMetadata& metadata,
+    absl::FunctionRef<absl::Status(absl::string_view)> sink) {
+  RETURN_IF_ERROR(CheckMetadata(metadata));
+  ASSIGN_OR_RETURN(const std::vector<Entry> entries, CheckEntries(tensors));
+  return SendEntries(entries, metadata, sink);
+}
 
 absl::Status WriteSafetensors(const std::string& path,
                               absl::Span<const NamedTensor> tensors,

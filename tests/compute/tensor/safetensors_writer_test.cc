@@ -15,6 +15,7 @@
 #include "src/base/file.h"
 #include "src/base/json_lines.h"
 #include "src/compute/tensor/safetensors.h"
+#include "src/compute/tensor/safetensors_stream.h"
 #include "tests/testing/temp_folder.h"
 
 namespace dissonance {
@@ -114,6 +115,54 @@ TEST_F(SafetensorsWriterTest, WritesTheLibrarysBytes) {
     }
     ASSERT_TRUE(WriteSafetensors(path(), tensors, (*file)->metadata()).ok());
     EXPECT_TRUE(Written() == ReadFile(kGoldens + golden, kReadLimit).value());
+  }
+}
+
+TEST_F(SafetensorsWriterTest, SerializesTheFilesBytes) {
+  const std::vector<NamedTensor> tensors = {
+      {"b", Filled({3}, at::ScalarType::Byte)},
+      {"a", Filled({2, 5}, at::ScalarType::Float).t()}};
+  ASSERT_TRUE(WriteSafetensors(path(), tensors, {{"k", "v"}}).ok());
+  std::string bytes;
+  const auto append = [&](absl::string_view piece) {
+    bytes.append(piece.data(), piece.size());
+    return absl::OkStatus();
+  };
+  ASSERT_TRUE(SerializeSafetensors(tensors, {{"k", "v"}}, append).ok());
+  EXPECT_TRUE(bytes == Written());
+}
+
+TEST_F(SafetensorsWriterTest, SerializingEndsWithWhatTheSinkReturns) {
+  int calls = 0;
+  const auto full = [&](absl::string_view) {
+    ++calls;
+    return absl::CancelledError("enough");
+  };
+  const std::vector<NamedTensor> one = {{"a", at::zeros({1})}};
+  EXPECT_EQ(SerializeSafetensors(one, {}, full).code(),
+            absl::StatusCode::kCancelled);
+  EXPECT_EQ(calls, 1);
+  EXPECT_EQ(SerializeSafetensors({{"a", at::Tensor()}}, {}, full).code(),
+            absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(calls, 1);
+}
+
+TEST_F(SafetensorsWriterTest, DigestsWithoutAFileWhatTheFileHas) {
+  // Less than a piece of the digest, exactly one with the header, and more.
+  const auto piece = static_cast<int64_t>(kDigestPieceBytes);
+  const std::vector<NamedTensor> nothing = {
+      {"a", Filled({piece}, at::ScalarType::Byte)}};
+  ASSERT_TRUE(WriteSafetensors(path(), nothing).ok());
+  const auto header = static_cast<int64_t>(Written().size()) - piece;
+  for (const int64_t size :
+       {int64_t{10}, piece - header, piece, 2 * piece - header + 7}) {
+    const std::vector<NamedTensor> tensors = {
+        {"a", Filled({size}, at::ScalarType::Byte)}};
+    ASSERT_TRUE(WriteSafetensors(path(), tensors).ok());
+    const auto file = SafetensorsFile::Open(path());
+    ASSERT_TRUE(file.ok()) << file.status();
+    EXPECT_EQ(SafetensorsDigest(tensors).value(), (*file)->Digest().value())
+        << size;
   }
 }
 
