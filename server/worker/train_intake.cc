@@ -9,6 +9,7 @@
 #include "src/base/status_macros.h"
 #include "src/compute/tensor/safetensors.h"
 #include "src/compute/tensor/torch_status.h"
+#include "src/compute/train/training_checks.h"
 
 namespace dissonance {
 namespace {
@@ -46,13 +47,6 @@ absl::Status OutOfOrder(const TrainRequest& request,
       absl::StrCat("Train: expected ", expected, ", found ", NameOf(request)));
 }
 
-std::vector<TrainingDocument> Documents(std::vector<EncodedDocument> encoded) {
-  std::vector<TrainingDocument> out;
-  out.reserve(encoded.size());
-  for (EncodedDocument& own : encoded) out.push_back(std::move(own.document));
-  return out;
-}
-
 }  // namespace
 
 absl::Status TrainIntake::Take(const TrainRequest& request,
@@ -82,6 +76,7 @@ absl::Status TrainIntake::Take(const TrainRequest& request,
 absl::Status TrainIntake::TakeBegin(const internal::v1::TrainBegin& begin) {
   ASSIGN_OR_RETURN(model_, registry_.GetModel(begin.model()));
   ASSIGN_OR_RETURN(options_, TrainingOptionsOf(begin.training()));
+  RETURN_IF_ERROR(Annotate(CheckTrainingOptions(options_), "training"));
   ASSIGN_OR_RETURN(held_out_share_, HeldOutShareOf(begin.training()));
   ASSIGN_OR_RETURN(const int64_t most, MaxTokensOf(begin.training()));
   if (begin.checkpoint_step_count() < 0 || begin.evaluation_step_count() < 0) {
@@ -104,7 +99,7 @@ absl::Status TrainIntake::TakeBegin(const internal::v1::TrainBegin& begin) {
                      registry_.GetAdapter(begin.adapter()));
     adapter_digest_ = adapter.adapter->digest();
     ASSIGN_OR_RETURN(lora_, LoraParameters::Read(adapter.path, *model_.model));
-    (void)config;
+    if (begin.lora().has_dropout()) lora_->set_dropout(config.dropout);
   }
   ASSIGN_OR_RETURN(
       encoder_,
@@ -168,22 +163,21 @@ absl::StatusOr<PreparedTraining> TrainIntake::Prepare(TrainingBudget& budget) {
   PreparedTraining out;
   out.begin = *std::move(begin_);
   out.model = model_;
-  SplitDocuments split =
-      Split(std::move(documents_), held_out_share_, options_.seed);
-  *out.plan.mutable_documents() = StatisticsOf(split.trained);
-  *out.plan.mutable_validation() = StatisticsOf(split.held_out);
+  TrainingSets sets =
+      SplitSets(std::move(documents_), held_out_share_, options_.seed);
+  *out.plan.mutable_documents() = StatisticsMessage(sets.trained);
+  *out.plan.mutable_validation() = StatisticsMessage(sets.held_out);
   std::vector<std::pair<int64_t, int64_t>> lengths;  // line, tokens
-  for (const auto* part : {&split.trained, &split.held_out}) {
-    for (const EncodedDocument& own : *part) {
-      lengths.emplace_back(own.document.line,
-                           static_cast<int64_t>(own.document.tokens.size()));
+  for (const DocumentSet* set : {&sets.trained, &sets.held_out}) {
+    for (const TrainingDocument& own : set->documents) {
+      lengths.emplace_back(own.line, static_cast<int64_t>(own.tokens.size()));
     }
   }
   ASSIGN_OR_RETURN(
       out.trainer,
       Trainer::Create(model_.model, *std::move(lora_),
-                      Documents(std::move(split.trained)),
-                      Documents(std::move(split.held_out)), options_));
+                      std::move(sets.trained.documents),
+                      std::move(sets.held_out.documents), options_));
   TrainingNeed need{.memory = out.trainer->Memory()};
   for (const auto& [line, tokens] : lengths) {
     if (line != need.memory.longest_line) continue;

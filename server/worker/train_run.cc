@@ -8,6 +8,7 @@
 #include "server/worker/training_budget.h"
 #include "server/worker/training_messages.h"
 #include "src/base/status_macros.h"
+#include "src/compute/lora/lora_parameters.h"
 
 namespace dissonance {
 namespace {
@@ -225,7 +226,7 @@ void TrainRun::SendCheckpoint() {
   std::vector<SnapshotFile> files;
   files.push_back({.file = SnapshotChunk::FILE_ADAPTER_WEIGHTS,
                    .tensors = trainer.PeftTensors(),
-                   .metadata = SafetensorsMetadata()});
+                   .metadata = PeftMetadata()});
   files.push_back({.file = SnapshotChunk::FILE_STATE,
                    .tensors = std::move(state.tensors),
                    .metadata = std::move(state.metadata)});
@@ -237,7 +238,7 @@ void TrainRun::SendFinal() {
   std::vector<SnapshotFile> files;
   files.push_back({.file = SnapshotChunk::FILE_ADAPTER_WEIGHTS,
                    .tensors = training_.trainer->PeftTensors(),
-                   .metadata = SafetensorsMetadata()});
+                   .metadata = PeftMetadata()});
   SendFiles(TrainingSnapshot::KIND_FINAL, std::move(files));
 }
 

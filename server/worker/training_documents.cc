@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cmath>
 #include <optional>
 #include <string>
 #include <thread>
@@ -13,8 +12,9 @@
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
 #include "server/worker/prompt_text.h"
-#include "src/base/mix.h"
 #include "src/base/status_macros.h"
+#include "src/compute/train/document_order.h"
+#include "src/compute/train/document_statistics.h"
 
 namespace dissonance {
 namespace {
@@ -23,8 +23,6 @@ namespace {
 constexpr int kMostMessages = 1024;
 // Of a batch; the tokenizer is the only thing that they wait for.
 constexpr size_t kMostThreads = 8;
-// Tells the split from what else follows from a training's seed.
-constexpr uint64_t kSplitKey = 0x53706c6974;
 
 // A special token's id, if the tokenizer has one of that kind.
 absl::StatusOr<std::optional<int32_t>> SpecialToken(const Tokenizer& tokenizer,
@@ -241,56 +239,34 @@ absl::StatusOr<EncodedDocument> DocumentEncoder::Cut(
           : "; give it more text, or leave it out"));
 }
 
-SplitDocuments Split(std::vector<EncodedDocument> documents, double held_out,
-                     uint64_t seed) {
-  const size_t count = documents.size();
-  std::vector<std::pair<uint64_t, size_t>> order;
-  for (size_t i = 0; i < count; ++i) {
-    order.emplace_back(Mix(Mix(seed) ^ Mix(kSplitKey + i)), i);
-  }
-  absl::c_sort(order);
-  const auto share =
-      static_cast<size_t>(std::ceil(held_out * static_cast<double>(count)));
-  std::vector<bool> is_held_out(count, false);
-  for (size_t i = 0; i + 1 < count && i < share; ++i) {
-    is_held_out[order[i].second] = true;
-  }
-  SplitDocuments out;
-  for (size_t i = 0; i < count; ++i) {
-    (is_held_out[i] ? out.held_out : out.trained)
-        .push_back(std::move(documents[i]));
-  }
-  return out;
+TrainingSets SplitSets(std::vector<EncodedDocument> documents, double fraction,
+                       uint64_t seed) {
+  const DocumentSplit split =
+      SplitDocuments(static_cast<int64_t>(documents.size()), fraction, seed);
+  const auto take = [&](const std::vector<int64_t>& indices) {
+    DocumentSet set;
+    set.documents.reserve(indices.size());
+    for (const int64_t i : indices) {
+      EncodedDocument& own = documents[static_cast<size_t>(i)];
+      set.cut_count += own.was_cut ? 1 : 0;
+      set.documents.push_back(std::move(own.document));
+    }
+    return set;
+  };
+  return {.trained = take(split.training), .held_out = take(split.validation)};
 }
 
-internal::v1::DocumentStatistics StatisticsOf(
-    const std::vector<EncodedDocument>& documents) {
+internal::v1::DocumentStatistics StatisticsMessage(const DocumentSet& set) {
+  const DocumentStatistics figures = StatisticsOf(set.documents);
   internal::v1::DocumentStatistics out;
-  if (documents.empty()) return out;
-  std::vector<int64_t> lengths;
-  int64_t tokens = 0;
-  int64_t targets = 0;
-  int64_t cut = 0;
-  for (const EncodedDocument& own : documents) {
-    lengths.push_back(static_cast<int64_t>(own.document.tokens.size()));
-    tokens += lengths.back();
-    targets += own.document.target_count();
-    cut += own.was_cut ? 1 : 0;
-  }
-  absl::c_sort(lengths);
-  const auto count = static_cast<int64_t>(lengths.size());
-  // The least that so many of a hundred are no longer than.
-  const auto quantile = [&](int64_t percent) {
-    return lengths[static_cast<size_t>((count * percent + 99) / 100 - 1)];
-  };
-  out.set_document_count(count);
-  out.set_token_count(tokens);
-  out.set_target_count(targets);
-  out.set_mean_tokens(static_cast<double>(tokens) / static_cast<double>(count));
-  out.set_median_tokens(quantile(50));
-  out.set_p95_tokens(quantile(95));
-  out.set_max_tokens(lengths.back());
-  out.set_cut_count(cut);
+  out.set_document_count(figures.document_count);
+  out.set_token_count(figures.token_count);
+  out.set_target_count(figures.target_count);
+  out.set_mean_tokens(figures.mean_tokens);
+  out.set_median_tokens(figures.median_tokens);
+  out.set_p95_tokens(figures.p95_tokens);
+  out.set_max_tokens(figures.max_tokens);
+  out.set_cut_count(set.cut_count);
   return out;
 }
 

@@ -67,19 +67,20 @@ class DocumentEncoder {
   std::vector<int32_t> after_;
 };
 
-// Those to train on and those held out, each in their order. Which follows from
-// `seed` and the number of documents alone: a share of all, rounded up, but not
-// the last one.
-struct SplitDocuments {
-  std::vector<EncodedDocument> trained;
-  std::vector<EncodedDocument> held_out;
+struct DocumentSet {
+  std::vector<TrainingDocument> documents;
+  int64_t cut_count = 0;
 };
-SplitDocuments Split(std::vector<EncodedDocument> documents, double held_out,
-                     uint64_t seed);
 
-// In tokens. Of no documents: zeros.
-internal::v1::DocumentStatistics StatisticsOf(
-    const std::vector<EncodedDocument>& documents);
+// Those to train on and those held out, as SplitDocuments picks them.
+struct TrainingSets {
+  DocumentSet trained;
+  DocumentSet held_out;
+};
+TrainingSets SplitSets(std::vector<EncodedDocument> documents, double fraction,
+                       uint64_t seed);
+
+internal::v1::DocumentStatistics StatisticsMessage(const DocumentSet& set);
 
 }  // namespace dissonance
 

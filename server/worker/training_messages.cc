@@ -12,7 +12,6 @@ namespace {
 
 constexpr int64_t kMaxTokens = 1 << 20;
 constexpr double kMaxRank = 65536;
-constexpr double kMany = 9e15;
 
 struct Range {
   absl::string_view field;
@@ -76,23 +75,6 @@ absl::StatusOr<TrainingOptions> TrainingOptionsOf(
   out.activation_checkpointing = message.activation_checkpointing();
   Set(message.validation_step_count(), out.validation_step_count);
   Set(message.early_stop_patience(), out.early_stop_patience);
-  const Range ranges[] = {
-      {"training.epoch_count", Number(out.epoch_count), 1, 1e6},
-      {"training.max_step_count", Number(out.max_step_count), 0, kMany},
-      {"training.learning_rate", out.learning_rate, 0, 1e3},
-      {"training.warmup_step_count", Number(out.warmup_step_count), 0, kMany},
-      {"training.micro_batch_size", Number(out.micro_batch_size), 1, 65536},
-      {"training.accumulation_count", Number(out.accumulation_count), 1, 65536},
-      {"training.weight_decay", out.weight_decay, 0, 1e3},
-      {"training.beta1", out.beta1, 0, 0.9999999},
-      {"training.beta2", out.beta2, 0, 0.9999999},
-      {"training.epsilon", out.epsilon, 0, 1},
-      {"training.max_grad_norm", out.max_grad_norm, 0, 1e12},
-      {"training.validation_step_count", Number(out.validation_step_count), 0,
-       kMany},
-      {"training.early_stop_patience", Number(out.early_stop_patience), 0, 1e6},
-  };
-  for (const Range& range : ranges) RETURN_IF_ERROR(Check(range));
   return out;
 }
 

@@ -10,7 +10,8 @@
 
 namespace dissonance {
 
-// With defaults filled in. INVALID_ARGUMENT names the field and its range.
+// With defaults filled in. INVALID_ARGUMENT names the field and its range;
+// those of TrainingOptions are the trainer's to check.
 absl::StatusOr<TrainingOptions> TrainingOptionsOf(
     const v1::TrainingOptions& message);
 absl::StatusOr<PeftConfig> PeftConfigOf(const v1::LoraOptions& message);

@@ -18,9 +18,9 @@
 namespace dissonance {
 namespace {
 
+using internal::v1::TrainingDocument;
 using testing::ElementsAre;
 using testing::HasSubstr;
-using internal::v1::TrainingDocument;
 
 std::string InTree(const std::string& path) {
   return absl::StrCat(DISSONANCE_SOURCE_DIR "/tests/goldens/", path);
@@ -78,8 +78,7 @@ std::vector<int32_t> TokensOf(const DocumentEncoder& encoder,
 }
 
 std::string ErrorOf(const DocumentEncoder& encoder,
-                    const TrainingDocument& document,
-                    absl::StatusCode code) {
+                    const TrainingDocument& document, absl::StatusCode code) {
   const auto encoded = encoder.Encode(document);
   EXPECT_EQ(encoded.status().code(), code) << encoded.status();
   return std::string(encoded.status().message());
@@ -128,13 +127,12 @@ TEST_P(DocumentEndsTest, TextIsBetweenBosAndEosOnceEach) {
   EXPECT_GT(compared, 20);
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Tokenizers, DocumentEndsTest,
-    testing::Values(Ends{"llama3_bytelevel", {523}, 529},
-                    Ends{"llama2_legacy", {1}, 2},
-                    Ends{"mistral_metaspace", {1}, 2},
-                    Ends{"qwen_bytelevel", {}, 562}),
-    [](const auto& info) { return info.param.tokenizer; });
+INSTANTIATE_TEST_SUITE_P(Tokenizers, DocumentEndsTest,
+                         testing::Values(Ends{"llama3_bytelevel", {523}, 529},
+                                         Ends{"llama2_legacy", {1}, 2},
+                                         Ends{"mistral_metaspace", {1}, 2},
+                                         Ends{"qwen_bytelevel", {}, 562}),
+                         [](const auto& info) { return info.param.tokenizer; });
 
 TEST(TrainingDocumentsTest, CutsAndCountsLongDocuments) {
   const DocumentEncoder encoder =
@@ -150,10 +148,10 @@ TEST(TrainingDocumentsTest, RefusesWhatHasNothingToPredictNamingTheLine) {
   const DocumentEncoder encoder = EncoderOf("llama3_bytelevel");
   EXPECT_EQ(ErrorOf(encoder, Text(""), absl::StatusCode::kInvalidArgument),
             "line 7: the document is empty");
-  const DocumentEncoder answers = EncoderOf(
-      "llama3_bytelevel", {.max_tokens = 30, .assistant_only = true});
-  const TrainingDocument asked = ChatOf(
-      {{{"role", "user"}, {"content", "Hi"}}});
+  const DocumentEncoder answers =
+      EncoderOf("llama3_bytelevel", {.max_tokens = 30, .assistant_only = true});
+  const TrainingDocument asked =
+      ChatOf({{{"role", "user"}, {"content", "Hi"}}});
   EXPECT_THAT(ErrorOf(answers, asked, absl::StatusCode::kInvalidArgument),
               HasSubstr("line 7: the document has nothing to predict in its 30 "
                         "tokens (it was cut to max_length_tokens); with "
@@ -190,11 +188,13 @@ TEST(TrainingDocumentsTest, ChatsAreRenderedAsTransformersRendersThem) {
 }
 
 TEST(TrainingDocumentsTest, OfAChatOnlyAnswersAndTheirEndsArePredicted) {
-  const TrainingDocument chat = ChatOf({{{"role", "user"}, {"content", "日本 A?"}},
-                                        {{"role", "assistant"}, {"content", "はい。 4"}},
-                                        {{"role", "user"}, {"content", "ok"}},
-                                        {{"role", "assistant"}, {"content", "No"}}});
-  EXPECT_EQ(Predicted("llama3_bytelevel", chat), "はい。 4<|eot_id|>No<|eot_id|>");
+  const TrainingDocument chat =
+      ChatOf({{{"role", "user"}, {"content", "日本 A?"}},
+              {{"role", "assistant"}, {"content", "はい。 4"}},
+              {{"role", "user"}, {"content", "ok"}},
+              {{"role", "assistant"}, {"content", "No"}}});
+  EXPECT_EQ(Predicted("llama3_bytelevel", chat),
+            "はい。 4<|eot_id|>No<|eot_id|>");
   EXPECT_EQ(Predicted("qwen_bytelevel", chat),
             "はい。 4<|im_end|>\nNo<|im_end|>\n");
   EXPECT_EQ(Predicted("gemma_bpe", chat),
@@ -218,9 +218,10 @@ TEST(TrainingDocumentsTest, RefusesChatsWhoseAnswersCannotBeTold) {
   const TrainingDocument chat =
       ChatOf({{{"role", "assistant"}, {"content", "one"}},
               {{"role", "assistant"}, {"content", "two"}}});
-  EXPECT_THAT(ErrorOf(*encoder, chat, absl::StatusCode::kInvalidArgument),
-              HasSubstr("line 7: which tokens are the assistant's can't be "
-                        "told: the chat template renders the first 1 messages"));
+  EXPECT_THAT(
+      ErrorOf(*encoder, chat, absl::StatusCode::kInvalidArgument),
+      HasSubstr("line 7: which tokens are the assistant's can't be "
+                "told: the chat template renders the first 1 messages"));
 }
 
 TEST(TrainingDocumentsTest, AChatNeedsATemplate) {
@@ -262,17 +263,17 @@ std::vector<EncodedDocument> Numbered(int count) {
 
 TEST(TrainingDocumentsTest, HoldsAShareOutThatFollowsFromTheSeed) {
   const auto lines = [](uint64_t seed, double share, int count) {
-    const SplitDocuments split = Split(Numbered(count), share, seed);
+    const TrainingSets sets = SplitSets(Numbered(count), share, seed);
     std::vector<int64_t> held_out;
-    for (const auto& own : split.held_out) {
-      held_out.push_back(own.document.line);
+    for (const auto& own : sets.held_out.documents) {
+      held_out.push_back(own.line);
     }
-    EXPECT_EQ(split.trained.size() + held_out.size(),
+    EXPECT_EQ(sets.trained.documents.size() + held_out.size(),
               static_cast<size_t>(count));
-    EXPECT_TRUE(std::is_sorted(held_out.begin(), held_out.end()));
+    EXPECT_EQ(sets.trained.cut_count + sets.held_out.cut_count, 1);
     return held_out;
   };
-  EXPECT_EQ(lines(42, 0.25, 101).size(), 26u);
+  EXPECT_EQ(lines(42, 0.25, 101).size(), 25u);
   EXPECT_EQ(lines(42, 0.25, 101), lines(42, 0.25, 101));
   EXPECT_NE(lines(42, 0.25, 101), lines(43, 0.25, 101));
   EXPECT_TRUE(lines(42, 0.0, 101).empty());
@@ -280,7 +281,8 @@ TEST(TrainingDocumentsTest, HoldsAShareOutThatFollowsFromTheSeed) {
 }
 
 TEST(TrainingDocumentsTest, SaysHowLongDocumentsAre) {
-  const internal::v1::DocumentStatistics figures = StatisticsOf(Numbered(100));
+  const internal::v1::DocumentStatistics figures =
+      StatisticsMessage(SplitSets(Numbered(100), 0.0, 1).trained);
   EXPECT_EQ(figures.document_count(), 100);
   EXPECT_EQ(figures.token_count(), 5150);
   EXPECT_EQ(figures.target_count(), 5050);
@@ -289,7 +291,7 @@ TEST(TrainingDocumentsTest, SaysHowLongDocumentsAre) {
   EXPECT_EQ(figures.p95_tokens(), 96);
   EXPECT_EQ(figures.max_tokens(), 101);
   EXPECT_EQ(figures.cut_count(), 1);
-  EXPECT_EQ(StatisticsOf({}).document_count(), 0);
+  EXPECT_EQ(StatisticsMessage({}).document_count(), 0);
 }
 
 }  // namespace
