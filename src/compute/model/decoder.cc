@@ -94,10 +94,9 @@ at::Tensor Decoder::Norm(const at::Tensor& x,
                         spec_.norm_eps);
 }
 
-at::Tensor Decoder::Embed(const TokenBatch& batch,
+at::Tensor Decoder::Embed(const at::Tensor& token_ids,
                           const at::Tensor& positions) const {
-  at::Tensor residual = weights_.embed.index_select(
-      0, IndexTensor(batch.token_ids, positions.device()));
+  at::Tensor residual = weights_.embed.index_select(0, token_ids);
   if (spec_.embed_scale != 1.0) {
     residual.mul_(at::scalar_tensor(spec_.embed_scale, residual.options()));
   }
@@ -234,7 +233,7 @@ at::Tensor Decoder::Forward(const TokenBatch& batch,
   const at::Tensor positions = IndexTensor(batch.positions, device);
   Pass pass = MakePass(batch, positions, hooks);
   const at::Tensor wanted_rows = IndexTensor(wanted, device);
-  at::Tensor residual = Embed(batch, positions);  // [rows, d_model]
+  at::Tensor residual = Embed(IndexTensor(batch.token_ids, device), positions);
   for (int64_t b = 0; b < spec_.block_count(); ++b) {
     const BlockWeights& block = weights_.blocks[static_cast<size_t>(b)];
     pass.Visit(Site::kResidPre, b, residual);

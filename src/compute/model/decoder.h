@@ -58,6 +58,11 @@ class Decoder {
                      const std::vector<int64_t>& wanted,
                      const ForwardHooks& hooks = {}) const;
 
+  // The residual stream before the first block: [rows, d_model] of token ids
+  // and positions [rows], both int64.
+  at::Tensor Embed(const at::Tensor& token_ids,
+                   const at::Tensor& positions) const;
+
   // The final norm of residual rows [rows, d_model], as the logit lens reads
   // them at any block.
   at::Tensor FinalNorm(const at::Tensor& residual) const {
@@ -78,7 +83,6 @@ class Decoder {
 
   // x itself where the family has no norm.
   at::Tensor Norm(const at::Tensor& x, const NormWeights& weights) const;
-  at::Tensor Embed(const TokenBatch& batch, const at::Tensor& positions) const;
   // Heads' outputs [rows, q_width], before the o projection.
   at::Tensor Attention(const BlockWeights& weights, int64_t block,
                        const at::Tensor& normed, const Pass& pass) const;

@@ -96,8 +96,9 @@ TEST(DocumentOrderTest, AnyStepCanBeAskedForFirst) {
 }
 
 TEST(DocumentOrderTest, IsTheSameOnEveryMachine) {
+  // As a few lines of Python give it.
   EXPECT_THAT(ShuffledIndices(10, 0),
-              ElementsAre(9, 3, 5, 6, 7, 1, 2, 0, 4, 8));
+              ElementsAre(4, 9, 2, 5, 1, 7, 6, 0, 3, 8));
   EXPECT_THAT(ShuffledIndices(1, 5), ElementsAre(0));
   EXPECT_THAT(ShuffledIndices(0, 5), ElementsAre());
 }

@@ -1,0 +1,290 @@
+#include "src/compute/train/training_network.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/tensor.h>
+#include <ATen/ops/zeros.h>
+#include <ATen/ops/zeros_like.h>
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "src/base/mix.h"
+#include "src/compute/train/packed_attention.h"
+#include "src/compute/train/token_loss.h"
+#include "src/compute/train/train_experts.h"
+
+namespace dissonance {
+namespace {
+
+std::unique_ptr<RotaryTable> MakeTable(const RopeSpec& rope,
+                                       const at::TensorOptions& options) {
+  if (rope.width == 0) return nullptr;
+  return std::make_unique<RotaryTable>(rope, options);
+}
+
+at::Tensor IndexTensor(const std::vector<int64_t>& values,
+                       const at::Device& device) {
+  return at::tensor(values, at::kLong).to(device);
+}
+
+}  // namespace
+
+int64_t TrainingPack::token_count() const {
+  int64_t count = 0;
+  for (const TrainingDocument* document : documents) {
+    count += static_cast<int64_t>(document->tokens.size());
+  }
+  return count;
+}
+
+int64_t TrainingPack::target_count() const {
+  int64_t count = 0;
+  for (const TrainingDocument* document : documents) {
+    count += document->target_count();
+  }
+  return count;
+}
+
+// What a pass needs in every block.
+struct TrainingNetwork::Pass {
+  at::Tensor token_ids;  // [rows]
+  at::Tensor positions;  // [rows], from 0 in each document
+  PackedRows rows;
+  at::Tensor predicting;  // [targets] rows whose next token is a target
+  at::Tensor targets;     // [targets]
+  TrainDropout dropout;
+  RotaryTable::Angles angles;
+  RotaryTable::Angles window_angles;
+};
+
+TrainingNetwork::TrainingNetwork(const Model& model, const LoraParameters& lora,
+                                 const Options& options)
+    : model_(model),
+      options_(options),
+      grad_(at::zeros_like(lora.flat())),
+      anchor_(at::zeros({1}, at::TensorOptions().device(model.device()))
+                  .set_requires_grad(true)),
+      rotary_(MakeTable(model.spec().rope, model.weights().embed.options())),
+      window_rotary_(MakeTable(model.spec().window_rope.value_or(RopeSpec{}),
+                               model.weights().embed.options())) {
+  modules_.resize(static_cast<size_t>(model.spec().block_count()));
+  first_block_ = model.spec().block_count();
+  for (size_t i = 0; i < lora.modules().size(); ++i) {
+    const LoraParameter& own = lora.modules()[i];
+    first_block_ = std::min(first_block_, own.block);
+    modules_[static_cast<size_t>(own.block)][static_cast<size_t>(own.group)]
+        .push_back({.parameter = &own,
+                    .grad_a = lora.ViewA(grad_, i),
+                    .grad_b = lora.ViewB(grad_, i)});
+  }
+}
+
+TrainingNetwork::Pass TrainingNetwork::MakePass(const TrainingPack& pack,
+                                                double dropout) const {
+  const at::Device device = model_.device();
+  std::vector<int64_t> tokens;
+  std::vector<int64_t> positions;
+  std::vector<int64_t> predicting;
+  std::vector<int64_t> targets;
+  Pass pass;
+  pass.dropout.rate = dropout;
+  pass.rows.begins.push_back(0);
+  for (size_t d = 0; d < pack.documents.size(); ++d) {
+    const TrainingDocument& document = *pack.documents[d];
+    for (size_t i = 0; i < document.tokens.size(); ++i) {
+      if (i > 0 && (document.is_target.empty() || document.is_target[i])) {
+        predicting.push_back(static_cast<int64_t>(tokens.size()) - 1);
+        targets.push_back(document.tokens[i]);
+      }
+      tokens.push_back(document.tokens[i]);
+      positions.push_back(static_cast<int64_t>(i));
+      if (dropout > 0) {
+        pass.dropout.row_keys.push_back(Mix(pack.dropout_keys[d] + i));
+      }
+    }
+    pass.rows.begins.push_back(static_cast<int64_t>(tokens.size()));
+  }
+  const int64_t limit = *std::max_element(positions.begin(), positions.end());
+  pass.token_ids = IndexTensor(tokens, device);
+  pass.positions = IndexTensor(positions, device);
+  pass.predicting = IndexTensor(predicting, device);
+  pass.targets = IndexTensor(targets, device);
+  if (rotary_ != nullptr) pass.angles = rotary_->At(pass.positions, limit + 1);
+  if (window_rotary_ != nullptr) {
+    pass.window_angles = window_rotary_->At(pass.positions, limit + 1);
+  }
+  return pass;
+}
+
+at::Tensor TrainingNetwork::Linear(int64_t block, ProjectionGroup group,
+                                   const LinearWeights& weights,
+                                   const at::Tensor& x,
+                                   const Pass& pass) const {
+  return TrainLinear(
+      weights, modules_[static_cast<size_t>(block)][static_cast<size_t>(group)],
+      pass.dropout, x, anchor_);
+}
+
+at::Tensor TrainingNetwork::Attention(int64_t block, const at::Tensor& normed,
+                                      const Pass& pass) const {
+  const DecoderSpec& spec = model_.spec();
+  const BlockWeights& weights =
+      model_.weights().blocks[static_cast<size_t>(block)];
+  const int64_t rows = normed.size(0);
+  const std::vector<at::Tensor> parts =
+      Linear(block, ProjectionGroup::kQkv, weights.qkv, normed, pass)
+          .split_with_sizes({spec.q_width(), spec.kv_width(), spec.kv_width()},
+                            1);
+  at::Tensor q = parts[0];
+  at::Tensor k = parts[1];
+  if (spec.qk_norm == QkNorm::kWhole) {
+    q = TrainNorm(spec, weights.q_norm, q);
+    k = TrainNorm(spec, weights.k_norm, k);
+  }
+  const auto headed = [&](const at::Tensor& x) {
+    return x.unflatten(1, {x.size(1) / spec.head_dim, spec.head_dim});
+  };
+  q = headed(q);
+  k = headed(k);
+  if (spec.qk_norm == QkNorm::kHead) {
+    q = TrainNorm(spec, weights.q_norm, q);
+    k = TrainNorm(spec, weights.k_norm, k);
+  }
+  const RotaryTable::Angles& angles =
+      spec.uses_window_rope(block) ? pass.window_angles : pass.angles;
+  const AttentionScores scores = {
+      .scale = spec.attn_scale > 0
+                   ? spec.attn_scale
+                   : 1.0 / std::sqrt(static_cast<double>(spec.head_dim)),
+      .softcap = spec.attn_softcap};
+  return PackedAttention(
+             pass.rows, scores, spec.blocks[static_cast<size_t>(block)].window,
+             TrainRotary(q, angles), TrainRotary(k, angles), headed(parts[2]))
+      .reshape({rows, spec.q_width()});
+}
+
+at::Tensor TrainingNetwork::Mlp(int64_t block, const at::Tensor& normed,
+                                const Pass& pass) const {
+  const DecoderSpec& spec = model_.spec();
+  const BlockWeights& weights =
+      model_.weights().blocks[static_cast<size_t>(block)];
+  if (spec.blocks[static_cast<size_t>(block)].has_experts) {
+    return TrainExperts(spec, weights, normed);
+  }
+  const at::Tensor up =
+      Linear(block, ProjectionGroup::kGateUp, weights.gate_up, normed, pass);
+  return Linear(block, ProjectionGroup::kDown, weights.down,
+                TrainActivation(spec, up), pass);
+}
+
+at::Tensor TrainingNetwork::Block(int64_t block, const at::Tensor& residual,
+                                  const Pass& pass) const {
+  const DecoderSpec& spec = model_.spec();
+  const BlockWeights& weights =
+      model_.weights().blocks[static_cast<size_t>(block)];
+  const at::Tensor z =
+      Attention(block, TrainNorm(spec, weights.attn_norm, residual), pass);
+  const at::Tensor attn_out =
+      TrainNorm(spec, weights.attn_post_norm,
+                Linear(block, ProjectionGroup::kO, weights.o, z, pass));
+  const at::Tensor middle =
+      spec.parallel_residual ? residual : residual + attn_out;
+  const at::Tensor mlp_out =
+      TrainNorm(spec, weights.mlp_post_norm,
+                Mlp(block, TrainNorm(spec, weights.mlp_norm, middle), pass));
+  // transformers' order of the parallel sum.
+  return middle + (spec.parallel_residual ? mlp_out + attn_out : mlp_out);
+}
+
+double TrainingNetwork::Head(const at::Tensor& residual, const Pass& pass,
+                             double weight, at::Tensor* grad) const {
+  const at::Tensor rows = residual.detach()
+                              .index_select(0, pass.predicting)
+                              .set_requires_grad(grad != nullptr);
+  const at::Tensor normed =
+      TrainNorm(model_.spec(), model_.weights().final_norm, rows);
+  TokenLoss loss;
+  {
+    const at::NoGradGuard no_grad;
+    loss = ComputeTokenLoss(model_, normed.detach(), pass.targets, weight);
+  }
+  if (grad != nullptr) {
+    normed.backward(loss.grad);
+    *grad = at::zeros_like(residual, at::MemoryFormat::Contiguous);
+    grad->index_copy_(0, pass.predicting, rows.grad());
+  }
+  return loss.sum;
+}
+
+double TrainingNetwork::Accumulate(const TrainingPack& pack, double weight) {
+  const at::AutoGradMode with_grad(true);
+  const int64_t count = model_.spec().block_count();
+  const Pass pass = MakePass(pack, options_.dropout);
+  // Of each block from the first adapted one on: what went in, and, unless it
+  // is computed again, what came out.
+  std::vector<at::Tensor> inputs;
+  std::vector<at::Tensor> outputs;
+  at::Tensor residual;
+  {
+    const at::NoGradGuard no_grad;
+    residual = model_.decoder().Embed(pass.token_ids, pass.positions);
+    for (int64_t b = 0; b < first_block_; ++b) {
+      residual = Block(b, residual, pass);
+    }
+  }
+  for (int64_t b = first_block_; b < count; ++b) {
+    inputs.push_back(residual.detach());
+    if (options_.activation_checkpointing) {
+      const at::NoGradGuard no_grad;
+      residual = Block(b, inputs.back(), pass);
+    } else {
+      inputs.back().set_requires_grad(b > first_block_);
+      outputs.push_back(Block(b, inputs.back(), pass));
+      residual = outputs.back();
+    }
+  }
+  at::Tensor grad;
+  const double loss = Head(residual, pass, weight, &grad);
+  residual.reset();
+  for (int64_t b = count - 1; b >= first_block_; --b) {
+    at::Tensor input = std::move(inputs.back());
+    inputs.pop_back();
+    at::Tensor output;
+    if (options_.activation_checkpointing) {
+      input.set_requires_grad(b > first_block_);
+      output = Block(b, input, pass);
+    } else {
+      output = std::move(outputs.back());
+      outputs.pop_back();
+    }
+    output.backward(grad);
+    if (b > first_block_) grad = input.grad();
+  }
+  return loss;
+}
+
+double TrainingNetwork::Loss(const TrainingPack& pack) {
+  const at::NoGradGuard no_grad;
+  const Pass pass = MakePass(pack, /*dropout=*/0.0);
+  at::Tensor residual = model_.decoder().Embed(pass.token_ids, pass.positions);
+  for (int64_t b = 0; b < model_.spec().block_count(); ++b) {
+    residual = Block(b, residual, pass);
+  }
+  return Head(residual, pass, /*weight=*/0.0, nullptr);
+}
+
+int64_t TrainingNetwork::FirstNonFiniteBlock(const TrainingPack& pack) {
+  const at::NoGradGuard no_grad;
+  const Pass pass = MakePass(pack, options_.dropout);
+  at::Tensor residual = model_.decoder().Embed(pass.token_ids, pass.positions);
+  for (int64_t b = 0; b < model_.spec().block_count(); ++b) {
+    residual = Block(b, residual, pass);
+    if (!residual.isfinite().all().item<bool>()) return b;
+  }
+  return -1;
+}
+
+}  // namespace dissonance
