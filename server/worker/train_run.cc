@@ -51,6 +51,8 @@ void TrainRun::Fail(const absl::Status& status) {
 }
 
 absl::Status TrainRun::GoOn() {
+  // It may cross a stop on its way.
+  if (is_stopped_) return absl::OkStatus();
   Answer awaited = Answer::kAwaited;
   if (!answer_.compare_exchange_strong(awaited, Answer::kCame)) {
     return absl::InvalidArgumentError(

@@ -160,11 +160,12 @@ class TrainingServiceTest : public testing::Test {
         continue;
       }
       TrainRequest answer;
-      if (on_evaluation(response.snapshot().step())) {
-        answer.mutable_go_on();
-      } else {
+      if (!on_evaluation(response.snapshot().step())) {
         answer.mutable_stop();
+        stream->Write(answer);
       }
+      // Behind a stop it is of no account.
+      answer.mutable_go_on();
       stream->Write(answer);
     }
     out.status = stream->Finish();
