@@ -27,8 +27,8 @@ template <typename Response,
           typename Reactor = grpc::ServerWriteReactor<Response>>
 class StreamCall : public Reactor {
  public:
-  // Makes a message just before it is written. What it sends is made later, by a
-  // thread of the transport.
+  // Makes a message just before it is written. What that sends is made later,
+  // by a thread of the transport.
   using Fill = std::function<void(Response&)>;
 
   // Borrows the engine, which is woken when there is room again.
