@@ -31,6 +31,8 @@ struct WorkerConfig {
   int64_t decode_step_tokens = 64;
   bool reproducible = true;
   int64_t weight_bytes = 0;
+  int64_t training_bytes = 0;
+  double training_share = 0.1;
   int64_t kv_cache_bytes = int64_t{4} << 30;
   int64_t prefix_cache_bytes = int64_t{1} << 30;
   int64_t activation_store_bytes = int64_t{4} << 30;

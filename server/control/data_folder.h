@@ -30,6 +30,7 @@ class DataFolder {
   std::string owner_token() const { return path_ + "/owner.token"; }
   std::string digest_cache() const { return path_ + "/digests.json"; }
   std::string activation_store() const { return path_ + "/activations"; }
+  std::string scratch() const { return path_ + "/scratch"; }
   std::string reserve() const { return path_ + "/reserve"; }
   std::string fencing_file() const { return path_ + "/fencing"; }
   std::string worker_log() const { return path_ + "/logs/worker.log"; }

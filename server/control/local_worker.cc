@@ -60,8 +60,11 @@ WorkerSupervisor::Options SupervisorOptions(const Config& config,
   add("--digest-cache", folder.digest_cache());
   add("--activation-store", folder.activation_store());
   add("--activation-store-bytes", worker.activation_store_bytes);
+  add("--scratch", folder.scratch());
   add("--device", worker.device);
   add("--weight-bytes", worker.weight_bytes);
+  add("--training-bytes", worker.training_bytes);
+  add("--training-share", worker.training_share);
   add("--threads", worker.threads);
   add("--max-message-bytes", limits.message_bytes);
   add("--step-tokens", worker.step_tokens);

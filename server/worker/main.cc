@@ -1,6 +1,6 @@
-// dissonance-worker: the compute process. Serves Models, Inference and
-// Interpretability on the address it is given, for its control plane only, with
-// whose end it is killed.
+// dissonance-worker: the compute process. Serves Models, Inference,
+// Interpretability and Training on the address it is given, for its control
+// plane only, with whose end it is killed.
 #include <ATen/Parallel.h>
 #include <unistd.h>
 
@@ -8,10 +8,13 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <memory>
 #include <optional>
 #include <string>
+#include <system_error>
 #include <variant>
+#include <vector>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
@@ -26,6 +29,7 @@
 #include "server/worker/model_registry.h"
 #include "server/worker/models_service.h"
 #include "server/worker/options.h"
+#include "server/worker/training_service.h"
 #include "server/worker/versions.h"
 #include "server/worker/worker_metrics.h"
 #include "src/base/digest_cache.h"
@@ -72,18 +76,25 @@ absl::StatusOr<at::Device> OpenDevice(const WorkerOptions& options) {
   return device;
 }
 
+// Makes it if need be. What a worker that was killed left there goes.
+absl::Status EmptyFolder(const std::string& folder) {
+  RETURN_IF_ERROR(MakeDirectories(folder));
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
+    std::filesystem::remove(entry.path(), error);
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<std::unique_ptr<grpc::Server>> StartServer(
-    const WorkerOptions& options, grpc::Service& models,
-    grpc::Service& inference, grpc::Service& interpretability) {
+    const WorkerOptions& options, const std::vector<grpc::Service*>& services) {
   grpc::EnableDefaultHealthCheckService(true);
   grpc::ServerBuilder builder;
   // The socket lies in a folder that only the server's user can enter.
   builder.AddListeningPort(options.listen, grpc::InsecureServerCredentials());
   builder.SetMaxReceiveMessageSize(options.max_message_bytes);
   builder.SetMaxSendMessageSize(options.max_message_bytes);
-  builder.RegisterService(&models);
-  builder.RegisterService(&inference);
-  builder.RegisterService(&interpretability);
+  for (grpc::Service* service : services) builder.RegisterService(service);
   std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
   if (server == nullptr) {
     return absl::UnavailableError("cannot listen on " + options.listen);
@@ -132,8 +143,13 @@ absl::Status Run(const WorkerOptions& options, const std::string& token) {
   }
   InterpretabilityService interpretability(registry, engine, options.limits,
                                            store.get());
+  RETURN_IF_ERROR(EmptyFolder(options.scratch));
+  TrainingService training(registry, engine,
+                           {.limit_bytes = options.training_bytes,
+                            .scratch_folder = options.scratch});
   ASSIGN_OR_RETURN(const std::unique_ptr<grpc::Server> server,
-                   StartServer(options, models, inference, interpretability));
+                   StartServer(options, {&models, &inference, &interpretability,
+                                         &training}));
   ASSIGN_OR_RETURN(
       const std::unique_ptr<ControlLink> link,
       ControlLink::Register(options.control, Registration(options, token)));
@@ -141,11 +157,12 @@ absl::Status Run(const WorkerOptions& options, const std::string& token) {
       [&] {
         const EngineStats stats = engine.stats();
         return WorkerVitals{
-            .step_count = stats.step_count,
+            .step_count = stats.step_count + stats.background_piece_count,
             .busy = stats.busy,
             .resident_bytes = ResidentBytes(),
             .metrics = MetricsOf(stats, registry.stats(),
-                                 store == nullptr ? 0 : store->bytes())};
+                                 store == nullptr ? 0 : store->bytes(),
+                                 training.counts())};
       },
       [](const absl::Status& why) {
         // A step may be stuck, so nothing is waited for.

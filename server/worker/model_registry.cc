@@ -55,6 +55,25 @@ absl::Status CheckAdapterName(absl::string_view name) {
       "a-z, 0-9, '-', '.', '_', beginning with a letter or digit"));
 }
 
+// The mark of adapters that have no files.
+constexpr char kUnnameable = '~';
+
+bool HasNoFiles(absl::string_view adapter) {
+  const size_t slash = adapter.rfind('/');
+  return slash + 1 < adapter.size() && adapter[slash + 1] == kUnnameable;
+}
+
+absl::Status CheckKeptName(absl::string_view name) {
+  std::string plain = absl::AsciiStrToLower(name);
+  if (HasNoFiles(name)) plain.erase(plain.rfind('/') + 1, 1);
+  if (HasNoFiles(name) && CheckAdapterName(plain).ok()) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("evaluation_adapter: \"", Shown(name),
+                   "\" is not models/MODEL/adapters/~NAME; NAME is 1-63 "
+                   "letters, digits, '-', '.', '_', beginning with a letter or "
+                   "digit"));
+}
+
 absl::Status CheckPath(const std::string& path) {
   if (path.find('\0') != std::string::npos) {
     return absl::InvalidArgumentError("path: holds a NUL byte");
@@ -273,6 +292,25 @@ absl::StatusOr<ResidentAdapter> ModelRegistry::RegisterAdapter(
   return loaded;
 }
 
+absl::Status ModelRegistry::KeepAdapter(
+    absl::string_view name, std::shared_ptr<const LoraAdapter> adapter,
+    const Model& base) {
+  RETURN_IF_ERROR(CheckKeptName(name));
+  const absl::MutexLock lock(&mutex_);
+  const auto model = models_.find(ModelOfAdapter(name));
+  if (model == models_.end() || model->second.digest != base.digest()) {
+    return absl::AbortedError(
+        absl::StrCat(ModelOfAdapter(name),
+                     " was unloaded meanwhile; load it and try again"));
+  }
+  // Pinned: there is nothing to read it from again.
+  residency_.Put(name, adapter, adapter->bytes(), /*pinned=*/true);
+  KnownAdapter added{.adapter = {.name = std::string(name), .path = ""},
+                     .digest = adapter->digest()};
+  adapters_.insert_or_assign(std::string(name), std::move(added));
+  return absl::OkStatus();
+}
+
 absl::StatusOr<std::shared_ptr<const LoraAdapter>> ModelRegistry::ReadAdapter(
     const std::string& path, const Model& base) {
   for (;;) {
@@ -332,7 +370,7 @@ std::vector<ResidentAdapter> ModelRegistry::ListAdapters(
   const absl::MutexLock lock(&mutex_);
   std::vector<ResidentAdapter> adapters;
   for (const auto& [name, known] : adapters_) {
-    if (ModelOfAdapter(name) != model) continue;
+    if (ModelOfAdapter(name) != model || HasNoFiles(name)) continue;
     ResidentAdapter adapter = known.adapter;
     adapter.adapter = residency_.PeekAdapter(name);
     if (adapter.adapter != nullptr) adapters.push_back(std::move(adapter));

@@ -79,6 +79,13 @@ class ModelRegistry {
   absl::StatusOr<ResidentAdapter> RegisterAdapter(absl::string_view name,
                                                   const std::string& path)
       ABSL_LOCKS_EXCLUDED(load_mutex_, mutex_);
+  // Keeps weights that have no files, of a training under way, under a name
+  // that RegisterAdapter refuses: "models/MODEL/adapters/~NAME". They are not
+  // listed and stay until UnloadAdapter, or until their model is unloaded.
+  // ABORTED if that has been unloaded already.
+  absl::Status KeepAdapter(absl::string_view name,
+                           std::shared_ptr<const LoraAdapter> adapter,
+                           const Model& base) ABSL_LOCKS_EXCLUDED(mutex_);
   absl::Status UnloadAdapter(absl::string_view name)
       ABSL_LOCKS_EXCLUDED(mutex_);
   absl::StatusOr<ResidentAdapter> GetAdapter(absl::string_view name)

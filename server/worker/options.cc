@@ -19,6 +19,9 @@ void DefineEngine(CLI::App& app, EngineOptions& engine) {
       ->check(CLI::NonNegativeNumber);
   app.add_option("--queue-limit", engine.queue_limit, "Sequences waiting")
       ->check(CLI::PositiveNumber);
+  app.add_option("--training-share", engine.background_share,
+                 "Of the time, what trainings get while users never cease")
+      ->check(CLI::Range(0.0, 0.9));
   app.add_option("--reproducible", engine.reproducible,
                  "Bit-identical results whatever shares the batch");
 }
@@ -56,6 +59,12 @@ std::variant<WorkerOptions, int> ParseWorkerOptions(int argc,
   app.add_option("--weight-bytes", options.weight_bytes,
                  "Weights on the device, models and adapters; 0: no bound")
       ->check(CLI::NonNegativeNumber);
+  app.add_option("--training-bytes", options.training_bytes,
+                 "Trainings beside the weights; 0: what is free")
+      ->check(CLI::NonNegativeNumber);
+  app.add_option("--scratch", options.scratch,
+                 "Folder of its own for files needed for a moment")
+      ->required();
   app.add_option("--device", options.device, "cpu or cuda:N");
   app.add_option("--threads", options.threads,
                  "Compute threads on a CPU; 0: torch's choice")

@@ -24,6 +24,9 @@ struct WorkerOptions {
   std::string activation_store;
   int64_t activation_store_bytes = 0;
   int64_t weight_bytes = 0;  // of all models and adapters; 0: no bound
+  // Of all trainings beside the weights; 0: what is free when one begins.
+  int64_t training_bytes = 0;
+  std::string scratch;  // folder of its own for files needed for a moment
   EngineOptions engine;
   RequestLimits limits;
 };

@@ -1,6 +1,5 @@
-// A server stream in flight: a queue of messages and one write at a time, and
-// has_room(): a slow reader holds back only itself. Deletes itself. Thread
-// safe.
+// A server's stream in flight: a queue of messages and one write at a time; a
+// slow reader holds back only itself. Deletes itself. Thread safe.
 #ifndef DISSONANCE_SERVER_WORKER_STREAM_CALL_H_
 #define DISSONANCE_SERVER_WORKER_STREAM_CALL_H_
 
@@ -24,10 +23,12 @@ namespace dissonance {
 // Bytes that a stream's queue holds before its request waits.
 inline constexpr int64_t kStreamQueueBytes = int64_t{4} << 20;
 
-template <typename Response>
-class StreamCall : public grpc::ServerWriteReactor<Response> {
+template <typename Response,
+          typename Reactor = grpc::ServerWriteReactor<Response>>
+class StreamCall : public Reactor {
  public:
-  // Makes a message, just before it is written.
+  // Makes a message just before it is written. What it sends is made later, by a
+  // thread of the transport.
   using Fill = std::function<void(Response&)>;
 
   // Borrows the engine, which is woken when there is room again.
@@ -88,7 +89,6 @@ class StreamCall : public grpc::ServerWriteReactor<Response> {
 
  protected:
   ~StreamCall() override = default;
-
   // Each message in order, before it is written. Calls do not overlap.
   virtual void OnMessage(const Response& /*message*/) {}
 

@@ -9,7 +9,8 @@ namespace dissonance {
 
 std::vector<internal::v1::Metric> MetricsOf(const EngineStats& engine,
                                             const ResidencyStats& weights,
-                                            int64_t activation_store_bytes) {
+                                            int64_t activation_store_bytes,
+                                            const TrainingCounts& training) {
   struct Row {
     const char* name;
     const char* help;
@@ -52,6 +53,11 @@ std::vector<internal::v1::Metric> MetricsOf(const EngineStats& engine,
        number(weights.weight_bytes)},
       {"activation_store_bytes", "Kept activations on disk.",
        number(activation_store_bytes)},
+      {"training_steps_total", "Optimizer steps of trainings.",
+       number(training.step_count)},
+      {"training_tokens_total", "Tokens that trainings computed.",
+       number(training.token_count)},
+      {"trainings", "Trainings under way.", number(training.training_count)},
   };
   std::vector<internal::v1::Metric> metrics;
   for (const Row& row : rows) {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "dissonance/internal/v1/worker.pb.h"
+#include "server/worker/train_run.h"
 #include "server/worker/weight_residency.h"
 #include "src/compute/engine/engine_options.h"
 
@@ -15,7 +16,8 @@ namespace dissonance {
 // docs/operations.md lists them.
 std::vector<internal::v1::Metric> MetricsOf(const EngineStats& engine,
                                             const ResidencyStats& weights,
-                                            int64_t activation_store_bytes);
+                                            int64_t activation_store_bytes,
+                                            const TrainingCounts& training);
 
 }  // namespace dissonance
 

@@ -89,7 +89,10 @@ absl::Status PlanCaptures(const EngineOptions& options, EngineEntry& entry) {
 }  // namespace
 
 Engine::Engine(const EngineOptions& options)
-    : options_(options), picker_(options), caches_(options) {}
+    : options_(options),
+      works_(options.background_share),
+      picker_(options),
+      caches_(options) {}
 
 Engine::~Engine() {
   {
@@ -102,7 +105,7 @@ Engine::~Engine() {
   for (const std::unique_ptr<EngineEntry>& entry : entries_) {
     End(*entry, stopping);
   }
-  for (const std::shared_ptr<EngineWork>& work : works_) work->Finish(stopping);
+  works_.FinishAll(stopping);
 }
 
 void Engine::Start() {
@@ -287,7 +290,9 @@ void Engine::TakeIn() {
     const absl::MutexLock lock(&mutex_);
     absl::c_move(arrived_, std::back_inserter(entries_));
     arrived_.clear();
-    absl::c_move(arrived_works_, std::back_inserter(works_));
+    for (std::shared_ptr<EngineWork>& work : arrived_works_) {
+      works_.Add(std::move(work));
+    }
     arrived_works_.clear();
     cancelled.swap(cancelled_);
     std::swap(forgets, forgets_);
@@ -311,10 +316,52 @@ bool Engine::Admit(EngineEntry& entry, int64_t limit) {
 bool Engine::Step() {
   TakeIn();
   const size_t before = entries_.size();
+  const bool dropped = works_.DropCancelled();
   const std::vector<PickedEntry> picked =
       picker_.Pick(entries_, [this](EngineEntry& entry, int64_t limit) {
         return Admit(entry, limit);
       });
+  CountStarted(picked);
+  WorkQueue::Others others = Serves(picked);
+  const auto begin = std::chrono::steady_clock::now();
+  if (!picked.empty()) {
+    RunOrSplit(picked);
+    ++counts_.step_count;
+  }
+  const bool read = works_.RunReading();
+  // Whoever waits for a reading waits as for a sequence.
+  if (read) others = WorkQueue::Others::kInteractive;
+  const std::chrono::duration<double> took =
+      std::chrono::steady_clock::now() - begin;
+  const bool worked = works_.RunBackground(others, took.count());
+  if (worked) ++counts_.background_piece_count;
+  EraseEnded();
+  caches_.Count(counts_);
+  const bool did_something =
+      !picked.empty() || read || worked || dropped || entries_.size() < before;
+  const absl::MutexLock lock(&mutex_);
+  stats_ = counts_;
+  return did_something;
+}
+
+WorkQueue::Others Engine::Serves(const std::vector<PickedEntry>& picked) const {
+  if (picked.empty()) return WorkQueue::Others::kNone;
+  const auto is_interactive = [](const EngineEntry& entry) {
+    return entry.priority == Priority::kInteractive;
+  };
+  const Model* model = picked.front().entry->variant.model.get();
+  const bool now = absl::c_any_of(picked, [&](const PickedEntry& own) {
+    return is_interactive(*own.entry);
+  });
+  const bool soon = absl::c_any_of(entries_, [&](const auto& entry) {
+    return is_interactive(*entry) && !entry->ended &&
+           entry->variant.model.get() != model && entry->sequence->ready();
+  });
+  return now || soon ? WorkQueue::Others::kInteractive
+                     : WorkQueue::Others::kJobs;
+}
+
+void Engine::CountStarted(const std::vector<PickedEntry>& picked) {
   for (const PickedEntry& own : picked) {
     if (own.entry->has_started) continue;
     own.entry->has_started = true;
@@ -323,18 +370,6 @@ bool Engine::Step() {
         std::chrono::steady_clock::now() - own.entry->arrival;
     counts_.queue_wait_seconds += waited.count();
   }
-  if (!picked.empty()) {
-    RunOrSplit(picked);
-    ++counts_.step_count;
-  }
-  const bool worked = RunWorkPiece();
-  EraseEnded();
-  caches_.Count(counts_);
-  const bool did_something =
-      !picked.empty() || worked || entries_.size() < before;
-  const absl::MutexLock lock(&mutex_);
-  stats_ = counts_;
-  return did_something;
 }
 
 void Engine::RunOrSplit(const std::vector<PickedEntry>& picked) {
@@ -394,21 +429,6 @@ void Engine::Deliver(EngineEntry& entry, StepItem& item) {
         {.rows = item.results, .captured = std::move(item.captured)});
   });
   if (!taken.ok() || !goes_on) End(entry, taken);
-}
-
-bool Engine::RunWorkPiece() {
-  if (works_.empty()) return false;
-  const std::shared_ptr<EngineWork> work = std::move(works_.front());
-  works_.pop_front();
-  bool has_more = false;
-  const absl::Status done =
-      CatchTorch("computation", [&] { has_more = work->RunPiece(); });
-  if (done.ok() && has_more) {
-    works_.push_back(work);
-  } else {
-    work->Finish(done);
-  }
-  return true;
 }
 
 void Engine::End(EngineEntry& entry, const absl::Status& status) {

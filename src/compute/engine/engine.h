@@ -33,6 +33,7 @@
 #include "src/compute/engine/sequence.h"
 #include "src/compute/engine/step_batch.h"
 #include "src/compute/engine/step_picker.h"
+#include "src/compute/engine/work_queue.h"
 
 namespace dissonance {
 
@@ -69,13 +70,13 @@ class Engine {
   // listeners say: they get their caches at once. All are queued or none is.
   absl::StatusOr<std::vector<int64_t>> SubmitTogether(
       std::vector<GenerateRequest> requests, Priority priority);
-  // UNAVAILABLE while stopping.
+  // UNAVAILABLE while stopping. See WorkQueue for whose turn it is.
   absl::Status SubmitWork(std::shared_ptr<EngineWork> work);
 
   // Ends a sequence with CANCELLED within one step, if it has not ended.
   void Cancel(int64_t number) ABSL_LOCKS_EXCLUDED(mutex_);
 
-  // A listener that was not ready is.
+  // A listener or a work that was not ready is, or a work is cancelled.
   void Wake() ABSL_LOCKS_EXCLUDED(mutex_);
 
   // Gives up the kept prefixes of all models.
@@ -109,7 +110,11 @@ class Engine {
   void RunOrSplit(const std::vector<PickedEntry>& picked);
   absl::Status Run(const std::vector<PickedEntry>& picked);
   void Deliver(EngineEntry& entry, StepItem& item);
-  bool RunWorkPiece();
+  // Whose sequences are computed in this step or, another model's, in one of
+  // the next.
+  WorkQueue::Others Serves(const std::vector<PickedEntry>& picked) const;
+  // Counts the wait of those that are computed for the first time.
+  void CountStarted(const std::vector<PickedEntry>& picked);
   void End(EngineEntry& entry, const absl::Status& status);
   void EraseEnded();
 
@@ -129,7 +134,7 @@ class Engine {
 
   // The engine thread's own; entries in order of arrival.
   std::deque<std::unique_ptr<EngineEntry>> entries_;
-  std::deque<std::shared_ptr<EngineWork>> works_;
+  WorkQueue works_;
   StepPicker picker_;
   CacheAdmission caches_;
   EngineStats counts_;

@@ -41,6 +41,9 @@ struct EngineOptions {
   int64_t capture_bytes = int64_t{64} << 20;
   // Requests waiting; further ones are refused.
   int64_t queue_limit = 100000;
+  // Of the time, what background work (training) gets while interactive
+  // requests never cease. 0: nothing.
+  double background_share = 0.1;
   // Bit-identical results whatever shares the batch; see row_ops.h.
   bool reproducible = true;
 };
@@ -60,6 +63,7 @@ enum class Priority { kInteractive, kJob };
 // Figures since the engine was made, and of now.
 struct EngineStats {
   int64_t step_count = 0;
+  int64_t background_piece_count = 0;
   int64_t prefill_token_count = 0;     // rows of prompts and continuations
   int64_t decode_token_count = 0;      // rows of generation steps
   int64_t prefix_hit_token_count = 0;  // taken from kept prefixes instead

@@ -130,5 +130,31 @@ TEST_F(ModelRegistryTest, AdaptersLeaveAndComeBackWithTheirModel) {
       registry.GetAdapter("models/llama/adapters/a").status()));
 }
 
+TEST_F(ModelRegistryTest, WeightsWithoutFilesStayAndAreNotListed) {
+  ModelRegistry registry(at::kCPU, nullptr, Bytes("llama") + Bytes("gpt2"));
+  Load(registry, "llama");
+  const auto model = registry.GetModel("models/llama")->model;
+  const auto made = LoraAdapter::Untrained(*model, 4, 1);
+  ASSERT_TRUE(made.ok()) << made.status();
+  constexpr char kName[] = "models/llama/adapters/~01JOB";
+  ASSERT_TRUE(registry.KeepAdapter(kName, *made, *model).ok());
+  EXPECT_EQ(registry.GetAdapter(kName)->adapter, *made);
+  EXPECT_TRUE(registry.ListAdapters("models/llama").empty());
+  // Users can't have such names, nor a training others.
+  EXPECT_EQ(registry.RegisterAdapter(kName, "/a").status().code(),
+            absl::StatusCode::kInvalidArgument);
+  for (const char* name : {"models/llama/adapters/a", "models/llama/adapters/~",
+                           "models/llama/~a", "~a"}) {
+    EXPECT_EQ(registry.KeepAdapter(name, *made, *model).code(),
+              absl::StatusCode::kInvalidArgument)
+        << name;
+  }
+  ASSERT_TRUE(registry.UnloadAdapter(kName).ok());
+  EXPECT_TRUE(absl::IsNotFound(registry.GetAdapter(kName).status()));
+  ASSERT_TRUE(registry.UnloadModel("models/llama").ok());
+  EXPECT_EQ(registry.KeepAdapter(kName, *made, *model).code(),
+            absl::StatusCode::kAborted);
+}
+
 }  // namespace
 }  // namespace dissonance
