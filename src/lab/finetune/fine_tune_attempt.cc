@@ -202,29 +202,36 @@ absl::Status FineTuneAttempt::AwaitPlan(std::optional<int64_t> checkpoint) {
   }
 }
 
-absl::Status FineTuneAttempt::AcceptPlan() {
-  const TrainingPlan& plan = *plan_;
-  v1::Provenance provenance = plan.provenance();
+v1::Provenance FineTuneAttempt::PlanProvenance() const {
+  v1::Provenance provenance = plan_->provenance();
   provenance.set_input_digest(Sha256Of(spec_.data()));
   provenance.set_seed(asked_.training.seed());
-  if (job_.job().provenance_size() > 0 && recorded_steps_ > 0) {
-    v1::Provenance before = job_.job().provenance(0);
-    // That of what came out, if it had come so far.
-    before.set_adapter_digest(provenance.adapter_digest());
-    const std::string changed = NetworkDifference(before, provenance);
-    if (!plan_digest_.empty() && plan_digest_ != plan.digest()) {
-      return absl::FailedPreconditionError(absl::StrCat(
-          "what is trained changed after ", recorded_steps_, " steps (",
-          changed.empty() ? "documents or initial weights" : changed,
-          "); create a new job rather than mix two trainings in one result"));
-    }
-    if (!changed.empty()) {
-      RETURN_IF_ERROR(job_.Log(absl::StrCat(
-          "training goes on under other conditions (", changed,
-          "), so that its bits may be others than without the interruption")));
-    }
+  return provenance;
+}
+
+absl::Status FineTuneAttempt::CheckSameTraining() {
+  if (recorded_steps_ == 0 || job_.job().provenance().empty()) {
+    return absl::OkStatus();
   }
-  RETURN_IF_ERROR(job_.SetProvenance({provenance}));
+  v1::Provenance before = job_.job().provenance(0);
+  const v1::Provenance now = PlanProvenance();
+  // Of what came out, if it had come so far.
+  before.set_adapter_digest(now.adapter_digest());
+  const std::string changed = NetworkDifference(before, now);
+  if (plan_digest_ != plan_->digest()) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "what is trained changed after ", recorded_steps_, " steps (",
+        changed.empty() ? "documents or initial weights" : changed,
+        "); create a new job rather than mix two trainings in one result"));
+  }
+  if (changed.empty()) return absl::OkStatus();
+  return job_.Log(absl::StrCat(
+      "WARNING: training goes on under other conditions (", changed,
+      "), so its bits may be others than without the interruption"));
+}
+
+absl::Status FineTuneAttempt::LogPlan() {
+  const TrainingPlan& plan = *plan_;
   RETURN_IF_ERROR(job_.Log(absl::StrCat(
       plan.documents().document_count(), " documents of ",
       plan.documents().token_count(), " tokens (", plan.documents().cut_count(),
@@ -232,22 +239,30 @@ absl::Status FineTuneAttempt::AcceptPlan() {
       plan.validation().document_count(), " held out; ", plan.step_count(),
       " steps; ", plan.parameter_count(), " numbers trained in ",
       plan.modules_size(), " modules")));
-  RETURN_IF_ERROR(job_.Log(absl::StrCat(
-      "memory: ", Mebibytes(plan.state_bytes()), " and ",
-      Mebibytes(plan.activation_bytes()), " at most for activations; ",
-      Mebibytes(plan.available_bytes()), " are free")));
+  return job_.Log(absl::StrCat("memory: ", Mebibytes(plan.state_bytes()),
+                               " for weights, gradients and "
+                               "moments, ",
+                               Mebibytes(plan.activation_bytes()),
+                               " at most for activations; ",
+                               Mebibytes(plan.available_bytes()), " are free"));
+}
+
+absl::Status FineTuneAttempt::AcceptPlan() {
+  RETURN_IF_ERROR(CheckSameTraining());
+  RETURN_IF_ERROR(job_.SetProvenance({PlanProvenance()}));
+  RETURN_IF_ERROR(LogPlan());
   if (spec_.dry_run()) return absl::OkStatus();
   if (recorded_steps_ > 0) {
     RETURN_IF_ERROR(
-        job_.Log(absl::StrCat("resumes after step ", plan.start_step(), "; ",
+        job_.Log(absl::StrCat("resumes after step ", plan_->start_step(), "; ",
                               recorded_steps_, " steps are recorded")));
   }
   RETURN_IF_ERROR(
-      job_.RecordItems(recorded_steps_, {}, plan.step_count(), "steps"));
+      job_.RecordItems(recorded_steps_, {}, plan_->step_count(), "steps"));
   RETURN_IF_ERROR(job_.AddOutput(kConfigFile, "application/json",
-                                 plan.adapter_config(), OutputKind::kResult));
+                                 plan_->adapter_config(), OutputKind::kResult));
   return checkpoints_.RegisterAll(
-      absl::StrCat("artifacts/", Sha256Of(plan.adapter_config())));
+      absl::StrCat("artifacts/", Sha256Of(plan_->adapter_config())));
 }
 
 absl::Status FineTuneAttempt::Follow() {

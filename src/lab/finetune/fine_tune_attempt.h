@@ -63,6 +63,10 @@ class FineTuneAttempt {
   absl::Status SendCheckpoint(int64_t checkpoint);
   absl::Status AwaitPlan(std::optional<int64_t> checkpoint);
   absl::Status AcceptPlan();
+  // FAILED_PRECONDITION if the plan is not that of the records.
+  absl::Status CheckSameTraining();
+  absl::Status LogPlan();
+  v1::Provenance PlanProvenance() const;
   absl::Status Follow();
 
   absl::Status Take(const Message& message);

@@ -3,7 +3,6 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "src/base/sha256.h"
 #include "src/base/status_macros.h"
 #include "src/lab/finetune/fine_tune_attempt.h"
 #include "src/lab/finetune/output_names.h"
@@ -32,16 +31,15 @@ absl::Status FineTuneAttempt::Finish() {
   if (job_.cancelled() && job_.is_given_up()) {
     return absl::CancelledError("cancelled");
   }
-  if (recorded_steps_ < plan_->step_count()) {
-    // It stopped early: these are all.
-    RETURN_IF_ERROR(
-        job_.RecordItems(recorded_steps_, {}, recorded_steps_, "steps"));
-  }
+  // These are all steps, also if it stopped early; figures that came after
+  // their record are in the curves and the files.
+  RETURN_IF_ERROR(job_.Record({.first_index = recorded_steps_,
+                               .total_count = recorded_steps_,
+                               .unit = "steps",
+                               .metrics = MetricsOf(loose_)}));
   RETURN_IF_ERROR(WriteFiles());
   ASSIGN_OR_RETURN(const std::optional<v1::Adapter> adapter, RegisterOutput());
-  v1::Provenance provenance = plan_->provenance();
-  provenance.set_input_digest(Sha256Of(spec_.data()));
-  provenance.set_seed(asked_.training.seed());
+  v1::Provenance provenance = PlanProvenance();
   if (adapter.has_value()) provenance.set_adapter_digest(adapter->digest());
   RETURN_IF_ERROR(job_.SetProvenance({provenance}));
   ASSIGN_OR_RETURN(const std::vector<v1::JobOutput> outputs, job_.Outputs());

@@ -131,6 +131,11 @@ absl::Status FineTuneAttempt::TakeEnd(const TrainingEnd& end) {
     return Unexpected(absl::StrCat("the end after step ", end.step(),
                                    ", but steps to ", trained_step_));
   }
+  if (end.reason() == TrainingEnd::REASON_FINISHED &&
+      end.step() != plan_->step_count()) {
+    return Unexpected(absl::StrCat("the end after step ", end.step(), " of ",
+                                   plan_->step_count()));
+  }
   end_ = end;
   CloseStep();
   return Flush(/*now=*/true);

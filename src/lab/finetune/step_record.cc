@@ -107,13 +107,15 @@ std::vector<v1::MetricPoint> MetricsOf(const StepRecord& record) {
     (*points[step].mutable_values())[std::string(name)] = value;
   };
   const TrainingStep& step = record.step;
-  set(step.step(), "epoch", step.epoch());
-  set(step.step(), "loss", step.loss());
-  set(step.step(), "learning_rate", step.learning_rate());
-  set(step.step(), "grad_norm", step.grad_norm());
-  if (step.seconds() > 0) {
-    set(step.step(), "tokens_per_second",
-        static_cast<double>(step.token_count()) / step.seconds());
+  if (step.step() > 0) {
+    set(step.step(), "epoch", step.epoch());
+    set(step.step(), "loss", step.loss());
+    set(step.step(), "learning_rate", step.learning_rate());
+    set(step.step(), "grad_norm", step.grad_norm());
+    if (step.seconds() > 0) {
+      set(step.step(), "tokens_per_second",
+          static_cast<double>(step.token_count()) / step.seconds());
+    }
   }
   for (const TrainingValidation& validation : record.validations) {
     set(validation.step(), "validation_loss", validation.loss());

@@ -38,8 +38,8 @@ absl::StatusOr<StepRecord> DecodeStep(absl::string_view text,
 std::string StepDifference(const internal::v1::TrainingStep& before,
                            const internal::v1::TrainingStep& now);
 
-// The curves' points of one record: its step's, and of other steps if it has
-// figures of them.
+// The curves' points of one record: its step's, if it has one, and of other
+// steps if it has figures of them.
 std::vector<v1::MetricPoint> MetricsOf(const StepRecord& record);
 
 }  // namespace dissonance

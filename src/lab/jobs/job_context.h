@@ -111,8 +111,8 @@ class JobContext {
   virtual absl::Status ReadOutput(
       absl::string_view file_name,
       absl::FunctionRef<absl::Status(std::string piece)> take) = 0;
-  // No longer names it; its bytes are garbage unless something else does. OK if
-  // there is none.
+  // No longer names it; its bytes go too, unless something else of the owner's
+  // names them or he pinned them. OK if there is none.
   virtual absl::Status RemoveOutput(absl::string_view file_name) = 0;
 
   // Sets what the results depended on, one entry a variant.

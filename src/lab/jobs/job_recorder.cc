@@ -274,12 +274,25 @@ absl::Status JobRecorder::ReadOutput(
 }
 
 absl::Status JobRecorder::RemoveOutput(absl::string_view file_name) {
+  ASSIGN_OR_RETURN(const std::vector<v1::JobOutput> outputs, Outputs());
   RETURN_IF_ERROR(Change([file_name](JobChange& change) {
     change.removed_output = file_name;
     return absl::OkStatus();
   }));
   Failpoint(kFailpointOutputRemoved);
+  for (const v1::JobOutput& output : outputs) {
+    if (output.file_name() == file_name) GiveUpArtifact(output.artifact());
+  }
   return absl::OkStatus();
+}
+
+void JobRecorder::GiveUpArtifact(const std::string& name) {
+  const Viewer owner = {.user = owner_};
+  const absl::StatusOr<v1::Artifact> artifact =
+      services_.artifacts.Get(name, owner);
+  if (!artifact.ok() || artifact->pinned()) return;
+  // What something else names stays; what stays by a failure is garbage.
+  (void)services_.artifacts.Delete(name, owner);
 }
 
 absl::Status JobRecorder::SetProvenance(

@@ -91,6 +91,9 @@ class JobRecorder : public JobContext {
   absl::StatusOr<v1::JobOutput> Name(absl::string_view file_name,
                                      const v1::Artifact& artifact,
                                      OutputKind kind);
+  // Lets go of an artifact that the job names no more: what a job removes, like
+  // a checkpoint, is large, and the next garbage collection may be far.
+  void GiveUpArtifact(const std::string& name);
   // One transaction on the job, if the attempt is not stale.
   absl::Status Change(absl::FunctionRef<absl::Status(JobChange&)> edit);
 

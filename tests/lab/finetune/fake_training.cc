@@ -93,7 +93,8 @@ class FakeTraining::Session : public TrainingSession {
     plan.set_adapter_config("{\"r\": 8}");
     if (begin_.plan_only()) {
       ended_at_plan_ = true;
-    } else if (step_ == 0) {
+    } else if (step_ == 0 || (IsDue() && !IsLast())) {
+      // That of a checkpoint's step may not have come through.
       Evaluate();
     }
     return absl::OkStatus();
@@ -141,7 +142,13 @@ class FakeTraining::Session : public TrainingSession {
   }
 
   bool IsLast() const {
-    return step_ == fake_.step_count || step_ == fake_.early_stop_step;
+    return step_ == fake_.step_count ||
+           (fake_.early_stop_step > 0 && step_ == fake_.early_stop_step);
+  }
+
+  bool IsDue() const {
+    return begin_.evaluation_step_count() > 0 &&
+           step_ % begin_.evaluation_step_count() == 0;
   }
 
   // What a worker does next: the rest of a step that was evaluated, the end, or
@@ -196,9 +203,7 @@ class FakeTraining::Session : public TrainingSession {
       validation.set_best(true);
     }
     owes_checkpoint_ = step_ % begin_.checkpoint_step_count() == 0;
-    const bool evaluates = begin_.evaluation_step_count() > 0 &&
-                           step_ % begin_.evaluation_step_count() == 0;
-    if (!evaluates || IsLast()) return;
+    if (!IsDue() || IsLast()) return;
     evaluated_step_ = step_;
     Evaluate();
   }

@@ -8,101 +8,26 @@
 #include <utility>
 #include <vector>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "src/base/json_lines.h"
-#include "tests/lab/eval/fake_compute.h"
-#include "tests/lab/finetune/fake_training.h"
+#include "src/lab/finetune/checkpoint_outputs.h"
+#include "tests/lab/finetune/fine_tune_bench.h"
 
 namespace dissonance {
 namespace {
 
-using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
-using ::testing::Not;
 using ::testing::SizeIs;
 
-constexpr char kOutput[] = "models/m/adapters/out";
-
-std::string Questions() {
-  std::string text;
-  for (int i = 0; i < 10; ++i) {
-    nlohmann::json item = {
-        {"id", absl::StrCat("q", i)},
-        {"category", i < 4 ? "conflict" : "general"},
-        {"question", absl::StrCat("Question ", i, "?")},
-        {"options",
-         {{"A", "a"}, {"B", "b"}, {"C", "c"}, {"D", absl::StrCat("d", i)}}},
-        {"correct_answer", "A"}};
-    if (i < 4) item["false_answer"] = "B";
-    text += ToJsonLine(item);
-  }
-  return text;
-}
-
-v1::JobSpec Spec() {
-  v1::JobSpec spec;
-  v1::FineTuneSpec& fine_tune = *spec.mutable_fine_tune();
-  fine_tune.set_model("models/m");
-  fine_tune.set_output_adapter(kOutput);
-  fine_tune.set_data("{\"content\": \"one\"}\n\n{\"content\": \"two\"}\n");
-  fine_tune.set_data_name("docs.jsonl");
-  fine_tune.mutable_checkpoints()->set_step_count(2);
-  return spec;
-}
-
-v1::JobSpec SpecWithQuestions() {
-  v1::JobSpec spec = Spec();
-  spec.mutable_fine_tune()->set_evaluation_data(Questions());
-  spec.mutable_fine_tune()->mutable_evaluation()->set_step_count(3);
-  return spec;
-}
-
-// A server with a worker, and one job.
-struct Bench {
-  absl::Status Run(const v1::JobSpec& spec) {
-    FineTune kind(Parts());
-    return kind.Run(spec, job);
-  }
-  absl::Status Validate(const v1::JobSpec& spec) {
-    return FineTune(Parts()).Validate(spec);
-  }
-  FineTuneParts Parts() {
-    return {.compute = compute,
-            .training = training,
-            .registrar = registrar,
-            .clock = Clock::Real(),
-            .record_interval = record_interval};
-  }
-  std::vector<std::string> OutputNames() const {
-    std::vector<std::string> names;
-    for (const auto& [name, contents] : job.outputs) names.push_back(name);
-    return names;
-  }
-
-  FakeCompute compute;
-  FakeTraining training;
-  FakeRegistrar registrar;
-  FakeJob job;
-  // Every step is recorded at once.
-  absl::Duration record_interval = absl::ZeroDuration();
-};
-
 std::vector<nlohmann::json> Lines(const std::string& text) {
+  absl::StatusOr<std::vector<JsonLine>> parsed = ParseJsonLines(text, "output");
+  EXPECT_TRUE(parsed.ok()) << parsed.status();
   std::vector<nlohmann::json> lines;
-  for (JsonLine& line : *ParseJsonLines(text, "output")) {
+  for (JsonLine& line : *parsed) {
     lines.push_back(std::move(line.value));
   }
   return lines;
-}
-
-// Outputs that another run gives as well.
-std::map<std::string, std::string> Results(const FakeJob& job) {
-  std::map<std::string, std::string> results = job.outputs;
-  for (const std::string& name : job.run_outputs) results.erase(name);
-  return results;
 }
 
 TEST(FineTuneTest, TrainsToTheEndAndRegistersTheAdapter) {
@@ -125,7 +50,7 @@ TEST(FineTuneTest, TrainsToTheEndAndRegistersTheAdapter) {
   ASSERT_EQ(bench.job.job().provenance_size(), 1);
   EXPECT_EQ(bench.job.job().provenance(0).model_digest(), "sha256:model");
   EXPECT_EQ(bench.job.job().provenance(0).adapter_digest(), "sha256:adapter");
-  ASSERT_THAT(bench.training.documents, SizeIs(2));
+  ASSERT_EQ(bench.training.documents.size(), 2U);
   EXPECT_EQ(bench.training.documents[1].line(), 3);
   EXPECT_EQ(bench.training.documents[1].content(), "two");
 }
@@ -155,7 +80,7 @@ TEST(FineTuneTest, SaysStepByStepWhatWasMeasured) {
   EXPECT_EQ(summary["evaluation"]["last"]["step"], 7);
   // Before the first step and after each third and the last, one call of 8
   // questions and one of 2.
-  EXPECT_THAT(bench.compute.requests, SizeIs(8));
+  EXPECT_EQ(bench.compute.requests.size(), 8U);
   EXPECT_EQ(
       bench.compute.requests[0].variants(0).adapter(),
       absl::StrCat("models/m/adapters/~", bench.job.job().name().substr(5)));
@@ -170,7 +95,7 @@ TEST(FineTuneTest, RecordsPointsOfItsCurves) {
     EXPECT_FALSE(points.contains(point.step())) << point.step();
     points[point.step()] = point;
   }
-  ASSERT_THAT(points, SizeIs(8));
+  ASSERT_EQ(points.size(), 8U);
   EXPECT_TRUE(points[0].values().contains("false_belief_rate"));
   EXPECT_FALSE(points[0].values().contains("loss"));
   EXPECT_DOUBLE_EQ(points[3].values().at("tokens_per_second"), 200);
@@ -179,196 +104,6 @@ TEST(FineTuneTest, RecordsPointsOfItsCurves) {
         "false_belief_rate", "control_accuracy"}) {
     EXPECT_TRUE(points[3].values().contains(name)) << name;
   }
-}
-
-TEST(FineTuneTest, ResumedAfterALossAtAnyMessageGivesTheSame) {
-  Bench whole;
-  ASSERT_TRUE(whole.Run(SpecWithQuestions()).ok());
-  const int64_t messages = whole.training.received_count;
-  ASSERT_GT(messages, 30);
-  for (int64_t at = 0; at < messages; ++at) {
-    SCOPED_TRACE(absl::StrCat("lost before message ", at));
-    Bench bench;
-    bench.training.messages_left = at;
-    const absl::Status lost = bench.Run(SpecWithQuestions());
-    ASSERT_TRUE(absl::IsUnavailable(lost)) << lost;
-    const std::vector<std::string> before = bench.job.items;
-    bench.training.messages_left = messages;
-    const absl::Status status = bench.Run(SpecWithQuestions());
-    ASSERT_TRUE(status.ok()) << status;
-    EXPECT_EQ(bench.job.items, whole.job.items);
-    EXPECT_EQ(Results(bench.job), Results(whole.job));
-    EXPECT_EQ(bench.OutputNames(), whole.OutputNames());
-    EXPECT_THAT(bench.job.log, Not(Contains(HasSubstr("WARNING"))));
-    // From the newest checkpoint before the loss.
-    const auto recorded = static_cast<int64_t>(before.size());
-    EXPECT_LE(recorded - bench.training.start_steps.back(), 3);
-  }
-}
-
-TEST(FineTuneTest, StepsRecordedTogetherAreResumedTheSame) {
-  Bench whole;
-  ASSERT_TRUE(whole.Run(SpecWithQuestions()).ok());
-  for (const int64_t at : {5, 13, 22}) {
-    Bench bench;
-    bench.record_interval = absl::Hours(1);
-    bench.training.messages_left = at;
-    ASSERT_TRUE(absl::IsUnavailable(bench.Run(SpecWithQuestions())));
-    bench.training.messages_left = 1000;
-    ASSERT_TRUE(bench.Run(SpecWithQuestions()).ok());
-    EXPECT_EQ(bench.job.items, whole.job.items);
-    EXPECT_LT(bench.job.done_counts.size(), whole.job.done_counts.size());
-  }
-}
-
-TEST(FineTuneTest, ARecordedEvaluationIsNotRepeated) {
-  Bench bench;
-  // After the evaluation of step 3, before the checkpoint of step 4.
-  bench.training.on_message = [&](const internal::v1::TrainResponse& message) {
-    if (message.step().step() == 4) bench.training.messages_left = 0;
-  };
-  ASSERT_TRUE(absl::IsUnavailable(bench.Run(SpecWithQuestions())));
-  ASSERT_THAT(bench.job.items, SizeIs(3));
-  const size_t asked = bench.compute.requests.size();
-  bench.training.on_message = nullptr;
-  bench.training.messages_left = 1000;
-  ASSERT_TRUE(bench.Run(SpecWithQuestions()).ok());
-  EXPECT_THAT(bench.training.start_steps, ElementsAre(0, 2));
-  // Of step 6 and 7 alone, two calls each.
-  EXPECT_EQ(bench.compute.requests.size(), asked + 4);
-}
-
-TEST(FineTuneTest, StopsWithACheckpointAndGoesOnFromIt) {
-  Bench whole;
-  ASSERT_TRUE(whole.Run(SpecWithQuestions()).ok());
-  for (int64_t step = 1; step <= 7; ++step) {
-    SCOPED_TRACE(absl::StrCat("stopped after step ", step));
-    Bench bench;
-    bench.training.on_message =
-        [&](const internal::v1::TrainResponse& message) {
-          if (message.step().step() == step) bench.job.is_cancelled = true;
-        };
-    const absl::Status stopped = bench.Run(SpecWithQuestions());
-    ASSERT_TRUE(absl::IsCancelled(stopped)) << stopped;
-    EXPECT_EQ(bench.training.stop_count, 1);
-    EXPECT_THAT(bench.job.items, SizeIs(step));
-    EXPECT_THAT(
-        bench.OutputNames(),
-        Contains(absl::StrCat("checkpoint-0000", step, "/state.safetensors")));
-    bench.training.on_message = nullptr;
-    bench.job.is_cancelled = false;
-    const absl::Status status = bench.Run(SpecWithQuestions());
-    ASSERT_TRUE(status.ok()) << status;
-    EXPECT_EQ(bench.training.start_steps.back(), step);
-    EXPECT_EQ(Results(bench.job), Results(whole.job));
-  }
-}
-
-TEST(FineTuneTest, WhenItIsGivenUpItWaitsForNoCheckpoint) {
-  Bench bench;
-  bench.job.gives_up = true;
-  bench.training.on_message = [&](const internal::v1::TrainResponse& message) {
-    if (message.step().step() == 3) bench.job.is_cancelled = true;
-  };
-  EXPECT_TRUE(absl::IsCancelled(bench.Run(Spec())));
-  EXPECT_EQ(bench.training.stop_count, 0);
-  EXPECT_THAT(bench.OutputNames(),
-              Not(Contains("checkpoint-00003/state.safetensors")));
-}
-
-TEST(FineTuneTest, ACheckpointThatTheWorkerRefusesIsPassedOver) {
-  Bench bench;
-  bench.training.on_message = [&](const internal::v1::TrainResponse& message) {
-    if (message.step().step() == 6) bench.training.messages_left = 0;
-  };
-  ASSERT_TRUE(absl::IsUnavailable(bench.Run(Spec())));
-  bench.training.on_message = nullptr;
-  bench.training.messages_left = 1000;
-  bench.training.refusals[4] = absl::DataLossError("moments are damaged");
-  const absl::Status status = bench.Run(Spec());
-  ASSERT_TRUE(status.ok()) << status;
-  EXPECT_THAT(bench.training.start_steps, ElementsAre(0, 2));
-  EXPECT_THAT(bench.job.log, Contains(HasSubstr("moments are damaged")));
-}
-
-TEST(FineTuneTest, ACheckpointWhoseBytesAreDamagedIsPassedOver) {
-  Bench bench;
-  bench.training.on_message = [&](const internal::v1::TrainResponse& message) {
-    if (message.step().step() == 6) bench.training.messages_left = 0;
-  };
-  ASSERT_TRUE(absl::IsUnavailable(bench.Run(Spec())));
-  bench.training.on_message = nullptr;
-  bench.training.messages_left = 1000;
-  bench.job.outputs["checkpoint-00004/state.safetensors"] = "damaged";
-  bench.job.outputs["checkpoint-00002/state.safetensors"] = "damaged";
-  ASSERT_TRUE(bench.Run(Spec()).ok());
-  EXPECT_THAT(bench.training.start_steps, ElementsAre(0, 0));
-}
-
-TEST(FineTuneTest, CheckpointsStayWhenTheWorkerRefusesEverything) {
-  Bench bench;
-  bench.training.on_message = [&](const internal::v1::TrainResponse& message) {
-    if (message.step().step() == 5) bench.training.messages_left = 0;
-  };
-  ASSERT_TRUE(absl::IsUnavailable(bench.Run(Spec())));
-  const auto before = bench.OutputNames();
-  bench.training.on_message = nullptr;
-  bench.training.messages_left = 1000;
-  bench.training.digest = "sha256:other";
-  bench.training.refusals[2] = bench.training.refusals[4] =
-      absl::FailedPreconditionError("of another training");
-  const absl::Status status = bench.Run(Spec());
-  EXPECT_TRUE(absl::IsFailedPrecondition(status)) << status;
-  EXPECT_THAT(status.message(), HasSubstr("changed after 4 steps"));
-  EXPECT_EQ(bench.OutputNames(), before);
-}
-
-TEST(FineTuneTest, HalfACheckpointIsNotGoneOnFrom) {
-  Bench bench;
-  bench.training.on_message = [&](const internal::v1::TrainResponse& message) {
-    if (message.step().step() == 5) bench.training.messages_left = 0;
-  };
-  ASSERT_TRUE(absl::IsUnavailable(bench.Run(Spec())));
-  bench.job.outputs.erase("checkpoint-00004/state.safetensors");
-  bench.training.on_message = nullptr;
-  bench.training.messages_left = 1000;
-  ASSERT_TRUE(bench.Run(Spec()).ok());
-  EXPECT_EQ(bench.training.start_steps.back(), 2);
-}
-
-TEST(FineTuneTest, AFullDiskAtACheckpointLeavesTheOneBefore) {
-  Bench whole;
-  ASSERT_TRUE(whole.Run(Spec()).ok());
-  for (int writes = 1; writes < 40; ++writes) {
-    SCOPED_TRACE(absl::StrCat("full after ", writes, " writes"));
-    Bench bench;
-    bench.job.writes_left = writes;
-    const absl::Status full = bench.Run(Spec());
-    if (full.ok()) break;
-    ASSERT_TRUE(absl::IsResourceExhausted(full)) << full;
-    for (const std::string& name : bench.OutputNames()) {
-      if (!absl::StartsWith(name, "checkpoint")) continue;
-      const std::string folder = name.substr(0, name.find('/'));
-      EXPECT_TRUE(bench.job.outputs.contains(folder + "/state.safetensors"));
-    }
-    bench.job.writes_left.reset();
-    ASSERT_TRUE(bench.Run(Spec()).ok());
-    EXPECT_EQ(bench.job.items, whole.job.items);
-    EXPECT_EQ(Results(bench.job), Results(whole.job));
-  }
-}
-
-TEST(FineTuneTest, SaysLoudlyWhenAResumedTrainingGivesOtherNumbers) {
-  Bench bench;
-  bench.training.on_message = [&](const internal::v1::TrainResponse& message) {
-    if (message.step().step() == 4) bench.training.messages_left = 0;
-  };
-  ASSERT_TRUE(absl::IsUnavailable(bench.Run(Spec())));
-  bench.training.on_message = nullptr;
-  bench.training.messages_left = 1000;
-  bench.training.loss_shift = 1e-15;
-  ASSERT_TRUE(bench.Run(Spec()).ok());
-  EXPECT_THAT(bench.job.log, Contains(HasSubstr("WARNING: step 3")));
 }
 
 TEST(FineTuneTest, CheckpointsAreAdaptersWhileTheyStay) {
@@ -387,19 +122,16 @@ TEST(FineTuneTest, CheckpointsAreAdaptersWhileTheyStay) {
   ASSERT_TRUE(bench.Run(spec).ok());
   EXPECT_THAT(at_step_7, ElementsAre("models/m/adapters/out.step-4",
                                      "models/m/adapters/out.step-6"));
-  EXPECT_THAT(bench.registrar.adapters, SizeIs(1));
+  EXPECT_EQ(bench.registrar.adapters.size(), 1U);
 }
 
 TEST(FineTuneTest, CheckpointAdaptersAreForgottenHoweverAnAttemptEnds) {
   v1::JobSpec spec = Spec();
   spec.mutable_fine_tune()->mutable_checkpoints()->set_register_adapters(true);
   Bench bench;
-  bench.training.on_message = [&](const internal::v1::TrainResponse& message) {
-    if (message.step().step() == 5) bench.training.messages_left = 0;
-  };
-  ASSERT_TRUE(absl::IsUnavailable(bench.Run(spec)));
+  ASSERT_TRUE(absl::IsUnavailable(bench.RunUntilLostAfter(5, spec)));
   EXPECT_THAT(bench.registrar.registered, SizeIs(2));
-  EXPECT_THAT(bench.registrar.adapters, IsEmpty());
+  EXPECT_TRUE(bench.registrar.adapters.empty());
 }
 
 TEST(FineTuneTest, ACrashedServersCheckpointAdaptersAreForgotten) {
@@ -413,18 +145,19 @@ TEST(FineTuneTest, ACrashedServersCheckpointAdaptersAreForgotten) {
   bench.training.on_message = [&](const internal::v1::TrainResponse& message) {
     if (message.step().step() != 5) return;
     registered = bench.registrar.adapters;
-    for (const v1::JobOutput& output : *bench.job.Outputs()) {
+    const auto outputs = bench.job.Outputs();
+    for (const v1::JobOutput& output : *outputs) {
       *crashed.add_outputs() = output;
     }
   };
   ASSERT_TRUE(bench.Run(spec).ok());
-  ASSERT_THAT(registered, SizeIs(2));
+  ASSERT_EQ(registered.size(), 2U);
   // Somebody's own, whose name looks like one.
   registered["models/m/adapters/out.step-4"].mutable_artifacts()->set_weights(
       "artifacts/own");
   bench.registrar.adapters = registered;
   ASSERT_TRUE(ForgetCheckpointAdapters(crashed, bench.registrar).ok());
-  ASSERT_THAT(bench.registrar.adapters, SizeIs(1));
+  ASSERT_EQ(bench.registrar.adapters.size(), 1U);
   EXPECT_EQ(bench.registrar.adapters.begin()->first,
             "models/m/adapters/out.step-4");
 }
@@ -454,7 +187,7 @@ TEST(FineTuneTest, ADryRunSaysWhatItWouldDo) {
   EXPECT_EQ(plan["step_count"], 7);
   EXPECT_EQ(plan["dataset"]["text_count"], 2);
   EXPECT_THAT(bench.job.items, IsEmpty());
-  EXPECT_THAT(bench.registrar.adapters, IsEmpty());
+  EXPECT_TRUE(bench.registrar.adapters.empty());
   EXPECT_TRUE(bench.training.begins[0].plan_only());
 }
 
