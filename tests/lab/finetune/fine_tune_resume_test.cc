@@ -145,8 +145,37 @@ TEST(FineTuneResumeTest, HalfACheckpointIsNotGoneOnFrom) {
   Bench bench;
   ASSERT_TRUE(absl::IsUnavailable(bench.RunUntilLostAfter(5, Spec())));
   bench.job.outputs.erase("checkpoint-00004/state.safetensors");
+  bench.training.messages_left = 0;
+  ASSERT_TRUE(absl::IsUnavailable(bench.Run(Spec())));
+  EXPECT_THAT(bench.OutputNames(),
+              Not(Contains("checkpoint-00004/adapter_model.safetensors")));
+  bench.training.messages_left = 1000;
   ASSERT_TRUE(bench.Run(Spec()).ok());
   EXPECT_EQ(bench.training.start_steps.back(), 2);
+}
+
+TEST(FineTuneResumeTest,
+     ACheckpointAfterStepsThatAreNotRecordedIsNotGoneOnFrom) {
+  Bench bench;
+  ASSERT_TRUE(absl::IsUnavailable(bench.RunUntilLostAfter(5, Spec())));
+  bench.job.items.resize(3);
+  ASSERT_TRUE(bench.Run(Spec()).ok());
+  EXPECT_EQ(bench.training.start_steps.back(), 2);
+  EXPECT_THAT(bench.job.items, SizeIs(7));
+}
+
+TEST(FineTuneResumeTest, StepsAreRecordedBeforeTheCheckpointAfterThem) {
+  Bench bench;
+  bench.record_interval = absl::Hours(1);
+  bench.training.on_message = [&](const internal::v1::TrainResponse& message) {
+    if (message.snapshot().step() == 4) bench.training.messages_left = 4;
+  };
+  ASSERT_TRUE(absl::IsUnavailable(bench.Run(Spec())));
+  EXPECT_THAT(bench.job.items, SizeIs(4));
+  bench.training.on_message = nullptr;
+  bench.training.messages_left = 1000;
+  ASSERT_TRUE(bench.Run(Spec()).ok());
+  EXPECT_EQ(bench.training.start_steps.back(), 4);
 }
 
 TEST(FineTuneResumeTest, AFullDiskAtACheckpointLeavesTheOneBefore) {
