@@ -18,6 +18,7 @@
 #include "dissonance/v1/models.grpc.pb.h"
 #include "src/base/status_macros.h"
 #include "tests/server/reflected_api.h"
+#include "tests/server/request_fields.h"
 #include "tests/server/server_fixture.h"
 #include "tests/server/users_fixture.h"
 #include "tests/testing/temp_folder.h"
@@ -124,36 +125,6 @@ std::string ShortName(const MethodDescriptor& method) {
   return absl::StrCat(method.service()->name(), ".", method.name());
 }
 
-// From the request to a text field.
-using FieldPath = std::vector<const FieldDescriptor*>;
-
-std::string TextOf(const FieldPath& path) {
-  std::string text;
-  for (const FieldDescriptor* field : path) {
-    absl::StrAppend(&text, text.empty() ? "" : ".", field->name());
-  }
-  return text;
-}
-
-// The paths to the text fields of a type, at any depth. Types that contain
-// themselves are looked at once.
-void FindTexts(const Descriptor& type, const FieldPath& above,
-               std::vector<FieldPath>& found) {
-  for (int i = 0; i < type.field_count(); ++i) {
-    const FieldDescriptor* field = type.field(i);
-    FieldPath path = above;
-    path.push_back(field);
-    if (field->type() == FieldDescriptor::TYPE_STRING) found.push_back(path);
-    const bool is_within =
-        std::any_of(above.begin(), above.end(), [&](const auto* outer) {
-          return outer->message_type() == field->message_type();
-        });
-    if (field->message_type() != nullptr && !is_within) {
-      FindTexts(*field->message_type(), path, found);
-    }
-  }
-}
-
 // The fields of a request that name objects. Fails for a text field that is in
 // neither list.
 std::vector<FieldPath> ObjectsOf(const Descriptor& request) {
@@ -168,38 +139,6 @@ std::vector<FieldPath> ObjectsOf(const Descriptor& request) {
     return true;
   });
   return texts;
-}
-
-void SetText(Message& request, const FieldPath& path,
-             const std::string& value) {
-  Message* message = &request;
-  for (const FieldDescriptor* field : path) {
-    const auto* reflection = message->GetReflection();
-    if (field != path.back()) {
-      if (!field->is_repeated()) {
-        message = reflection->MutableMessage(message, field);
-      } else if (reflection->FieldSize(*message, field) == 0) {
-        message = reflection->AddMessage(message, field);
-      } else {
-        message = reflection->MutableRepeatedMessage(message, field, 0);
-      }
-    } else if (field->is_repeated()) {
-      reflection->AddString(message, field, value);
-    } else {
-      reflection->SetString(message, field, value);
-    }
-  }
-}
-
-// Whether a message that has the one can't have the other: they are in
-// different members of a oneof.
-bool IsExcludedBy(const FieldPath& field, const FieldPath& other) {
-  for (size_t i = 0; i < std::min(field.size(), other.size()); ++i) {
-    if (field[i] == other[i]) continue;
-    const auto* oneof = field[i]->real_containing_oneof();
-    return oneof != nullptr && oneof == other[i]->real_containing_oneof();
-  }
-  return false;
 }
 
 // A user's objects, by the fields that may name them.
