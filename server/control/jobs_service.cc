@@ -54,6 +54,7 @@ absl::Status JobsService::CheckMayCreate(const Principal& caller,
   const Viewer viewer = ViewerOf(caller);
   ASSIGN_OR_RETURN(const NamedModels named, ModelsNamedIn(spec));
   RETURN_IF_ERROR(parts_.access.CheckSeesAll(viewer, named));
+  RETURN_IF_ERROR(CheckTakesOutputs(parts_.access, viewer, spec));
   for (const std::string& artifact : ArtifactsOf(spec)) {
     RETURN_IF_ERROR(parts_.artifacts.Get(artifact, viewer).status());
   }

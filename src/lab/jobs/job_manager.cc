@@ -120,7 +120,8 @@ JobManager::JobManager(Options options, absl::string_view newest_ulid)
 
 JobManager::~JobManager() = default;
 
-absl::Status JobManager::Validate(const v1::JobSpec& spec) const {
+absl::Status JobManager::Validate(const v1::JobSpec& spec,
+                                  bool is_replay) const {
   if (spec.kind_case() == v1::JobSpec::KIND_NOT_SET) {
     return absl::InvalidArgumentError("spec.kind is not set: choose one");
   }
@@ -131,7 +132,8 @@ absl::Status JobManager::Validate(const v1::JobSpec& spec) const {
     return absl::UnimplementedError(absl::StrCat(
         "spec.", field->name(), ": this server does not run such jobs"));
   }
-  return kind->second->Validate(spec);
+  return is_replay ? kind->second->ValidateReplay(spec)
+                   : kind->second->Validate(spec);
 }
 
 absl::Status JobManager::CheckDependencies(const CreateOptions& options) {
@@ -202,7 +204,7 @@ absl::StatusOr<StoredJob> JobManager::NewJob(const v1::JobSpec& spec,
   RETURN_IF_ERROR(CheckFieldsKnown(spec));
   ASSIGN_OR_RETURN(const v1::JobSpec with_data,
                    WithData(spec, *options_.artifacts));
-  RETURN_IF_ERROR(Validate(with_data));
+  RETURN_IF_ERROR(Validate(with_data, !replay_of.empty()));
   StoredJob stored;
   stored.owner = options.owner;
   v1::Job& job = stored.job;

@@ -119,7 +119,7 @@ class JobManager {
  private:
   JobManager(Options options, absl::string_view newest_ulid);
 
-  absl::Status Validate(const v1::JobSpec& spec) const;
+  absl::Status Validate(const v1::JobSpec& spec, bool is_replay) const;
   absl::StatusOr<v1::Job> CreateNew(const v1::JobSpec& spec,
                                     const CreateOptions& options,
                                     const std::string& replay_of);
