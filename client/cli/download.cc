@@ -3,8 +3,10 @@
 #include <cstdint>
 #include <memory>
 
+#include "absl/algorithm/container.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
 #include "client/cli/errors.h"
 #include "client/cli/names.h"
@@ -53,10 +55,16 @@ absl::Status ReadOn(Connection& connection, const std::string& name,
   return connection.Explain(end);
 }
 
-// A file name from a server must stay in the folder it is written to.
+bool IsPlainName(absl::string_view name) {
+  return !name.empty() && name != "." && name != ".." &&
+         !absl::StrContains(name, '\0');
+}
+
+// A file name from a server, which may have one folder, must stay in the folder
+// it is written to.
 absl::Status CheckFileName(const std::string& file_name) {
-  if (file_name.empty() || file_name == "." || file_name == ".." ||
-      absl::StrContains(file_name, '/') || absl::StrContains(file_name, '\0')) {
+  const std::vector<absl::string_view> parts = absl::StrSplit(file_name, '/');
+  if (parts.size() > 2 || !absl::c_all_of(parts, IsPlainName)) {
     return absl::InvalidArgumentError(absl::StrCat(
         "the job names an output \"", file_name,
         "\", which is not a plain file name; nothing was written for it"));
@@ -105,16 +113,23 @@ std::string JobOfResults(const std::string& directory) {
 }
 
 absl::StatusOr<std::vector<std::string>> DownloadOutputs(
-    Connection& connection, const v1::Job& job, const std::string& directory) {
+    Connection& connection, const v1::Job& job, const std::string& directory,
+    const std::function<bool(const v1::JobOutput&)>& wanted) {
   for (const v1::JobOutput& output : job.outputs()) {
     RETURN_IF_ERROR(CheckFileName(output.file_name()));
   }
   RETURN_IF_ERROR(MakeDirectories(directory));
   std::vector<std::string> paths;
   for (const v1::JobOutput& output : job.outputs()) {
+    if (wanted && !wanted(output)) continue;
     ASSIGN_OR_RETURN(const std::string contents,
                      DownloadArtifact(connection, output.artifact()));
     paths.push_back(absl::StrCat(directory, "/", output.file_name()));
+    const size_t slash = output.file_name().find('/');
+    if (slash != std::string::npos) {
+      RETURN_IF_ERROR(MakeDirectories(
+          absl::StrCat(directory, "/", output.file_name().substr(0, slash))));
+    }
     RETURN_IF_ERROR(WriteFileAtomically(paths.back(), contents));
   }
   return paths;
