@@ -64,7 +64,7 @@ class Trained:
     """What a training came to, by its own figures."""
 
     losses: list[float]  # of each step
-    seconds: float  # that the worker gave to the steps
+    seconds: list[float]  # that the worker gave to each
     tokens: int
 
 
@@ -224,14 +224,15 @@ class Server:
             spec.variants.add(model=model, adapter=adapter)
         self._run_job(request)
 
-    def _run_job(self, request: Any) -> Any:
-        """The job, once it has succeeded."""
-        last = None
+    def _run_job(self, request: Any) -> tuple[Any, list[Any]]:
+        """The job, once it has succeeded, and the points of its curves."""
+        last, points = None, []
         for last in self._call(self._job.RunJob, request):
-            pass
+            if last.event.HasField("metrics"):
+                points.append(last.event.metrics)
         if last.job.state != self._jobs.JOB_STATE_SUCCEEDED:
             raise RuntimeError(f"the job ended: {last.job.reason}")
-        return last.job
+        return last.job, points
 
     def _output(self, job: Any, name: str) -> bytes:
         output = next(o for o in job.outputs if o.file_name == name)
@@ -256,15 +257,17 @@ class Server:
         spec.training.schedule = self._training.LEARNING_RATE_SCHEDULE_CONSTANT
         for name, value in options.items():
             setattr(spec.training, name, value)
-        job = self._run_job(request)
+        job, points = self._run_job(request)
         rows = [
             json.loads(line)
             for line in self._output(job, "training.jsonl").splitlines()
         ]
-        manifest = json.loads(self._output(job, "manifest.json"))
+        rates = {
+            point.step: point.values["tokens_per_second"] for point in points
+        }
         return Trained(
             [row["loss"] for row in rows],
-            manifest["run"]["training_seconds"],
+            [row["tokens"] / rates[row["step"]] for row in rows],
             sum(row["tokens"] for row in rows),
         )
 

@@ -18,8 +18,6 @@
 namespace dissonance::cli {
 namespace {
 
-constexpr int64_t kMost = int64_t{1} << 31;
-
 // An option whose value a function takes, for the fields of a message.
 template <typename T>
 CLI::Option* AddSetter(CLI::App& app, const std::string& option,
@@ -37,8 +35,6 @@ CLI::Validator Positive() {
       },
       /*validator_desc=*/"");
 }
-
-CLI::Validator Counts(int64_t least) { return CLI::Range(least, kMost); }
 
 // "q_proj=8": a pattern may have '=' in it, a value has none.
 absl::StatusOr<v1::ModulePattern> ParsePattern(const std::string& word) {
@@ -91,7 +87,7 @@ void AddLora(CLI::App& app, v1::LoraOptions& lora) {
   AddSetter<int32_t>(
       app, "--rank", [&lora](int32_t rank) { lora.set_rank(rank); },
       "Rank of the update; default 64")
-      ->check(Counts(1));
+      ->check(AtLeast(1));
   AddSetter<double>(
       app, "--alpha", [&lora](double alpha) { lora.set_alpha(alpha); },
       "The update is scaled by alpha / rank; default: twice the rank")
@@ -128,27 +124,27 @@ void AddSteps(CLI::App& app, v1::TrainingOptions& training) {
       app, "--epochs",
       [&training](int32_t count) { training.set_epoch_count(count); },
       "Passes over the documents; default 3")
-      ->check(Counts(1));
+      ->check(AtLeast(1));
   AddSetter<int64_t>(
       app, "--max-steps",
       [&training](int64_t count) { training.set_max_step_count(count); },
       "End after so many steps at the latest")
-      ->check(Counts(1));
+      ->check(AtLeast(1));
   AddSetter<int32_t>(
       app, "--batch",
       [&training](int32_t count) { training.set_micro_batch_size(count); },
       "Documents of a micro-batch; default 4")
-      ->check(Counts(1));
+      ->check(AtLeast(1));
   AddSetter<int32_t>(
       app, "--accumulate",
       [&training](int32_t count) { training.set_accumulation_count(count); },
       "Micro-batches of a step; default 4")
-      ->check(Counts(1));
+      ->check(AtLeast(1));
   AddSetter<int32_t>(
       app, "--max-length",
       [&training](int32_t count) { training.set_max_length_tokens(count); },
       "Cut longer documents, in tokens; default 2048")
-      ->check(Counts(2));
+      ->check(AtLeast(2));
   AddSetter<uint64_t>(
       app, "--seed", [&training](uint64_t seed) { training.set_seed(seed); },
       "Of initial weights, order, dropout and what is held out; default 42");
@@ -183,7 +179,7 @@ void AddOptimizer(CLI::App& app, v1::TrainingOptions& training) {
       app, "--warmup",
       [&training](int64_t count) { training.set_warmup_step_count(count); },
       "Steps in which the learning rate rises; default 0")
-      ->check(Counts(0));
+      ->check(AtLeast(0));
   AddSetter<double>(
       app, "--weight-decay",
       [&training](double decay) { training.set_weight_decay(decay); },
@@ -206,13 +202,13 @@ void AddValidation(CLI::App& app, v1::TrainingOptions& training) {
       app, "--validate-every",
       [&training](int64_t count) { training.set_validation_step_count(count); },
       "Steps between validations; default: an epoch's")
-      ->check(Counts(1));
+      ->check(AtLeast(1));
   AddSetter<int32_t>(
       app, "--patience",
       [&training](int32_t count) { training.set_early_stop_patience(count); },
       "End after so many validations in a row without a lower loss, with the "
       "weights of the lowest")
-      ->check(Counts(1));
+      ->check(AtLeast(1));
 }
 
 void AddCheckpoints(CLI::App& app, v1::CheckpointOptions& checkpoints) {
@@ -220,12 +216,12 @@ void AddCheckpoints(CLI::App& app, v1::CheckpointOptions& checkpoints) {
       app, "--checkpoint-every",
       [&checkpoints](int64_t count) { checkpoints.set_step_count(count); },
       "Steps between checkpoints; default 50")
-      ->check(Counts(1));
+      ->check(AtLeast(1));
   AddSetter<int32_t>(
       app, "--keep",
       [&checkpoints](int32_t count) { checkpoints.set_keep_count(count); },
       "Checkpoints that stay; default 2")
-      ->check(Counts(1));
+      ->check(AtLeast(1));
   app.add_flag_function(
       "--register-checkpoints",
       [&checkpoints](int64_t) { checkpoints.set_register_adapters(true); },
@@ -240,7 +236,7 @@ void AddEvaluation(CLI::App& app, FinetuneArgs& args) {
       app, "--eval-every",
       [&evaluation](int64_t count) { evaluation.set_step_count(count); },
       "Steps between them; default: a tenth of the steps")
-      ->check(Counts(1))
+      ->check(AtLeast(1))
       ->needs("--eval-data");
   app.add_option_function<std::string>(
          "--scoring",
