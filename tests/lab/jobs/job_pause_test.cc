@@ -259,7 +259,7 @@ TEST_F(JobPauseTest, DrainLeavesAPausingJobPaused) {
       v1::JOB_STATE_PAUSED);
 }
 
-TEST_F(JobPauseTest, ManyWhoPauseResumeAndCancelLeaveEachJobWhole) {
+TEST_F(JobPauseTest, ManyWhoPauseAndResumeLeaveEachJobWhole) {
   constexpr int64_t kItems = 40;
   server_.kind.run = [](JobContext& job) { return RecordAll(job, kItems); };
   Start({.max_concurrent_jobs = 3});
