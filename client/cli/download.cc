@@ -7,6 +7,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "absl/strings/string_view.h"
 #include "absl/time/clock.h"
 #include "client/cli/errors.h"
 #include "client/cli/names.h"
@@ -55,21 +56,21 @@ absl::Status ReadOn(Connection& connection, const std::string& name,
   return connection.Explain(end);
 }
 
-bool IsPlainName(absl::string_view name) {
+bool IsPlain(absl::string_view name) {
   return !name.empty() && name != "." && name != ".." &&
          !absl::StrContains(name, '\0');
 }
 
-// A file name from a server, which may have one folder, must stay in the folder
-// it is written to.
+// A file name from a server must stay in the folder it is written to: a plain
+// name, with one folder before it at most.
 absl::Status CheckFileName(const std::string& file_name) {
   const std::vector<absl::string_view> parts = absl::StrSplit(file_name, '/');
-  if (parts.size() > 2 || !absl::c_all_of(parts, IsPlainName)) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "the job names an output \"", file_name,
-        "\", which is not a plain file name; nothing was written for it"));
+  if (parts.size() <= 2 && absl::c_all_of(parts, IsPlain)) {
+    return absl::OkStatus();
   }
-  return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(
+      "the job names an output \"", file_name,
+      "\", which is not a plain file name; nothing was written for it"));
 }
 
 }  // namespace
@@ -125,11 +126,8 @@ absl::StatusOr<std::vector<std::string>> DownloadOutputs(
     ASSIGN_OR_RETURN(const std::string contents,
                      DownloadArtifact(connection, output.artifact()));
     paths.push_back(absl::StrCat(directory, "/", output.file_name()));
-    const size_t slash = output.file_name().find('/');
-    if (slash != std::string::npos) {
-      RETURN_IF_ERROR(MakeDirectories(
-          absl::StrCat(directory, "/", output.file_name().substr(0, slash))));
-    }
+    RETURN_IF_ERROR(
+        MakeDirectories(paths.back().substr(0, paths.back().rfind('/'))));
     RETURN_IF_ERROR(WriteFileAtomically(paths.back(), contents));
   }
   return paths;
