@@ -178,6 +178,32 @@ grpc::ServerUnaryReactor* JobsService::RetryJob(
       });
 }
 
+grpc::ServerUnaryReactor* JobsService::PauseJob(
+    Context* context, const v1::PauseJobRequest* request,
+    v1::PauseJobResponse* response) {
+  return Answer(
+      context, parts_.tokens, [&](const Principal& caller) -> absl::Status {
+        ASSIGN_OR_RETURN(*response->mutable_job(),
+                         jobs_.Pause(JobsOwnerOf(caller), request->name()));
+        return absl::OkStatus();
+      });
+}
+
+grpc::ServerUnaryReactor* JobsService::ResumeJob(
+    Context* context, const v1::ResumeJobRequest* request,
+    v1::ResumeJobResponse* response) {
+  return Answer(
+      context, parts_.tokens, [&](const Principal& caller) -> absl::Status {
+        const std::string viewer = JobsOwnerOf(caller);
+        ASSIGN_OR_RETURN(const v1::Job job, jobs_.Get(viewer, request->name()));
+        // What it names may not be shared any more.
+        RETURN_IF_ERROR(CheckMayCreate(caller, job.spec()));
+        ASSIGN_OR_RETURN(*response->mutable_job(),
+                         jobs_.Resume(viewer, request->name()));
+        return absl::OkStatus();
+      });
+}
+
 grpc::ServerUnaryReactor* JobsService::DeleteJob(
     Context* context, const v1::DeleteJobRequest* request,
     v1::DeleteJobResponse* /*response*/) {

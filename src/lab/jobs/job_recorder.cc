@@ -69,9 +69,9 @@ bool HasOutput(const v1::Job& job, const v1::JobOutput& output) {
 
 // OK if attempt number `attempt` of the job may still write.
 absl::Status CheckAttempt(const v1::Job& job, int32_t attempt) {
-  const bool is_active = job.state() == v1::JOB_STATE_RUNNING ||
-                         job.state() == v1::JOB_STATE_CANCELLING;
-  if (is_active && job.attempt_count() == attempt) return absl::OkStatus();
+  if (IsUnderWay(job.state()) && job.attempt_count() == attempt) {
+    return absl::OkStatus();
+  }
   return absl::FailedPreconditionError(absl::StrCat(
       "attempt ", attempt, " of ", job.name(),
       " is over and may record nothing: the job is ", StateName(job.state()),
