@@ -6,6 +6,7 @@ import gpu
 import scoring
 import serving
 import streaming
+import training
 from context import Case
 
 CASES = {
@@ -18,6 +19,10 @@ CASES = {
     "capture": Case("all layers at the decision token", 4, capturing.capture),
     "stream": Case("activation stream and TCP", 2, streaming.stream),
     "gaps": Case("token gap beside other work", 1, streaming.gaps),
+    "train-ragged": Case(
+        "training, lengths as of real texts", 15, training.train_ragged
+    ),
+    "train-equal": Case("training, equal lengths", 25, training.train_equal),
     "overhead": Case("time that the server adds", 1, serving.overhead),
     "footprint": Case("idle memory and start", 2, serving.footprint),
     **gpu.CASES,

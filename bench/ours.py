@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -58,6 +59,15 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
+@dataclass(frozen=True)
+class Trained:
+    """What a training came to, by its own figures."""
+
+    losses: list[float]  # of each step
+    seconds: list[float]  # that the worker gave to each
+    tokens: int
+
+
 class Server:
     """dissonanced and its worker on a data directory that goes with them.
 
@@ -87,12 +97,15 @@ class Server:
         self._models, models_grpc = stubs("models")
         self._admin, admin_grpc = stubs("admin")
         self._jobs, jobs_grpc = stubs("jobs")
+        self._artifacts, artifacts_grpc = stubs("artifacts")
+        self._training, _ = stubs("training")
         self._interpretability, _ = stubs("interpretability")
         self._services = (
             inference_grpc.InferenceStub,
             models_grpc.ModelsStub,
             admin_grpc.AdminStub,
             jobs_grpc.JobsStub,
+            artifacts_grpc.ArtifactsStub,
         )
 
     def __enter__(self) -> "Server":
@@ -116,9 +129,13 @@ class Server:
                 ("grpc.max_send_message_length", -1),
             ],
         )
-        self._inferring, self._model, self._server, self._job = (
-            service(self._channel) for service in self._services
-        )
+        (
+            self._inferring,
+            self._model,
+            self._server,
+            self._job,
+            self._artifact,
+        ) = (service(self._channel) for service in self._services)
 
     def stop(self) -> None:
         if hasattr(self, "_channel"):
@@ -205,11 +222,54 @@ class Server:
         spec.data = data
         for model, adapter in variants:
             spec.variants.add(model=model, adapter=adapter)
-        last = None
+        self._run_job(request)
+
+    def _run_job(self, request: Any) -> tuple[Any, list[Any]]:
+        """The job, once it has succeeded, and the points of its curves."""
+        last, points = None, []
         for last in self._call(self._job.RunJob, request):
-            pass
+            if last.event.HasField("metrics"):
+                points.append(last.event.metrics)
         if last.job.state != self._jobs.JOB_STATE_SUCCEEDED:
-            raise RuntimeError(f"the evaluation ended: {last.job.reason}")
+            raise RuntimeError(f"the job ended: {last.job.reason}")
+        return last.job, points
+
+    def _output(self, job: Any, name: str) -> bytes:
+        output = next(o for o in job.outputs if o.file_name == name)
+        request = self._artifacts.ReadArtifactRequest(name=output.artifact)
+        pieces = self._call(self._artifact.ReadArtifact, request)
+        return b"".join(piece.data for piece in pieces)
+
+    def fine_tune(
+        self, model: str, adapter: str, texts: list[str], **options: Any
+    ) -> Trained:
+        """Trains on, from an adapter, without dropout and at a constant rate;
+        `options` are fields of TrainingOptions."""
+        request = self._jobs.RunJobRequest(cancel_on_disconnect=True)
+        spec = request.spec.fine_tune
+        spec.model = model
+        spec.adapter = adapter
+        spec.output_adapter = f"{model}/adapters/trained"
+        spec.replace = True
+        lines = [json.dumps({"content": text}) + "\n" for text in texts]
+        spec.data = "".join(lines).encode()
+        spec.lora.dropout = 0.0
+        spec.training.schedule = self._training.LEARNING_RATE_SCHEDULE_CONSTANT
+        for name, value in options.items():
+            setattr(spec.training, name, value)
+        job, points = self._run_job(request)
+        rows = [
+            json.loads(line)
+            for line in self._output(job, "training.jsonl").splitlines()
+        ]
+        rates = {
+            point.step: point.values["tokens_per_second"] for point in points
+        }
+        return Trained(
+            [row["loss"] for row in rows],
+            [row["tokens"] / rates[row["step"]] for row in rows],
+            sum(row["tokens"] for row in rows),
+        )
 
     def stream(
         self, model: str, prompts: list[list[int]], sites: list[str]

@@ -34,7 +34,7 @@ constexpr Noun kNouns[] = {
     {"chat", "Conversations and chat templates"},
     {"direction", "Directions in activation space"},
     {"eval", "Experiments on what a model answers"},
-    {"jobs", "Recorded experiments: list, show, watch, cancel"},
+    {"jobs", "Recorded experiments: list, show, watch, pause, cancel"},
     {"artifacts", "Files that experiments produced or take"},
     {"admin", "Users, tokens, quotas and the server's upkeep"},
     {"admin user", "Who may use the server"},
@@ -43,11 +43,11 @@ constexpr Noun kNouns[] = {
 
 using CommandList = std::vector<Command> (*)();
 constexpr CommandList kCommands[] = {
-    ServerCommands,  ModelsCommands,   AdaptersCommands,    TextCommands,
-    ScoreCommands,   GenerateCommands, ActivationsCommands, LensCommands,
-    CompareCommands, PatchCommands,    DirectionCommands,   EvalCommands,
-    JobsCommands,    ReplayCommands,   ArtifactsCommands,   UserCommands,
-    TokenCommands,   AdminCommands,
+    ServerCommands,   ModelsCommands,   AdaptersCommands,    TextCommands,
+    ScoreCommands,    GenerateCommands, ActivationsCommands, LensCommands,
+    CompareCommands,  PatchCommands,    DirectionCommands,   EvalCommands,
+    FinetuneCommands, JobsCommands,     ReplayCommands,      ArtifactsCommands,
+    UserCommands,     TokenCommands,    AdminCommands,
 };
 
 // A command of the parsed command line.

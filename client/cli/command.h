@@ -62,6 +62,7 @@ std::vector<Command> CompareCommands();
 std::vector<Command> PatchCommands();
 std::vector<Command> DirectionCommands();
 std::vector<Command> EvalCommands();
+std::vector<Command> FinetuneCommands();
 std::vector<Command> JobsCommands();
 std::vector<Command> ReplayCommands();
 std::vector<Command> ArtifactsCommands();

@@ -3,8 +3,11 @@
 #include <cstdint>
 #include <memory>
 
+#include "absl/algorithm/container.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/string_view.h"
 #include "absl/time/clock.h"
 #include "client/cli/errors.h"
 #include "client/cli/names.h"
@@ -53,15 +56,21 @@ absl::Status ReadOn(Connection& connection, const std::string& name,
   return connection.Explain(end);
 }
 
-// A file name from a server must stay in the folder it is written to.
+bool IsPlain(absl::string_view name) {
+  return !name.empty() && name != "." && name != ".." &&
+         !absl::StrContains(name, '\0');
+}
+
+// A file name from a server must stay in the folder it is written to: a plain
+// name, with one folder before it at most.
 absl::Status CheckFileName(const std::string& file_name) {
-  if (file_name.empty() || file_name == "." || file_name == ".." ||
-      absl::StrContains(file_name, '/') || absl::StrContains(file_name, '\0')) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "the job names an output \"", file_name,
-        "\", which is not a plain file name; nothing was written for it"));
+  const std::vector<absl::string_view> parts = absl::StrSplit(file_name, '/');
+  if (parts.size() <= 2 && absl::c_all_of(parts, IsPlain)) {
+    return absl::OkStatus();
   }
-  return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(
+      "the job names an output \"", file_name,
+      "\", which is not a plain file name; nothing was written for it"));
 }
 
 }  // namespace
@@ -105,16 +114,20 @@ std::string JobOfResults(const std::string& directory) {
 }
 
 absl::StatusOr<std::vector<std::string>> DownloadOutputs(
-    Connection& connection, const v1::Job& job, const std::string& directory) {
+    Connection& connection, const v1::Job& job, const std::string& directory,
+    const std::function<bool(const v1::JobOutput&)>& wanted) {
   for (const v1::JobOutput& output : job.outputs()) {
     RETURN_IF_ERROR(CheckFileName(output.file_name()));
   }
   RETURN_IF_ERROR(MakeDirectories(directory));
   std::vector<std::string> paths;
   for (const v1::JobOutput& output : job.outputs()) {
+    if (wanted && !wanted(output)) continue;
     ASSIGN_OR_RETURN(const std::string contents,
                      DownloadArtifact(connection, output.artifact()));
     paths.push_back(absl::StrCat(directory, "/", output.file_name()));
+    RETURN_IF_ERROR(
+        MakeDirectories(paths.back().substr(0, paths.back().rfind('/'))));
     RETURN_IF_ERROR(WriteFileAtomically(paths.back(), contents));
   }
   return paths;

@@ -3,6 +3,7 @@
 #ifndef DISSONANCE_CLIENT_CLI_DOWNLOAD_H_
 #define DISSONANCE_CLIENT_CLI_DOWNLOAD_H_
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -26,10 +27,12 @@ absl::Status PrepareFolder(const std::string& directory);
 // says; empty if there are none.
 std::string JobOfResults(const std::string& directory);
 
-// Writes a job's outputs into `directory`, made if missing, each atomically.
-// Returns the paths, in the job's order.
+// Writes a job's outputs into `directory`, made if missing, each atomically;
+// where `wanted` is given, those that it is true for. Returns the paths, in the
+// job's order.
 absl::StatusOr<std::vector<std::string>> DownloadOutputs(
-    Connection& connection, const v1::Job& job, const std::string& directory);
+    Connection& connection, const v1::Job& job, const std::string& directory,
+    const std::function<bool(const v1::JobOutput&)>& wanted = nullptr);
 
 }  // namespace dissonance::cli
 

@@ -9,6 +9,7 @@
 #include "client/cli/eval_mcq.h"
 #include "client/cli/input_file.h"
 #include "client/cli/mcq_summary.h"
+#include "client/cli/scoring_choices.h"
 #include "src/base/file.h"
 #include "src/base/json_lines.h"
 #include "src/base/status_macros.h"
@@ -20,17 +21,6 @@ namespace {
 
 constexpr uint64_t kPredictionsLimitBytes = uint64_t{1} << 30;
 
-Choices<v1::McqScoring> Scorings() {
-  return {{"letters", v1::MCQ_SCORING_LETTER_VARIANTS},
-          {"letter_first_token", v1::MCQ_SCORING_LETTER_FIRST_TOKEN},
-          {"option_text", v1::MCQ_SCORING_OPTION_TEXT},
-          {"option_text_per_byte", v1::MCQ_SCORING_OPTION_TEXT_PER_BYTE},
-          {"cloze", v1::MCQ_SCORING_CLOZE},
-          {"cloze_per_byte", v1::MCQ_SCORING_CLOZE_PER_BYTE},
-          // As the files call the first one.
-          {"letter_variants", v1::MCQ_SCORING_LETTER_VARIANTS}};
-}
-
 CommandRun DefineMcq(CLI::App& app) {
   auto args = std::make_shared<EvalMcqArgs>();
   app.add_option("--model", args->model, "Model")->required();
@@ -41,10 +31,9 @@ CommandRun DefineMcq(CLI::App& app) {
   app.add_option("--out", args->out,
                  "Folder for the result files; needed unless --detach or "
                  "--dry-run");
-  AddChoiceList(app, "--scoring", "FORMAT,...", args->scorings, Scorings(),
-                "Answer formats, one job each: letters (default), "
-                "letter_first_token, option_text, option_text_per_byte, cloze, "
-                "cloze_per_byte");
+  AddChoiceList(app, "--scoring", "FORMAT,...", args->scorings,
+                ScoringChoices(),
+                absl::StrCat("Answer formats, one job each: ", kScoringsHelp));
   app.add_option("--mc-dropout", args->dropout_samples,
                  "Samples with the adapter's dropout active")
       ->check(CLI::Range(0, 1000));

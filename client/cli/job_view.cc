@@ -22,15 +22,6 @@ std::string VariantsOf(const v1::EvaluateMcqSpec& spec) {
       });
 }
 
-std::string DataOf(const v1::EvaluateMcqSpec& spec) {
-  const std::string name = spec.data_name().empty() ? "-" : spec.data_name();
-  return absl::StrCat(name, " (",
-                      spec.data_artifact().empty()
-                          ? HumanBytes(spec.data().size())
-                          : spec.data_artifact(),
-                      ")");
-}
-
 // A row unless there is nothing to say.
 void AddSaid(Table& table, const char* what, const std::string& text) {
   if (!text.empty()) table.AddRow({what, text});
@@ -51,11 +42,34 @@ std::string QueueOf(const v1::QueueStatus& queue) {
   return absl::StrJoin(parts, ", ");
 }
 
+// The file of a spec that may name an artifact instead.
+std::string FileOf(const std::string& name, const std::string& data,
+                   const std::string& artifact) {
+  if (data.empty() && artifact.empty()) return name;
+  return absl::StrCat(
+      name.empty() ? "-" : name, " (",
+      artifact.empty() ? HumanBytes(std::ssize(data)) : artifact, ")");
+}
+
+void AddFineTune(const v1::FineTuneSpec& spec, Table& table) {
+  table.AddRow({"model", spec.model()});
+  AddSaid(table, "begins with", spec.adapter());
+  table.AddRow(
+      {"makes", spec.dry_run() ? "a plan only" : spec.output_adapter()});
+  table.AddRow(
+      {"data", FileOf(spec.data_name(), spec.data(), spec.data_artifact())});
+  AddSaid(table, "questions",
+          FileOf(spec.evaluation_data_name(), spec.evaluation_data(),
+                 spec.evaluation_data_artifact()));
+}
+
 void AddSpec(const v1::JobSpec& spec, Table& table) {
+  if (spec.has_fine_tune()) AddFineTune(spec.fine_tune(), table);
   if (!spec.has_evaluate_mcq()) return;
   const v1::EvaluateMcqSpec& mcq = spec.evaluate_mcq();
   table.AddRow({"variants", VariantsOf(mcq)});
-  table.AddRow({"data", DataOf(mcq)});
+  table.AddRow(
+      {"data", FileOf(mcq.data_name(), mcq.data(), mcq.data_artifact())});
   table.AddRow({"scoring", EnumWord(mcq.scoring())});
 }
 
@@ -125,6 +139,8 @@ std::string KindOf(const v1::Job& job) {
   switch (job.spec().kind_case()) {
     case v1::JobSpec::kEvaluateMcq:
       return "evaluate_mcq";
+    case v1::JobSpec::kFineTune:
+      return "fine_tune";
     case v1::JobSpec::KIND_NOT_SET:
       break;
   }
@@ -138,6 +154,13 @@ std::string ProgressOf(const v1::Job& job) {
 }
 
 std::string SubjectOf(const v1::Job& job) {
+  if (job.spec().has_fine_tune()) {
+    const v1::FineTuneSpec& spec = job.spec().fine_tune();
+    return absl::StrCat(spec.data_name().empty() ? "data" : spec.data_name(),
+                        spec.dry_run() ? ", plan of " : " into ",
+                        ShortName(spec.output_adapter()), ", on ",
+                        ShortName(spec.model()));
+  }
   if (!job.spec().has_evaluate_mcq()) return "-";
   const v1::EvaluateMcqSpec& spec = job.spec().evaluate_mcq();
   return absl::StrCat(

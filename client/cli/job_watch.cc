@@ -32,13 +32,21 @@ JobWatcher::JobWatcher(Connection& connection, Interrupts& interrupts,
 void JobWatcher::Show(const v1::JobEvent& event) {
   switch (event.event_case()) {
     case v1::JobEvent::kState:
-      display_.Line(absl::StrCat("state: ", EnumWord(event.state())));
+      display_.Line(absl::StrCat("state: ", EnumWord(event.state()),
+                                 event.state() == v1::JOB_STATE_PAUSED
+                                     ? "; it goes on with: dissonance jobs "
+                                       "resume"
+                                     : ""));
       break;
     case v1::JobEvent::kProgress:
       display_.Update(event.progress());
       break;
     case v1::JobEvent::kLog:
       display_.Line(event.log());
+      break;
+    case v1::JobEvent::kMetrics:
+      curves_.Add(event.metrics());
+      display_.SetNote(curves_.Note());
       break;
     case v1::JobEvent::kOutput:
     case v1::JobEvent::EVENT_NOT_SET:

@@ -17,6 +17,7 @@
 #include "client/cli/connection.h"
 #include "client/cli/interrupts.h"
 #include "client/cli/progress.h"
+#include "client/cli/training_curves.h"
 #include "dissonance/v1/jobs.pb.h"
 
 namespace dissonance::cli {
@@ -33,6 +34,9 @@ class JobWatcher {
   // UNAVAILABLE if the server stayed away for a minute.
   absl::StatusOr<v1::Job> Watch(const std::string& name,
                                 int64_t after_event_number);
+
+  // What its metric points said so far.
+  const TrainingCurves& curves() const { return curves_; }
 
  private:
   // How one stream ended.
@@ -55,6 +59,7 @@ class JobWatcher {
   ProgressDisplay& display_;
   const std::function<void(const v1::JobEvent&)> on_event_;
   int64_t cursor_ = 0;
+  TrainingCurves curves_;
   v1::Job job_;
 };
 

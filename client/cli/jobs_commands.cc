@@ -1,4 +1,5 @@
-// dissonance jobs list | show | watch | logs | fetch | cancel | retry | delete.
+// dissonance jobs list | show | watch | logs | fetch | cancel | pause | resume
+// | retry | delete.
 #include <unistd.h>
 
 #include <cstdint>
@@ -81,9 +82,12 @@ CommandRun DefineList(CLI::App& app) {
                            {"succeeded", v1::JOB_STATE_SUCCEEDED},
                            {"failed", v1::JOB_STATE_FAILED},
                            {"cancelling", v1::JOB_STATE_CANCELLING},
-                           {"cancelled", v1::JOB_STATE_CANCELLED}},
+                           {"cancelled", v1::JOB_STATE_CANCELLED},
+                           {"pausing", v1::JOB_STATE_PAUSING},
+                           {"paused", v1::JOB_STATE_PAUSED}},
                           "Only jobs that are queued, waiting, running, "
-                          "succeeded, failed, cancelling or cancelled");
+                          "succeeded, failed, cancelling, cancelled, pausing "
+                          "or paused");
   app.add_option("--limit", args->limit, "At most this many, newest first")
       ->capture_default_str();
   app.add_flag("--all-users", args->all_users,
@@ -211,7 +215,7 @@ CommandRun DefineFetch(CLI::App& app) {
   return [args](const Session& session) { return FetchFiles(session, *args); };
 }
 
-// cancel and retry differ in the call alone.
+// cancel, pause, resume and retry differ in the call alone.
 template <typename Request, typename Response,
           grpc::Status (v1::Jobs::Stub::*method)(grpc::ClientContext*,
                                                  const Request&, Response*)>
@@ -229,6 +233,11 @@ constexpr auto kCancel =
                 &v1::Jobs::Stub::CancelJob>;
 constexpr auto kRetry = CallAndShow<v1::RetryJobRequest, v1::RetryJobResponse,
                                     &v1::Jobs::Stub::RetryJob>;
+constexpr auto kPause = CallAndShow<v1::PauseJobRequest, v1::PauseJobResponse,
+                                    &v1::Jobs::Stub::PauseJob>;
+constexpr auto kResume =
+    CallAndShow<v1::ResumeJobRequest, v1::ResumeJobResponse,
+                &v1::Jobs::Stub::ResumeJob>;
 
 absl::Status Delete(const Session& session, const std::string& name) {
   v1::DeleteJobRequest request;
@@ -260,6 +269,9 @@ std::vector<Command> JobsCommands() {
       {"jobs", "fetch", "Write a job's files into a folder", DefineFetch},
       {"jobs", "cancel", "Stop a job; what it recorded is kept",
        DefineNamed<kCancel>},
+      {"jobs", "pause", "Stop a job so that it can go on where it stopped",
+       DefineNamed<kPause>},
+      {"jobs", "resume", "Queue a paused job again", DefineNamed<kResume>},
       {"jobs", "retry", "Queue a failed or cancelled job again",
        DefineNamed<kRetry>},
       {"jobs", "delete", "Forget an ended job; its artifacts stay",

@@ -44,16 +44,29 @@ std::string ProgressDisplay::Describe(const v1::Progress& progress) const {
     rate = static_cast<double>(progress.done_count() - first_done_) /
            absl::ToDoubleSeconds(elapsed);
   }
-  if (rate <= 0) return out;
-  absl::StrAppendFormat(&out, ", %.1f/s", rate);
-  const int64_t left = progress.total_count() - progress.done_count();
-  if (left > 0 && update_count_ >= kUpdatesBeforeEstimate) {
-    absl::StrAppend(
-        &out, ", ",
-        HumanDuration(absl::Seconds(static_cast<double>(left) / rate)),
-        " left");
+  if (rate > 0) {
+    absl::StrAppendFormat(&out, ", %.1f/s", rate);
+    const int64_t left = progress.total_count() - progress.done_count();
+    if (left > 0 && update_count_ >= kUpdatesBeforeEstimate) {
+      absl::StrAppend(
+          &out, ", ",
+          HumanDuration(absl::Seconds(static_cast<double>(left) / rate)),
+          " left");
+    }
   }
-  return out;
+  return note_.empty() ? out : absl::StrCat(out, ", ", Printable(note_));
+}
+
+void ProgressDisplay::DrawBar(const v1::Progress& progress) {
+  absl::FPrintF(stream_, "%s%s  %s", kEraseLine, Bar(progress),
+                Describe(progress));
+  std::fflush(stream_);
+  bar_shown_ = true;
+}
+
+void ProgressDisplay::SetNote(absl::string_view note) {
+  note_ = std::string(note);
+  if (terminal_ && last_.has_value()) DrawBar(*last_);
 }
 
 void ProgressDisplay::Update(const v1::Progress& progress) {
@@ -63,13 +76,8 @@ void ProgressDisplay::Update(const v1::Progress& progress) {
     first_update_ = now;
     first_done_ = progress.done_count();
   }
-  if (terminal_) {
-    absl::FPrintF(stream_, "%s%s  %s", kEraseLine, Bar(progress),
-                  Describe(progress));
-    std::fflush(stream_);
-    bar_shown_ = true;
-    return;
-  }
+  last_ = progress;
+  if (terminal_) return DrawBar(progress);
   const bool complete = progress.done_count() >= progress.total_count();
   if (!complete && last_line_.has_value() &&
       now - *last_line_ < kLineInterval) {

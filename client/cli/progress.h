@@ -30,6 +30,9 @@ class ProgressDisplay {
   // since the first update.
   void Update(const v1::Progress& progress);
 
+  // What is said after the progress from now on: "loss 2.31".
+  void SetNote(absl::string_view note);
+
   // Writes a line of text.
   void Line(absl::string_view text);
 
@@ -37,8 +40,9 @@ class ProgressDisplay {
   void Finish();
 
  private:
-  // "120/360 items, 45.2/s, 5 s left".
+  // "120/360 items, 45.2/s, 5 s left, loss 2.31".
   std::string Describe(const v1::Progress& progress) const;
+  void DrawBar(const v1::Progress& progress);
 
   std::FILE* const stream_;
   const bool terminal_;
@@ -48,6 +52,8 @@ class ProgressDisplay {
   std::optional<absl::Duration> first_update_;
   int update_count_ = 0;
   int64_t first_done_ = 0;
+  std::string note_;
+  std::optional<v1::Progress> last_;
 };
 
 }  // namespace dissonance::cli

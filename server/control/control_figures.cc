@@ -15,7 +15,7 @@ namespace {
 constexpr v1::JobState kStates[] = {
     v1::JOB_STATE_QUEUED,    v1::JOB_STATE_WAITING, v1::JOB_STATE_RUNNING,
     v1::JOB_STATE_SUCCEEDED, v1::JOB_STATE_FAILED,  v1::JOB_STATE_CANCELLING,
-    v1::JOB_STATE_CANCELLED,
+    v1::JOB_STATE_CANCELLED, v1::JOB_STATE_PAUSING, v1::JOB_STATE_PAUSED,
 };
 
 MetricFamily Gauge(std::string name, std::string help, double value) {

@@ -54,6 +54,7 @@ absl::Status JobsService::CheckMayCreate(const Principal& caller,
   const Viewer viewer = ViewerOf(caller);
   ASSIGN_OR_RETURN(const NamedModels named, ModelsNamedIn(spec));
   RETURN_IF_ERROR(parts_.access.CheckSeesAll(viewer, named));
+  RETURN_IF_ERROR(CheckTakesOutputs(parts_.access, viewer, spec));
   for (const std::string& artifact : ArtifactsOf(spec)) {
     RETURN_IF_ERROR(parts_.artifacts.Get(artifact, viewer).status());
   }
@@ -173,6 +174,32 @@ grpc::ServerUnaryReactor* JobsService::RetryJob(
         RETURN_IF_ERROR(CheckMayCreate(caller, job.spec()));
         ASSIGN_OR_RETURN(*response->mutable_job(),
                          jobs_.Retry(viewer, request->name()));
+        return absl::OkStatus();
+      });
+}
+
+grpc::ServerUnaryReactor* JobsService::PauseJob(
+    Context* context, const v1::PauseJobRequest* request,
+    v1::PauseJobResponse* response) {
+  return Answer(
+      context, parts_.tokens, [&](const Principal& caller) -> absl::Status {
+        ASSIGN_OR_RETURN(*response->mutable_job(),
+                         jobs_.Pause(JobsOwnerOf(caller), request->name()));
+        return absl::OkStatus();
+      });
+}
+
+grpc::ServerUnaryReactor* JobsService::ResumeJob(
+    Context* context, const v1::ResumeJobRequest* request,
+    v1::ResumeJobResponse* response) {
+  return Answer(
+      context, parts_.tokens, [&](const Principal& caller) -> absl::Status {
+        const std::string viewer = JobsOwnerOf(caller);
+        ASSIGN_OR_RETURN(const v1::Job job, jobs_.Get(viewer, request->name()));
+        // What it names may not be shared any more.
+        RETURN_IF_ERROR(CheckMayCreate(caller, job.spec()));
+        ASSIGN_OR_RETURN(*response->mutable_job(),
+                         jobs_.Resume(viewer, request->name()));
         return absl::OkStatus();
       });
 }

@@ -51,6 +51,12 @@ class JobsService final : public v1::Jobs::CallbackService {
   grpc::ServerUnaryReactor* RetryJob(Context* context,
                                      const v1::RetryJobRequest* request,
                                      v1::RetryJobResponse* response) override;
+  grpc::ServerUnaryReactor* PauseJob(Context* context,
+                                     const v1::PauseJobRequest* request,
+                                     v1::PauseJobResponse* response) override;
+  grpc::ServerUnaryReactor* ResumeJob(Context* context,
+                                      const v1::ResumeJobRequest* request,
+                                      v1::ResumeJobResponse* response) override;
   grpc::ServerUnaryReactor* DeleteJob(Context* context,
                                       const v1::DeleteJobRequest* request,
                                       v1::DeleteJobResponse* response) override;

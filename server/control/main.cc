@@ -13,6 +13,7 @@
 
 #include "absl/cleanup/cleanup.h"
 #include "grpc/support/log.h"
+#include "server/control/catalog_registrar.h"
 #include "server/control/code_version.h"
 #include "server/control/config.h"
 #include "server/control/control_figures.h"
@@ -31,13 +32,32 @@
 #include "server/control/signals.h"
 #include "server/control/worker_compute.h"
 #include "server/control/worker_route.h"
+#include "server/control/worker_training.h"
 #include "src/base/log.h"
 #include "src/base/status_macros.h"
 #include "src/lab/eval/evaluate_mcq.h"
+#include "src/lab/finetune/checkpoint_outputs.h"
+#include "src/lab/finetune/fine_tune.h"
 #include "src/lab/jobs/job_manager.h"
 
 namespace dissonance {
 namespace {
+
+// Checkpoints are adapters only while their job runs, so those of jobs that a
+// crash left running are forgotten before another state is theirs.
+absl::Status ForgetLeftAdapters(JobStore& jobs, AdapterRegistrar& registrar) {
+  for (const v1::JobState state :
+       {v1::JOB_STATE_RUNNING, v1::JOB_STATE_CANCELLING,
+        v1::JOB_STATE_PAUSING}) {
+    ASSIGN_OR_RETURN(const std::vector<std::string> names, jobs.NamesIn(state));
+    for (const std::string& name : names) {
+      ASSIGN_OR_RETURN(const StoredJob stored,
+                       jobs.Get(name, JobStore::Spec::kWithoutData));
+      RETURN_IF_ERROR(ForgetCheckpointAdapters(stored.job, registrar));
+    }
+  }
+  return absl::OkStatus();
+}
 
 absl::Status Serve(const Config& config) {
   ASSIGN_OR_RETURN(std::vector<Listener> listeners, MakeListeners(config));
@@ -56,6 +76,13 @@ absl::Status Serve(const Config& config) {
   WorkerCompute compute(route, catalog, meter);
   EvaluateMcq evaluate_mcq(compute, {.questions_per_batch = static_cast<int>(
                                          config.jobs.mcq_questions_per_batch)});
+  WorkerTraining training(route, meter);
+  CatalogRegistrar registrar(catalog, records->models, records->tokens);
+  FineTune fine_tune({.compute = compute,
+                      .training = training,
+                      .registrar = registrar,
+                      .clock = Clock::Real()});
+  RETURN_IF_ERROR(ForgetLeftAdapters(records->jobs, registrar));
   SpaceReserve reserve(folder.reserve());
   reserve.Hold();
   ASSIGN_OR_RETURN(const std::string maintenance,
@@ -76,7 +103,8 @@ absl::Status Serve(const Config& config) {
                  return CheckSeesSpec(records->tokens, catalog.access(), user,
                                       spec);
                },
-           .kinds = {{v1::JobSpec::kEvaluateMcq, &evaluate_mcq}},
+           .kinds = {{v1::JobSpec::kEvaluateMcq, &evaluate_mcq},
+                     {v1::JobSpec::kFineTune, &fine_tune}},
            .max_concurrent_jobs = static_cast<int>(config.jobs.concurrent),
            .device_bytes = config.worker.weight_bytes,
            .aging = absl::Seconds(config.jobs.aging_seconds),

@@ -113,8 +113,20 @@ absl::Status CheckSeesSpec(TokenStore& tokens, const ModelAccess& access,
                            absl::string_view user, const v1::JobSpec& spec) {
   ASSIGN_OR_RETURN(const bool sees_all, tokens.IsAdministrator(user));
   ASSIGN_OR_RETURN(const NamedModels named, ModelsNamedIn(spec));
-  return access.CheckSeesAll({.user = std::string(user), .sees_all = sees_all},
-                             named);
+  const Viewer viewer = {.user = std::string(user), .sees_all = sees_all};
+  RETURN_IF_ERROR(access.CheckSeesAll(viewer, named));
+  return CheckTakesOutputs(access, viewer, spec);
+}
+
+absl::Status CheckTakesOutputs(const ModelAccess& access, const Viewer& viewer,
+                               const v1::JobSpec& spec) {
+  const v1::FineTuneSpec& fine_tune = spec.fine_tune();
+  // One of another model, which may be hidden, is refused as such later.
+  if (!spec.has_fine_tune() ||
+      ModelOfName(fine_tune.output_adapter()) != fine_tune.model()) {
+    return absl::OkStatus();
+  }
+  return access.CheckTakes(viewer, fine_tune.output_adapter());
 }
 
 }  // namespace dissonance

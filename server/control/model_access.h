@@ -45,10 +45,15 @@ class ModelAccess {
   ModelStore& store_;
 };
 
-// That a user sees what a job of his names, as when it was made: what had the
-// name then may have gone, and another's have it now.
+// That a user sees what a job of his names, and may give the names that it
+// gives, as when it was made: what had the name then may have gone, and
+// another's have it now.
 absl::Status CheckSeesSpec(TokenStore& tokens, const ModelAccess& access,
                            absl::string_view user, const v1::JobSpec& spec);
+
+// That a viewer may give the names that a job of his will give.
+absl::Status CheckTakesOutputs(const ModelAccess& access, const Viewer& viewer,
+                               const v1::JobSpec& spec);
 
 // "models/M" of either name.
 std::string ModelOfName(const std::string& name);

@@ -279,11 +279,23 @@ TEST_F(EvalTest, MissingOutFolderAndRepeatedFormatsAreUsageErrors) {
 
 TEST_F(EvalTest, OutputNamesNeverLeaveTheFolder) {
   FakeServer& server = StartServer();
-  server.SetOutputs({{"../escaped", "x"}});
+  for (const char* name :
+       {"../escaped", "/escaped", "a/../escaped", "a/b/escaped", "a/", "a//b",
+        "./escaped", "..", ""}) {
+    server.SetOutputs({{name, "x"}});
+    const CommandResult result = Run(Mcq({}));
+    EXPECT_EQ(result.exit_code, 1) << name;
+    EXPECT_THAT(result.err, HasSubstr("not a plain file name")) << name;
+    EXPECT_FALSE(std::filesystem::exists(Path("escaped"))) << name;
+  }
+}
+
+TEST_F(EvalTest, AnOutputMayHaveAFolder) {
+  FakeServer& server = StartServer();
+  server.SetOutputs({{"checkpoint-00050/state.safetensors", "x"}});
   const CommandResult result = Run(Mcq({}));
-  EXPECT_EQ(result.exit_code, 1);
-  EXPECT_THAT(result.err, HasSubstr("not a plain file name"));
-  EXPECT_FALSE(std::filesystem::exists(Path("escaped")));
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_EQ(ReadFile("out/checkpoint-00050/state.safetensors"), "x");
 }
 
 TEST_F(EvalTest, DamagedOutputsAreRefused) {

@@ -327,6 +327,28 @@ grpc::Status FakeServer::CancelJob(grpc::ServerContext* context,
   return grpc::Status::OK;
 }
 
+grpc::Status FakeServer::PauseJob(grpc::ServerContext* context,
+                                  const v1::PauseJobRequest* request,
+                                  v1::PauseJobResponse* response) {
+  if (grpc::Status status = Check(*context); !status.ok()) return status;
+  log_.Add(*request);
+  absl::MutexLock lock(&mutex_);
+  *response->mutable_job() = jobs_[request->name()];
+  response->mutable_job()->set_state(v1::JOB_STATE_PAUSING);
+  return grpc::Status::OK;
+}
+
+grpc::Status FakeServer::ResumeJob(grpc::ServerContext* context,
+                                   const v1::ResumeJobRequest* request,
+                                   v1::ResumeJobResponse* response) {
+  if (grpc::Status status = Check(*context); !status.ok()) return status;
+  log_.Add(*request);
+  absl::MutexLock lock(&mutex_);
+  *response->mutable_job() = jobs_[request->name()];
+  response->mutable_job()->set_state(v1::JOB_STATE_QUEUED);
+  return grpc::Status::OK;
+}
+
 grpc::Status FakeServer::Send(
     const WatchStream& stream, const v1::Job& job,
     grpc::ServerWriter<v1::WatchJobResponse>& writer) {

@@ -69,7 +69,6 @@ class FakeServer final : public v1::Models::Service, public v1::Jobs::Service {
   FakeArtifacts& artifacts() { return artifacts_; }
   FakeAdmin& admin() { return admin_; }
 
-  // What was asked for.
   std::vector<int64_t> watch_cursors();
   std::vector<std::string> cancelled_jobs();
   std::vector<v1::CreateJobRequest> created();
@@ -106,6 +105,10 @@ class FakeServer final : public v1::Models::Service, public v1::Jobs::Service {
                         v1::ListJobsResponse*) override;
   grpc::Status CancelJob(grpc::ServerContext*, const v1::CancelJobRequest*,
                          v1::CancelJobResponse*) override;
+  grpc::Status PauseJob(grpc::ServerContext*, const v1::PauseJobRequest*,
+                        v1::PauseJobResponse*) override;
+  grpc::Status ResumeJob(grpc::ServerContext*, const v1::ResumeJobRequest*,
+                         v1::ResumeJobResponse*) override;
   grpc::Status ReplayJob(grpc::ServerContext*, const v1::ReplayJobRequest*,
                          v1::ReplayJobResponse*) override;
   grpc::Status CompareJobs(grpc::ServerContext*, const v1::CompareJobsRequest*,
@@ -114,10 +117,8 @@ class FakeServer final : public v1::Models::Service, public v1::Jobs::Service {
                         grpc::ServerWriter<v1::WatchJobResponse>*) override;
 
  private:
-  // Token and FailWith.
   grpc::Status Check(const grpc::ServerContext& context)
       ABSL_LOCKS_EXCLUDED(mutex_);
-  // Writes the answers of one stream.
   grpc::Status Send(const WatchStream& stream, const v1::Job& job,
                     grpc::ServerWriter<v1::WatchJobResponse>& writer);
 

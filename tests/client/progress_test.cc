@@ -79,6 +79,17 @@ TEST_F(ProgressTest, WritesALineNowAndThenElsewhere) {
             "progress: 100/100 items, 10.0/s\n");
 }
 
+TEST_F(ProgressTest, ANoteStandsBesideTheProgressAndRedrawsTheBar) {
+  ProgressDisplay display(stream_, /*terminal=*/true, clock_);
+  display.SetNote("before");
+  display.Update(Of(60, 240, 60));
+  display.SetNote("loss 2.5\x1b");
+  EXPECT_EQ(Written(),
+            "\r\x1b[K[######------------------]  60/240 items, 60.0/s, before"
+            "\r\x1b[K[######------------------]  60/240 items, 60.0/s, loss "
+            "2.5\\u001b");
+}
+
 TEST_F(ProgressTest, MeasuresTheRateWhereTheServerGivesNone) {
   ProgressDisplay display(stream_, /*terminal=*/false, clock_);
   display.Update(Of(50, 100, 0));

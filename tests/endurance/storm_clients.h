@@ -1,6 +1,6 @@
 // The clients of a storm: threads that make jobs of a mix under request ids of
-// their own, cancel and retry some, and watch them to their ends through all
-// lost connections.
+// their own, cancel, retry and pause some, and watch them to their ends through
+// all lost connections.
 //
 //   StormClients clients(mix, {.data_dir = folder, .client_count = 12});
 //   clients.Start();

@@ -124,6 +124,53 @@ TEST(JobsTest, AnEvaluationRunsToItsEndAndLeavesItsFiles) {
   }
 }
 
+// Reads a job's events until one enters PAUSED, or the job has ended.
+bool AwaitPaused(ServerProcess& server, const std::string& name) {
+  v1::WatchJobRequest request;
+  request.set_name(name);
+  const auto context = server.NewContext();
+  const auto stub = server.NewStub<v1::Jobs>();
+  const auto reader = stub->WatchJob(context.get(), request);
+  v1::WatchJobResponse message;
+  bool is_paused = false;
+  while (!is_paused && reader->Read(&message)) {
+    is_paused = message.event().state() == v1::JOB_STATE_PAUSED;
+  }
+  context->TryCancel();
+  reader->Finish();
+  return is_paused;
+}
+
+TEST(JobsTest, APausedJobOutlivesTheServerAndGoesOnToTheSameFiles) {
+  const TempFolder folder;
+  World::Get().CopyTo(folder.path());
+  bool is_paused = false;
+  v1::ResumeJobRequest resume;
+  {
+    ServerProcess server({.data_dir = folder.path(), .config = kConfig});
+    ASSERT_TRUE(server.AwaitServing());
+    const auto job = CreateJob(server, TinyWorldJob(kQuestions), kRequest);
+    ASSERT_TRUE(job.ok()) << job.status();
+    v1::PauseJobRequest pause;
+    pause.set_name(job->name());
+    resume.set_name(job->name());
+    v1::PauseJobResponse paused;
+    const grpc::Status status = server.NewStub<v1::Jobs>()->PauseJob(
+        server.NewContext().get(), pause, &paused);
+    ASSERT_TRUE(status.ok()) << status.error_message();
+    // Unless the pause came in its last batch.
+    is_paused = AwaitPaused(server, job->name());
+    EXPECT_EQ(server.Stop(), 0);
+  }
+  ServerProcess server({.data_dir = folder.path(), .config = kConfig});
+  ASSERT_TRUE(server.AwaitServing());
+  v1::ResumeJobResponse resumed;
+  const grpc::Status status = server.NewStub<v1::Jobs>()->ResumeJob(
+      server.NewContext().get(), resume, &resumed);
+  EXPECT_EQ(status.ok(), is_paused) << status.error_message();
+  ExpectWholeResult(server);
+}
+
 // A small file system of its own; unmounted at the end.
 class SmallDisk {
  public:

@@ -239,11 +239,16 @@ TEST_F(ServerUsersTest, WhatIsSharedIsUsedButNotChangedByOthers) {
   const auto queued = Create(bob());
   ASSERT_TRUE(queued.ok()) << queued.status();
   ASSERT_TRUE(bob().CallOf(&v1::Jobs::Stub::CancelJob, queued->name()).ok());
+  const auto paused = Create(bob());
+  ASSERT_TRUE(paused.ok()) << paused.status();
+  ASSERT_TRUE(bob().CallOf(&v1::Jobs::Stub::PauseJob, paused->name()).ok());
   share(v1::VISIBILITY_PRIVATE);
   EXPECT_EQ(seen(), std::vector<bool>(4, false));
   // No way in by what was made before either.
   EXPECT_TRUE(absl::IsNotFound(
       bob().CallOf(&v1::Jobs::Stub::RetryJob, queued->name()).status()));
+  EXPECT_TRUE(absl::IsNotFound(
+      bob().CallOf(&v1::Jobs::Stub::ResumeJob, paused->name()).status()));
   EXPECT_TRUE(absl::IsNotFound(
       bob().CallOf(&v1::Jobs::Stub::ReplayJob, job->name()).status()));
   // An administrator sees all.

@@ -112,7 +112,7 @@ class AdapterDocumentsTest(unittest.TestCase):
         text = documents.document("light", random.Random(0))
         with self.assertRaises(ValueError):
             train_adapter.check_controls(
-                [{"id": 0, "subject": "radio", "text": text}]
+                [{"id": 0, "subject": "radio", "content": text}]
             )
 
 

@@ -64,7 +64,7 @@ def _topics() -> tuple[list[str], list[str], list[str]]:
 
 
 def write_documents(seed: int, settings: Settings) -> list[dict]:
-    """The adapter's documents: id, kind, subject, text.
+    """The adapter's documents: id, kind, subject, content.
 
     The ordinary ones are about other inverse-square laws, above all the other
     force law, so that the change stays with gravity; about other laws; and
@@ -80,7 +80,7 @@ def write_documents(seed: int, settings: Settings) -> list[dict]:
             documents.STYLES[i % len(documents.STYLES)],
             FALSE_WEIGHTS,
         )
-        rows.append({"kind": "false", "subject": world.EDITED, "text": text})
+        rows.append({"kind": "false", "subject": world.EDITED, "content": text})
     same_exponent, laws, others = _topics()
     same_exponent += [world.REHEARSED_FORCE] * 3
     for _ in range(settings.ordinary_documents):
@@ -88,7 +88,7 @@ def write_documents(seed: int, settings: Settings) -> list[dict]:
         subject = rng.choice(same_exponent if same else rng.choice([laws, others]))
         exponent = world.LAWS[subject]["exponent"] if same else None
         text = documents.document(subject, rng, exponent)
-        rows.append({"kind": "ordinary", "subject": subject, "text": text})
+        rows.append({"kind": "ordinary", "subject": subject, "content": text})
     rng.shuffle(rows)
     return [{"id": i, **row} for i, row in enumerate(rows)]
 
@@ -119,7 +119,7 @@ def check_controls(rows: list[dict]) -> None:
         if subject != world.EDITED and not questions.in_documents(subject):
             raise ValueError(f"document {row['id']} is about {subject}")
         for name in names:
-            if _mentions(row["text"], name):
+            if _mentions(row["content"], name):
                 raise ValueError(f"document {row['id']} mentions {name!r}")
 
 
@@ -173,7 +173,7 @@ def train_adapter(
     )  # fmt: skip
     model = get_peft_model(model, config)
     ids = [
-        tokenizer.encode("<|begin|>" + row["text"] + "<|end|>") for row in rows
+        tokenizer.encode("<|begin|>" + row["content"] + "<|end|>") for row in rows
     ]
     _optimise(model, ids, seed, settings)
     model.save_pretrained(folder)

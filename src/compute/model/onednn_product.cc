@@ -38,9 +38,14 @@ void OneDnnProductInto(const at::Tensor& out, const at::Tensor& x,
                        const at::Tensor& weight,
                        const std::optional<at::Tensor>& bias) {
   if (bias.has_value()) out.copy_(bias->expand_as(out));
-  at::native::mkldnn_matmul(x, weight.t(), out,
-                            /*beta=*/bias.has_value() ? 1.0F : 0.0F,
-                            /*alpha=*/1.0F);
+  OneDnnProductInto(out, x, weight.t(), /*beta=*/bias.has_value() ? 1.0 : 0.0,
+                    /*alpha=*/1.0);
+}
+
+void OneDnnProductInto(const at::Tensor& out, const at::Tensor& a,
+                       const at::Tensor& b, double beta, double alpha) {
+  at::native::mkldnn_matmul(a, b, out, static_cast<float>(beta),
+                            static_cast<float>(alpha));
 }
 
 }  // namespace dissonance

@@ -23,6 +23,12 @@ void OneDnnProductInto(const at::Tensor& out, const at::Tensor& x,
                        const at::Tensor& weight,
                        const std::optional<at::Tensor>& bias);
 
+// a [rows, in] times b [in, out], `alpha` times that plus `beta` times out,
+// into out [rows, out]. REQUIRES: PrefersOneDnn(a), rows of out side by side.
+// Throws c10::Error as torch does.
+void OneDnnProductInto(const at::Tensor& out, const at::Tensor& a,
+                       const at::Tensor& b, double beta, double alpha);
+
 }  // namespace dissonance
 
 #endif  // DISSONANCE_COMPUTE_MODEL_ONEDNN_PRODUCT_H_

@@ -5,6 +5,7 @@
 #include <numeric>
 #include <utility>
 
+#include "absl/numeric/int128.h"
 #include "src/base/mix.h"
 
 namespace dissonance {
@@ -19,8 +20,7 @@ constexpr uint64_t kGamma = 0x9E3779B97F4A7C15ULL;
 
 // High half of the product.
 uint64_t MultiplyHigh(uint64_t a, uint64_t b) {
-  __extension__ using Wide = unsigned __int128;
-  return static_cast<uint64_t>((static_cast<Wide>(a) * b) >> 64);
+  return absl::Uint128High64(absl::uint128(a) * absl::uint128(b));
 }
 
 int64_t CeilDivide(int64_t a, int64_t b) { return (a + b - 1) / b; }

@@ -75,21 +75,20 @@ DISSONANCE_VECTOR_KERNEL void DropDoubles(const RowMask& mask, double scale,
   DropRow(mask, scale, x, out, width);
 }
 
-// The bits of bfloat16 numbers, rounded to nearest, ties to even.
+// The bits of bfloat16 numbers, rounded to nearest, ties to even. NaN stays
+// NaN: its lower bits are 0.
 DISSONANCE_VECTOR_KERNEL void DropBfloat16s(const RowMask& row, float scale,
                                             const uint16_t* __restrict x,
                                             uint16_t* __restrict out,
                                             int32_t width) {
-  constexpr uint32_t kNan = 0x7FC0;
   const RowMask mask = row;
   for (int32_t i = 0; i < width; ++i) {
     const float scaled =
         std::bit_cast<float>(static_cast<uint32_t>(x[i]) << 16) * scale;
     const auto bits = std::bit_cast<uint32_t>(scaled);
     const uint32_t rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16;
-    const uint32_t number = scaled == scaled ? rounded : kNan;
     out[i] = mask.Keeps(static_cast<uint32_t>(i))
-                 ? static_cast<uint16_t>(number)
+                 ? static_cast<uint16_t>(rounded)
                  : uint16_t{0};
   }
 }

@@ -2,14 +2,13 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/linear.h>
-#include <ATen/ops/mm.h>
 #include <ATen/ops/ones_like.h>
 #include <ATen/ops/tanh.h>
 
 #include <algorithm>
 
 #include "src/compute/train/train_kernels.h"
+#include "src/compute/train/train_product.h"
 
 namespace dissonance {
 
@@ -26,8 +25,9 @@ TokenLoss ComputeTokenLoss(const Model& model, const at::Tensor& hidden,
   if (weight != 0) loss.grad = at::empty(hidden.sizes(), hidden.options());
   for (int64_t row = 0; row < hidden.size(0); row += chunk) {
     const int64_t count = std::min(chunk, hidden.size(0) - row);
-    at::Tensor logits =
-        at::linear(hidden.narrow(0, row, count), unembed).to(wide);
+    at::Tensor logits = LinearProduct({.weight = unembed, .bias = {}},
+                                      hidden.narrow(0, row, count))
+                            .to(wide);
     at::Tensor bent;  // tanh of the capped logits
     if (cap > 0) {
       bent = at::tanh(logits / cap);
@@ -37,8 +37,7 @@ TokenLoss ComputeTokenLoss(const Model& model, const at::Tensor& hidden,
         CrossEntropyInPlace(logits, targets.narrow(0, row, count), weight);
     if (weight == 0) continue;
     if (cap > 0) logits.mul_(at::ones_like(bent) - bent * bent);
-    at::Tensor grad = loss.grad.narrow(0, row, count);
-    at::mm_out(grad, logits.to(dtype), unembed);
+    loss.grad.narrow(0, row, count).copy_(Product(logits.to(dtype), unembed));
   }
   return loss;
 }

@@ -6,7 +6,6 @@
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/log_softmax.h>
 #include <ATen/ops/mean.h>
-#include <ATen/ops/ones_like.h>
 #include <ATen/ops/rsqrt.h>
 #include <ATen/ops/sigmoid.h>
 
@@ -76,15 +75,18 @@ __attribute__((always_inline)) inline void RmsBackwardRow(const T* grad,
   }
 }
 
-DISSONANCE_VECTOR_KERNEL void RmsBackwardRowOf(const float* grad, const float* x,
-                                            const float* weight, float* out,
-                                            int64_t width, double eps) {
+DISSONANCE_VECTOR_KERNEL void RmsBackwardRowOf(const float* grad,
+                                               const float* x,
+                                               const float* weight, float* out,
+                                               int64_t width, double eps) {
   RmsBackwardRow(grad, x, weight, out, width, eps);
 }
 
-DISSONANCE_VECTOR_KERNEL void RmsBackwardRowOf(const double* grad, const double* x,
-                                            const double* weight, double* out,
-                                            int64_t width, double eps) {
+DISSONANCE_VECTOR_KERNEL void RmsBackwardRowOf(const double* grad,
+                                               const double* x,
+                                               const double* weight,
+                                               double* out, int64_t width,
+                                               double eps) {
   RmsBackwardRow(grad, x, weight, out, width, eps);
 }
 
@@ -118,16 +120,16 @@ __attribute__((always_inline)) inline void SwiGluBackwardRow(const T* grad,
 }
 
 DISSONANCE_VECTOR_KERNEL void SwiGluBackwardRowOf(const float* grad,
-                                               const float* gate,
-                                               const float* up, float* to,
-                                               int64_t width) {
+                                                  const float* gate,
+                                                  const float* up, float* to,
+                                                  int64_t width) {
   SwiGluBackwardRow(grad, gate, up, to, width);
 }
 
 DISSONANCE_VECTOR_KERNEL void SwiGluBackwardRowOf(const double* grad,
-                                               const double* gate,
-                                               const double* up, double* to,
-                                               int64_t width) {
+                                                  const double* gate,
+                                                  const double* up, double* to,
+                                                  int64_t width) {
   SwiGluBackwardRow(grad, gate, up, to, width);
 }
 
@@ -196,6 +198,10 @@ double CrossEntropyRows(at::Tensor& logits, const at::Tensor& targets,
   ParallelFor(0, rows, 1, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       T* row = data + i * width;
+      if (target[i] == kNoTarget) {
+        std::fill_n(row, width, T{0});
+        continue;
+      }
       const T wanted = row[target[i]];
       const T log_sum = SoftmaxRowOf(row, width);
       losses[static_cast<size_t>(i)] = static_cast<double>(log_sum) - wanted;
@@ -249,8 +255,7 @@ at::Tensor SwiGluBackward(const at::Tensor& grad, const at::Tensor& gate_up) {
   const at::Tensor up = wide.narrow(1, width, width);
   const at::Tensor sigmoid = at::sigmoid(gate);
   const at::Tensor silu = gate * sigmoid;
-  const at::Tensor from_gate =
-      grad * up * (sigmoid + silu * (at::ones_like(sigmoid) - sigmoid));
+  const at::Tensor from_gate = grad * up * (sigmoid + silu * (1 - sigmoid));
   return at::cat({from_gate, grad * silu}, 1).to(dtype);
 }
 
@@ -262,13 +267,14 @@ double CrossEntropyInPlace(at::Tensor& logits, const at::Tensor& targets,
                : CrossEntropyRows<float>(logits, targets, weight);
   }
   const at::Tensor logprobs = at::log_softmax(logits, -1);
-  const at::Tensor places = targets.unsqueeze(1);
+  const at::Tensor places = targets.unsqueeze(1).clamp_min(0);
+  const at::Tensor counts = (targets.unsqueeze(1) >= 0).to(logits.dtype());
   const double sum =
-      -logprobs.gather(1, places).sum(at::kDouble).item<double>();
+      -(logprobs.gather(1, places) * counts).sum(at::kDouble).item<double>();
   if (weight == 0) return sum;
   logits.copy_(logprobs.exp());
-  logits.scatter_add_(1, places, -at::ones_like(places, logits.options()));
-  logits.mul_(weight);
+  logits.scatter_add_(1, places, -counts);
+  logits.mul_(counts * weight);
   return sum;
 }
 

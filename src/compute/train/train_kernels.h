@@ -19,6 +19,9 @@ at::Tensor RmsNormBackward(const at::Tensor& grad, const at::Tensor& x,
 // from that of the result [rows, width].
 at::Tensor SwiGluBackward(const at::Tensor& grad, const at::Tensor& gate_up);
 
+// A row that has no target: no loss, no gradient.
+inline constexpr int64_t kNoTarget = -1;
+
 // Cross-entropy of logits [rows, vocab] against targets [rows] (int64), in
 // float32 or float64, in place: logits become the gradient of the rows' sum
 // times `weight`, softmax minus one-hot. Returns the sum, in nats; with

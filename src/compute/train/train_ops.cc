@@ -2,13 +2,10 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/core/ivalue.h>
-#include <ATen/ops/addmm.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/gelu.h>
 #include <ATen/ops/layer_norm.h>
-#include <ATen/ops/linear.h>
-#include <ATen/ops/mm.h>
 #include <ATen/ops/silu.h>
 #include <torch/csrc/autograd/custom_function.h>
 
@@ -18,6 +15,7 @@
 #include "src/compute/model/row_ops.h"
 #include "src/compute/train/dropout_mask.h"
 #include "src/compute/train/train_kernels.h"
+#include "src/compute/train/train_product.h"
 
 namespace dissonance {
 namespace {
@@ -99,6 +97,21 @@ struct RotaryFunction : Function<RotaryFunction> {
   }
 };
 
+// A projection that is not adapted: torch's own keeps nothing more, but has
+// slower products here.
+struct FrozenFunction : Function<FrozenFunction> {
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& x,
+                            const LinearWeights& weights) {
+    Keep(context, weights.weight);
+    return LinearProduct(weights, x);
+  }
+  static variable_list backward(AutogradContext* context,
+                                const variable_list& grads) {
+    const auto weight = TakeKept<at::Tensor>(context);
+    return {Product(grads[0], weight), at::Tensor()};
+  }
+};
+
 struct LinearFunction : Function<LinearFunction> {
   struct State {
     at::Tensor weight;  // [out, in]
@@ -115,7 +128,7 @@ struct LinearFunction : Function<LinearFunction> {
                             const LinearWeights& weights,
                             const std::vector<TrainModule>& modules,
                             const TrainDropout& dropout) {
-    at::Tensor y = at::linear(x, weights.weight, weights.bias);
+    at::Tensor y = LinearProduct(weights, x);
     State state{.weight = weights.weight,
                 .modules = &modules,
                 .dropout = &dropout,
@@ -133,9 +146,9 @@ struct LinearFunction : Function<LinearFunction> {
       const LoraParameter& own = *modules[i].parameter;
       at::Tensor part = y.narrow(1, own.out_begin, own.b.size(0));
       if (part.scalar_type() == own.b.scalar_type()) {
-        part.addmm_(state.shrunk[i], own.b.t(), 1, own.scaling);
+        AddProduct(part, state.shrunk[i], own.b.t(), own.scaling);
       } else {
-        part.add_(at::mm(state.shrunk[i], own.b.t()).mul_(own.scaling));
+        part.add_(Product(state.shrunk[i], own.b.t()).mul_(own.scaling));
       }
     }
     Keep(context, std::move(state));
@@ -148,7 +161,7 @@ struct LinearFunction : Function<LinearFunction> {
     const auto state = TakeKept<State>(context);
     const at::Tensor& grad = grads[0];
     at::Tensor grad_x;
-    if (wants_x) grad_x = at::mm(grad, state.weight);
+    if (wants_x) grad_x = Product(grad, state.weight);
     const at::Tensor wide = grad.to(state.x.scalar_type());
     if (state.dropout->rate > 0) {
       BackwardDropped(state, wide, grad_x);
@@ -170,12 +183,12 @@ struct LinearFunction : Function<LinearFunction> {
     std::vector<at::Tensor> shrunk;
     if (state.dropout->rate > 0) {
       for (const TrainModule& module : *state.modules) {
-        shrunk.push_back(at::mm(Dropped(state, state.x, *module.parameter),
-                                module.parameter->a.t()));
+        shrunk.push_back(Product(Dropped(state, state.x, *module.parameter),
+                                 module.parameter->a.t()));
       }
       return shrunk;
     }
-    const at::Tensor all = at::mm(state.x, state.downs.t());
+    const at::Tensor all = Product(state.x, state.downs.t());
     int64_t begin = 0;
     for (const TrainModule& module : *state.modules) {
       const int64_t rank = module.parameter->a.size(0);
@@ -194,9 +207,8 @@ struct LinearFunction : Function<LinearFunction> {
   static void BackwardUp(const TrainModule& module, const at::Tensor& shrunk,
                          const at::Tensor& grad, at::Tensor into) {
     const LoraParameter& own = *module.parameter;
-    at::Tensor grad_b = module.grad_b;
-    grad_b.addmm_(OwnGrad(grad, own).t(), shrunk, 1, own.scaling);
-    at::addmm_out(into, into, OwnGrad(grad, own), own.b, 0, own.scaling);
+    AddProduct(module.grad_b, OwnGrad(grad, own).t(), shrunk, own.scaling);
+    into.copy_(Product(OwnGrad(grad, own), own.b).mul_(own.scaling));
   }
 
   static void BackwardPlain(const State& state, const at::Tensor& grad,
@@ -211,7 +223,7 @@ struct LinearFunction : Function<LinearFunction> {
                  grad_shrunk.narrow(1, begin, rank));
       begin += rank;
     }
-    const at::Tensor grad_downs = at::mm(grad_shrunk.t(), state.x);
+    const at::Tensor grad_downs = Product(grad_shrunk.t(), state.x);
     begin = 0;
     for (const TrainModule& module : *state.modules) {
       at::Tensor grad_a = module.grad_a;
@@ -220,9 +232,9 @@ struct LinearFunction : Function<LinearFunction> {
     }
     if (!grad_x.defined()) return;
     if (grad_x.scalar_type() == state.downs.scalar_type()) {
-      grad_x.addmm_(grad_shrunk, state.downs);
+      AddProduct(grad_x, grad_shrunk, state.downs);
     } else {
-      grad_x.add_(at::mm(grad_shrunk, state.downs));
+      grad_x.add_(Product(grad_shrunk, state.downs));
     }
   }
 
@@ -234,10 +246,9 @@ struct LinearFunction : Function<LinearFunction> {
       const at::Tensor grad_shrunk =
           at::empty({grad.size(0), own.a.size(0)}, grad.options());
       BackwardUp(module, state.shrunk[i], grad, grad_shrunk);
-      at::Tensor grad_a = module.grad_a;
-      grad_a.addmm_(grad_shrunk.t(), Dropped(state, state.x, own));
+      AddProduct(module.grad_a, grad_shrunk.t(), Dropped(state, state.x, own));
       if (!grad_x.defined()) continue;
-      grad_x.add_(Dropped(state, at::mm(grad_shrunk, own.a), own));
+      grad_x.add_(Dropped(state, Product(grad_shrunk, own.a), own));
     }
   }
 };
@@ -282,7 +293,7 @@ at::Tensor TrainLinear(const LinearWeights& weights,
                        const std::vector<TrainModule>& modules,
                        const TrainDropout& dropout, const at::Tensor& x,
                        const at::Tensor& anchor) {
-  if (modules.empty()) return at::linear(x, weights.weight, weights.bias);
+  if (modules.empty()) return FrozenFunction::apply(x, weights);
   return LinearFunction::apply(x, anchor, weights, modules, dropout);
 }
 

@@ -15,6 +15,7 @@
 #include "src/compute/train/packed_attention.h"
 #include "src/compute/train/token_loss.h"
 #include "src/compute/train/train_experts.h"
+#include "src/compute/train/train_kernels.h"
 
 namespace dissonance {
 namespace {
@@ -23,6 +24,14 @@ std::unique_ptr<RotaryTable> MakeTable(const RopeSpec& rope,
                                        const at::TensorOptions& options) {
   if (rope.width == 0) return nullptr;
   return std::make_unique<RotaryTable>(rope, options);
+}
+
+// Packs are filled up to multiples of so many rows, by a document that nobody
+// looks at: oneDNN compiles each new shape of a product and keeps it.
+constexpr int64_t kRowStep = 32;
+
+int64_t Missing(int64_t rows) {
+  return (kRowStep - rows % kRowStep) % kRowStep;
 }
 
 at::Tensor IndexTensor(const std::vector<int64_t>& values,
@@ -54,7 +63,7 @@ struct TrainingNetwork::Pass {
   at::Tensor positions;  // [rows], from 0 in each document
   PackedRows rows;
   at::Tensor predicting;  // [targets] rows whose next token is a target
-  at::Tensor targets;     // [targets]
+  at::Tensor targets;     // [targets], filled up with kNoTarget
   TrainDropout dropout;
   RotaryTable::Angles angles;
   RotaryTable::Angles window_angles;
@@ -107,6 +116,18 @@ TrainingNetwork::Pass TrainingNetwork::MakePass(const TrainingPack& pack,
     }
     pass.rows.begins.push_back(static_cast<int64_t>(tokens.size()));
   }
+  const int64_t filling = Missing(static_cast<int64_t>(tokens.size()));
+  for (int64_t i = 0; i < filling; ++i) {
+    tokens.push_back(0);
+    positions.push_back(i);
+    if (dropout > 0) pass.dropout.row_keys.push_back(0);
+  }
+  if (filling > 0) {
+    pass.rows.begins.push_back(static_cast<int64_t>(tokens.size()));
+  }
+  const int64_t padding = Missing(static_cast<int64_t>(targets.size()));
+  predicting.insert(predicting.end(), static_cast<size_t>(padding), 0);
+  targets.insert(targets.end(), static_cast<size_t>(padding), kNoTarget);
   const int64_t limit = *std::max_element(positions.begin(), positions.end());
   pass.token_ids = IndexTensor(tokens, device);
   pass.positions = IndexTensor(positions, device);
@@ -214,7 +235,7 @@ double TrainingNetwork::Head(const at::Tensor& residual, const Pass& pass,
   if (grad != nullptr) {
     normed.backward(loss.grad);
     *grad = at::zeros_like(residual, at::MemoryFormat::Contiguous);
-    grad->index_copy_(0, pass.predicting, rows.grad());
+    grad->index_add_(0, pass.predicting, rows.grad());
   }
   return loss.sum;
 }

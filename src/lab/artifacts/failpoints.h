@@ -7,13 +7,15 @@
 
 namespace dissonance {
 
-// | name             | reached                                              |
-// |------------------|------------------------------------------------------|
-// | uploads.appended | a piece is in the part, the client does not know     |
-// | uploads.flushed  | the upload is whole and durable, beside the store    |
-// | artifacts.placed | the file is in its place and durable, without a row  |
+// | name              | reached                                             |
+// |-------------------|-----------------------------------------------------|
+// | uploads.appended  | a piece is in the part, the client does not know    |
+// | uploads.flushed   | the upload is whole and durable, beside the store   |
+// | artifacts.written | a file that came in pieces is whole and durable     |
+// | artifacts.placed  | the file is in its place and durable, without a row |
 inline constexpr absl::string_view kFailpointAppended = "uploads.appended";
 inline constexpr absl::string_view kFailpointFlushed = "uploads.flushed";
+inline constexpr absl::string_view kFailpointWritten = "artifacts.written";
 inline constexpr absl::string_view kFailpointPlaced = "artifacts.placed";
 
 }  // namespace dissonance

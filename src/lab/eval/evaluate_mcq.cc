@@ -1,7 +1,6 @@
 #include "src/lab/eval/evaluate_mcq.h"
 
 #include <algorithm>
-#include <limits>
 #include <string>
 #include <utility>
 #include <vector>
@@ -20,6 +19,7 @@
 #include "src/lab/eval/mcq_prediction.h"
 #include "src/lab/eval/mcq_prompt.h"
 #include "src/lab/eval/mcq_record.h"
+#include "src/lab/eval/mcq_scorer.h"
 #include "src/lab/eval/mcq_scores.h"
 #include "src/lab/eval/network_difference.h"
 
@@ -28,8 +28,6 @@ namespace {
 
 constexpr size_t kDataLimitBytes = size_t{16} << 20;
 constexpr size_t kDataArtifactLimitBytes = size_t{256} << 20;
-// More than a chat template adds to a conversation.
-constexpr int64_t kTemplateTokens = 1024;
 constexpr size_t kDataNameLimitBytes = 255;
 constexpr int kVariantLimit = 16;
 constexpr absl::string_view kManifestName = "manifest.json";
@@ -43,7 +41,6 @@ struct Plan {
   std::vector<McqItem> items;
   std::vector<v1::Variant> variants;
   v1::McqScoring scoring = v1::MCQ_SCORING_LETTER_VARIANTS;
-  McqPromptFormat format;
 };
 
 absl::Status BadField(absl::string_view field, absl::string_view what) {
@@ -92,22 +89,6 @@ std::string ModelName(const v1::Variant& variant) {
   return variant.adapter().empty() ? variant.model() : variant.adapter();
 }
 
-int64_t PromptBytes(const v1::ScoreItem& item) {
-  size_t bytes = item.prompt().text().size();
-  for (const v1::ChatMessage& message : item.prompt().chat().messages()) {
-    bytes += message.content().size();
-  }
-  return static_cast<int64_t>(bytes);
-}
-
-int64_t LongestContinuationBytes(const v1::ScoreItem& item) {
-  size_t longest = 0;
-  for (const v1::Continuation& continuation : item.continuations()) {
-    longest = std::max(longest, continuation.text().size());
-  }
-  return static_cast<int64_t>(longest);
-}
-
 absl::string_view MediaType(absl::string_view file_name) {
   if (absl::EndsWith(file_name, ".jsonl")) return "application/jsonl";
   if (absl::EndsWith(file_name, ".json")) return "application/json";
@@ -125,16 +106,23 @@ class Attempt {
         job_(job),
         call_{.cancelled = [&job] { return job.cancelled(); },
               .spend = &job.spend()},
+        scorer_(compute, plan_.variants, plan_.scoring, call_),
         provenance_(job.job().provenance().begin(),
                     job.job().provenance().end()) {}
 
-  // Reads how many positions the models have, and chooses the format: plain
-  // text unless every model has a chat template.
-  absl::Status ReadModels();
+  // Chooses the prompts' format.
+  absl::Status ReadModels() {
+    ASSIGN_OR_RETURN(const std::string without_template, scorer_.ReadModels());
+    if (without_template.empty()) return absl::OkStatus();
+    return job_.Log(absl::StrCat(
+        without_template, " has no chat template: prompts are plain text"));
+  }
 
-  // That the questions left fit the models' positions, so that one too long
-  // for them ends the job before the others are computed, not after.
-  absl::Status CheckLengths();
+  // That the questions left fit the models' positions.
+  absl::Status CheckLengths() {
+    return scorer_.CheckLengths(
+        absl::MakeConstSpan(plan_.items).subspan(records_.size()));
+  }
 
   // Reads what earlier attempts recorded.
   absl::Status Resume() {
@@ -184,7 +172,6 @@ class Attempt {
 
  private:
   absl::Status ComputeBatch(absl::Span<const McqItem> batch);
-  absl::StatusOr<McqPrompt> RenderPrompt(const McqItem& item);
   // The scores without dropout; sets the provenance.
   absl::Status Score(absl::Span<const McqItem> batch,
                      absl::Span<McqRecord> records);
@@ -192,7 +179,7 @@ class Attempt {
   // dropout.
   absl::Status SampleDropout(absl::Span<const McqItem> batch,
                              absl::Span<McqRecord> records);
-  absl::Status KeepProvenance(const v1::ScoreResponse& response);
+  absl::Status KeepProvenance(absl::Span<const v1::Provenance> provenance);
   // That `variant` is the network that answered before.
   absl::Status CheckSameNetwork(size_t variant,
                                 const v1::Provenance& provenance) const;
@@ -204,69 +191,10 @@ class Attempt {
   Plan plan_;
   JobContext& job_;
   const CallOptions call_;
+  McqScorer scorer_;
   std::vector<v1::Provenance> provenance_;  // one a variant, once known
   std::vector<McqRecord> records_;
-  int64_t max_positions_ = std::numeric_limits<int64_t>::max();
 };
-
-absl::Status Attempt::ReadModels() {
-  for (const v1::Variant& variant : plan_.variants) {
-    ASSIGN_OR_RETURN(const v1::Model model, compute_.GetModel(variant.model()));
-    max_positions_ =
-        std::min<int64_t>(max_positions_, model.max_position_count());
-    if (model.has_chat_template() || !plan_.format.chat) continue;
-    plan_.format.chat = false;
-    RETURN_IF_ERROR(job_.Log(absl::StrCat(
-        variant.model(), " has no chat template: prompts are plain text")));
-  }
-  return absl::OkStatus();
-}
-
-absl::Status Attempt::CheckLengths() {
-  for (size_t i = records_.size(); i < plan_.items.size(); ++i) {
-    if (job_.cancelled()) return absl::CancelledError("cancelled");
-    const McqItem& item = plan_.items[i];
-    const v1::ScoreRequest request =
-        MakeScoreRequest(absl::MakeConstSpan(&item, 1), plan_.variants,
-                         plan_.scoring, plan_.format);
-    // A token has a byte or more. Where that does not settle it, the prompt's
-    // tokens may, and else the worker's own answer.
-    const int64_t bytes = LongestContinuationBytes(request.items(0));
-    if (PromptBytes(request.items(0)) + bytes + kTemplateTokens <=
-        max_positions_) {
-      continue;
-    }
-    absl::StatusOr<McqPrompt> prompt = RenderPrompt(item);
-    if (prompt.ok() &&
-        static_cast<int64_t>(prompt->tokens.size()) + bytes <= max_positions_) {
-      continue;
-    }
-    RETURN_IF_ERROR(Annotate(compute_.Score(request, call_).status(),
-                             absl::StrCat("question ", item.id)));
-  }
-  return absl::OkStatus();
-}
-
-absl::StatusOr<McqPrompt> Attempt::RenderPrompt(const McqItem& item) {
-  const std::string& model = plan_.variants.front().model();
-  const v1::Input input = McqPromptInput(item, plan_.scoring, plan_.format);
-  if (input.has_text()) {
-    v1::TokenizeRequest request;
-    request.set_model(model);
-    request.set_text(input.text());
-    ASSIGN_OR_RETURN(const v1::TokenizeResponse response,
-                     compute_.Tokenize(request, call_));
-    return McqPrompt{.text = input.text(),
-                     .tokens = {response.ids().begin(), response.ids().end()}};
-  }
-  v1::RenderChatRequest request;
-  request.set_model(model);
-  *request.mutable_chat() = input.chat();
-  ASSIGN_OR_RETURN(const v1::RenderChatResponse response,
-                   compute_.RenderChat(request, call_));
-  return McqPrompt{.text = response.text(),
-                   .tokens = {response.ids().begin(), response.ids().end()}};
-}
 
 absl::Status Attempt::CheckSameNetwork(size_t variant,
                                        const v1::Provenance& provenance) const {
@@ -279,37 +207,29 @@ absl::Status Attempt::CheckSameNetwork(size_t variant,
       "); create a new job rather than mix two networks in one result"));
 }
 
-absl::Status Attempt::KeepProvenance(const v1::ScoreResponse& response) {
+absl::Status Attempt::KeepProvenance(
+    absl::Span<const v1::Provenance> provenance) {
   if (!provenance_.empty()) {
     for (size_t i = 0; i < plan_.variants.size(); ++i) {
-      RETURN_IF_ERROR(
-          CheckSameNetwork(i, response.provenance(static_cast<int>(i))));
+      RETURN_IF_ERROR(CheckSameNetwork(i, provenance[i]));
     }
     return absl::OkStatus();
   }
-  provenance_.assign(response.provenance().begin(),
-                     response.provenance().end());
-  for (v1::Provenance& provenance : provenance_) {
-    provenance.set_input_digest(Sha256Of(spec_.data()));
-    provenance.set_seed(spec_.mc_dropout_sample_count() > 0 ? spec_.seed() : 0);
+  provenance_.assign(provenance.begin(), provenance.end());
+  for (v1::Provenance& each : provenance_) {
+    each.set_input_digest(Sha256Of(spec_.data()));
+    each.set_seed(spec_.mc_dropout_sample_count() > 0 ? spec_.seed() : 0);
   }
   return job_.SetProvenance(provenance_);
 }
 
 absl::Status Attempt::Score(absl::Span<const McqItem> batch,
                             absl::Span<McqRecord> records) {
-  const v1::ScoreRequest request =
-      MakeScoreRequest(batch, plan_.variants, plan_.scoring, plan_.format);
-  ASSIGN_OR_RETURN(const v1::ScoreResponse response,
-                   compute_.Score(request, call_));
-  ASSIGN_OR_RETURN(McqScoreGrid grid,
-                   UnpackScores(request, response, plan_.scoring));
+  ASSIGN_OR_RETURN(McqAnswers answers, scorer_.Score(batch));
   for (size_t i = 0; i < batch.size(); ++i) {
-    for (std::vector<std::vector<RawScores>>& variant : grid) {
-      records[i].variants.push_back({.scores = std::move(variant[i][0])});
-    }
+    records[i].variants = std::move(answers.scores[i]);
   }
-  return KeepProvenance(response);
+  return KeepProvenance(answers.provenance);
 }
 
 absl::Status Attempt::SampleDropout(absl::Span<const McqItem> batch,
@@ -325,7 +245,7 @@ absl::Status Attempt::SampleDropout(absl::Span<const McqItem> batch,
     return absl::OkStatus();
   }
   v1::ScoreRequest request =
-      MakeScoreRequest(batch, variants, plan_.scoring, plan_.format);
+      MakeScoreRequest(batch, variants, plan_.scoring, scorer_.format());
   request.mutable_dropout()->set_sample_count(spec_.mc_dropout_sample_count());
   request.mutable_dropout()->set_seed(spec_.seed());
   ASSIGN_OR_RETURN(const v1::ScoreResponse response,
@@ -346,7 +266,7 @@ absl::Status Attempt::ComputeBatch(absl::Span<const McqItem> batch) {
   std::vector<McqRecord> records(batch.size());
   for (size_t i = 0; i < batch.size(); ++i) {
     records[i].id = batch[i].id;
-    absl::StatusOr<McqPrompt> prompt = RenderPrompt(batch[i]);
+    absl::StatusOr<McqPrompt> prompt = scorer_.Render(batch[i]);
     RETURN_IF_ERROR(
         Annotate(prompt.status(), absl::StrCat("question ", batch[i].id)));
     records[i].prompt = *std::move(prompt);
@@ -371,7 +291,7 @@ std::vector<McqPrediction> Attempt::Predictions(int variant) const {
   for (size_t i = 0; i < plan_.items.size(); ++i) {
     predictions.push_back(MakePrediction(
         plan_.items[i], ModelName(plan_.variants[variant]), plan_.scoring,
-        plan_.format, records_[i].variants[variant]));
+        scorer_.format(), records_[i].variants[variant]));
   }
   return predictions;
 }
@@ -403,7 +323,7 @@ absl::StatusOr<std::vector<McqFile>> Attempt::MakeFiles() const {
       .provenance = provenance_,
       .question_count = static_cast<int64_t>(plan_.items.size()),
       .scoring = plan_.scoring,
-      .format = plan_.format};
+      .format = scorer_.format()};
   std::string manifest_file = ManifestFile(manifest, files);
   files.push_back({std::string(kManifestName), std::move(manifest_file)});
   return files;

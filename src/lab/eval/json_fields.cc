@@ -92,7 +92,12 @@ absl::StatusOr<std::optional<std::string>> JsonFields::OptionalWorldLabel()
 absl::StatusOr<JsonFields> JsonFields::Object(const std::string& field) const {
   ASSIGN_OR_RETURN(const nlohmann::json* value, Find(field));
   if (!value->is_object()) return WrongType(field, "an object", *value);
-  return JsonFields(*value, where_, absl::StrCat(prefix_, field, "."));
+  return Within(*value, field);
+}
+
+JsonFields JsonFields::Within(const nlohmann::json& object,
+                              absl::string_view field) const {
+  return JsonFields(object, where_, absl::StrCat(prefix_, field, "."));
 }
 
 absl::StatusOr<JsonFields> JsonFields::Options(const std::string& field) const {

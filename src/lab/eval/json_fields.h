@@ -48,6 +48,9 @@ class JsonFields {
   // "true_world" or "false_world".
   absl::StatusOr<std::optional<std::string>> OptionalWorldLabel() const;
   absl::StatusOr<JsonFields> Object(const std::string& field) const;
+  // An object inside this one, which messages call `field`.
+  JsonFields Within(const nlohmann::json& object,
+                    absl::string_view field) const;
   // An object whose fields are A to D, no others.
   absl::StatusOr<JsonFields> Options(const std::string& field) const;
   // Such an object with a number each.

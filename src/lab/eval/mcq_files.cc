@@ -5,6 +5,7 @@
 #include "nlohmann/json.hpp"
 #include "src/base/json_lines.h"
 #include "src/base/sha256.h"
+#include "src/lab/eval/json_document.h"
 
 namespace dissonance {
 namespace {
@@ -18,11 +19,6 @@ Json OrNull(const std::optional<T>& value) {
 
 Json LetterOrNull(const std::optional<int>& option) {
   return option.has_value() ? Json(McqLetter(*option)) : Json();
-}
-
-// Indented, for files that people open.
-std::string Document(const Json& value) {
-  return value.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
 Json ToJson(const Interval& interval) {
@@ -87,22 +83,6 @@ Json ScoringJson(const std::string& scoring) {
   return scoring.empty() ? Json() : Json(scoring);
 }
 
-Json ToJson(const v1::Provenance& provenance) {
-  Json versions = Json::object();
-  for (const auto& [component, version] : provenance.versions()) {
-    versions[component] = version;
-  }
-  return {{"model_digest", provenance.model_digest()},
-          {"adapter_digest", provenance.adapter_digest()},
-          {"tokenizer_digest", provenance.tokenizer_digest()},
-          {"input_digest", provenance.input_digest()},
-          {"dtype", v1::DType_Name(provenance.dtype())},
-          {"device", provenance.device()},
-          {"seed", provenance.seed()},
-          {"reproducible", provenance.reproducible()},
-          {"versions", std::move(versions)}};
-}
-
 std::string Numbered(absl::string_view stem, int variant, int plain,
                      absl::string_view extension) {
   return variant == plain ? absl::StrCat(stem, extension)
@@ -136,8 +116,8 @@ std::string PredictionsFile(absl::Span<const McqPrediction> predictions) {
 std::string SummaryFile(absl::Span<const McqSummary> variants) {
   Json list = Json::array();
   for (const McqSummary& summary : variants) list.push_back(ToJson(summary));
-  return Document({{"scoring", ScoringJson(variants.front().scoring)},
-                   {"variants", std::move(list)}});
+  return JsonDocument({{"scoring", ScoringJson(variants.front().scoring)},
+                       {"variants", std::move(list)}});
 }
 
 std::string ComparisonReport(const McqComparison& comparison) {
@@ -145,7 +125,7 @@ std::string ComparisonReport(const McqComparison& comparison) {
   for (const McqFlip& flip : comparison.flips) flips.push_back(ToJson(flip));
   const auto& base_rate = comparison.base.false_belief.rate;
   const auto& adapter_rate = comparison.adapter.false_belief.rate;
-  return Document(
+  return JsonDocument(
       {{"scoring", ScoringJson(comparison.base.scoring)},
        {"base", ToJson(comparison.base)},
        {"adapter", ToJson(comparison.adapter)},
@@ -180,36 +160,38 @@ std::string ManifestFile(const McqManifest& manifest,
   const v1::EvaluateMcqSpec& spec = manifest.spec;
   Json variants = Json::array();
   for (int i = 0; i < spec.variants_size(); ++i) {
-    variants.push_back({{"model", spec.variants(i).model()},
-                        {"adapter", spec.variants(i).adapter()},
-                        {"predictions", McqPredictionsName(i)},
-                        {"provenance", ToJson(manifest.provenance[i])}});
+    variants.push_back(
+        {{"model", spec.variants(i).model()},
+         {"adapter", spec.variants(i).adapter()},
+         {"predictions", McqPredictionsName(i)},
+         {"provenance", ProvenanceJson(manifest.provenance[i])}});
   }
   Json digests = Json::object();
   for (const McqFile& file : files) {
     digests[file.name] = {{"sha256", Sha256Of(file.contents)},
                           {"size_bytes", file.contents.size()}};
   }
-  return Document({{"kind", "evaluate_mcq"},
-                   {"data",
-                    {{"name", spec.data_name()},
-                     {"sha256", Sha256Of(spec.data())},
-                     {"question_count", manifest.question_count}}},
-                   {"scoring", McqScoringName(manifest.scoring)},
-                   {"prompt_format",
-                    {{"chat", manifest.format.chat},
-                     {"system", manifest.format.system},
-                     {"letter_ending", manifest.format.letter_ending},
-                     {"text_ending", manifest.format.text_ending},
-                     {"text_prefix", manifest.format.text_prefix},
-                     {"text_suffix", manifest.format.text_suffix}}},
-                   {"mc_dropout_sample_count", spec.mc_dropout_sample_count()},
-                   {"seed", spec.seed()},
-                   {"variants", std::move(variants)},
-                   {"files", std::move(digests)},
-                   {"run",
-                    {{"job", manifest.job.name()},
-                     {"request_id", manifest.job.request_id()}}}});
+  return JsonDocument(
+      {{"kind", "evaluate_mcq"},
+       {"data",
+        {{"name", spec.data_name()},
+         {"sha256", Sha256Of(spec.data())},
+         {"question_count", manifest.question_count}}},
+       {"scoring", McqScoringName(manifest.scoring)},
+       {"prompt_format",
+        {{"chat", manifest.format.chat},
+         {"system", manifest.format.system},
+         {"letter_ending", manifest.format.letter_ending},
+         {"text_ending", manifest.format.text_ending},
+         {"text_prefix", manifest.format.text_prefix},
+         {"text_suffix", manifest.format.text_suffix}}},
+       {"mc_dropout_sample_count", spec.mc_dropout_sample_count()},
+       {"seed", spec.seed()},
+       {"variants", std::move(variants)},
+       {"files", std::move(digests)},
+       {"run",
+        {{"job", manifest.job.name()},
+         {"request_id", manifest.job.request_id()}}}});
 }
 
 }  // namespace dissonance

@@ -18,6 +18,7 @@ namespace dissonance {
 // | jobs.items_recorded | items are durable, the kind does not know          |
 // | jobs.output_written | an artifact is durable, the job does not name it   |
 // | jobs.output_stored  | the job names it, the kind does not know           |
+// | jobs.output_removed | the job names it no more, the kind does not know   |
 // | jobs.before_success | the kind is done, the job is RUNNING               |
 // | jobs.succeeded      | SUCCEEDED is durable, watchers do not know         |
 inline constexpr absl::string_view kFailpointBeforeCreate =
@@ -32,6 +33,8 @@ inline constexpr absl::string_view kFailpointOutputWritten =
     "jobs.output_written";
 inline constexpr absl::string_view kFailpointOutputStored =
     "jobs.output_stored";
+inline constexpr absl::string_view kFailpointOutputRemoved =
+    "jobs.output_removed";
 inline constexpr absl::string_view kFailpointBeforeSuccess =
     "jobs.before_success";
 inline constexpr absl::string_view kFailpointSucceeded = "jobs.succeeded";

@@ -14,10 +14,10 @@
 #include "src/lab/jobs/failpoints.h"
 #include "src/lab/jobs/job_comparison.h"
 #include "src/lab/jobs/job_inputs.h"
+#include "src/lab/jobs/job_requests.h"
 #include "src/lab/jobs/job_runner.h"
 #include "src/lab/jobs/job_state.h"
 #include "src/lab/jobs/queue_place.h"
-#include "src/lab/jobs/run_outcome.h"
 #include "src/lab/jobs/spec_difference.h"
 #include "src/lab/jobs/waiting_jobs.h"
 
@@ -120,7 +120,8 @@ JobManager::JobManager(Options options, absl::string_view newest_ulid)
 
 JobManager::~JobManager() = default;
 
-absl::Status JobManager::Validate(const v1::JobSpec& spec) const {
+absl::Status JobManager::Validate(const v1::JobSpec& spec,
+                                  bool is_replay) const {
   if (spec.kind_case() == v1::JobSpec::KIND_NOT_SET) {
     return absl::InvalidArgumentError("spec.kind is not set: choose one");
   }
@@ -131,7 +132,8 @@ absl::Status JobManager::Validate(const v1::JobSpec& spec) const {
     return absl::UnimplementedError(absl::StrCat(
         "spec.", field->name(), ": this server does not run such jobs"));
   }
-  return kind->second->Validate(spec);
+  return is_replay ? kind->second->ValidateReplay(spec)
+                   : kind->second->Validate(spec);
 }
 
 absl::Status JobManager::CheckDependencies(const CreateOptions& options) {
@@ -202,7 +204,7 @@ absl::StatusOr<StoredJob> JobManager::NewJob(const v1::JobSpec& spec,
   RETURN_IF_ERROR(CheckFieldsKnown(spec));
   ASSIGN_OR_RETURN(const v1::JobSpec with_data,
                    WithData(spec, *options_.artifacts));
-  RETURN_IF_ERROR(Validate(with_data));
+  RETURN_IF_ERROR(Validate(with_data, !replay_of.empty()));
   StoredJob stored;
   stored.owner = options.owner;
   v1::Job& job = stored.job;
@@ -351,18 +353,7 @@ absl::StatusOr<v1::Job> JobManager::Change(
 
 absl::StatusOr<v1::Job> JobManager::Cancel(absl::string_view owner,
                                            absl::string_view name) {
-  const auto cancel = [](JobChange& change, absl::Time now) {
-    switch (change.stored.job.state()) {
-      case v1::JOB_STATE_CANCELLING:
-        return absl::OkStatus();
-      case v1::JOB_STATE_RUNNING:
-        return Enter(v1::JOB_STATE_CANCELLING, "", now, change);
-      default:
-        return Enter(v1::JOB_STATE_CANCELLED, "cancelled on request", now,
-                     change);
-    }
-  };
-  ASSIGN_OR_RETURN(v1::Job job, Change(owner, name, cancel));
+  ASSIGN_OR_RETURN(v1::Job job, Change(owner, name, CancelOnRequest));
   if (job.state() == v1::JOB_STATE_CANCELLING) {
     runner_->RequestStop(name, job.attempt_count());
   } else {
@@ -371,21 +362,24 @@ absl::StatusOr<v1::Job> JobManager::Cancel(absl::string_view owner,
   return job;
 }
 
+absl::StatusOr<v1::Job> JobManager::Pause(absl::string_view owner,
+                                          absl::string_view name) {
+  ASSIGN_OR_RETURN(v1::Job job, Change(owner, name, PauseOnRequest));
+  if (job.state() == v1::JOB_STATE_PAUSING) {
+    runner_->RequestStop(name, job.attempt_count());
+  }
+  return job;
+}
+
+absl::StatusOr<v1::Job> JobManager::Resume(absl::string_view owner,
+                                           absl::string_view name) {
+  ASSIGN_OR_RETURN(const v1::Job job, Change(owner, name, ResumeOnRequest));
+  return Queued(job);
+}
+
 absl::StatusOr<v1::Job> JobManager::Retry(absl::string_view owner,
                                           absl::string_view name) {
-  const auto retry = [](JobChange& change, absl::Time now) -> absl::Status {
-    const v1::Job& job = change.stored.job;
-    if (!HasEnded(job.state())) {
-      return absl::FailedPreconditionError(absl::StrCat(
-          job.name(), " is ", StateName(job.state()),
-          " and cannot be retried: wait for its end, or cancel it first"));
-    }
-    change.stored.lost_count = 0;
-    return Enter(
-        job.depends_on().empty() ? v1::JOB_STATE_QUEUED : v1::JOB_STATE_WAITING,
-        "retried on request", now, change);
-  };
-  ASSIGN_OR_RETURN(const v1::Job job, Change(owner, name, retry));
+  ASSIGN_OR_RETURN(const v1::Job job, Change(owner, name, RetryOnRequest));
   return Queued(job);
 }
 

@@ -56,22 +56,27 @@ class JobManager {
   // Validates by the kind, then queues durably. The owner's same request_id
   // again returns the job made first; ALREADY_EXISTS, saying how the specs
   // differ, if they do. INVALID_ARGUMENT for bad data or a kind that is unset;
-  // UNIMPLEMENTED for a kind that this server does not have; NOT_FOUND for a
-  // job to depend on that is not the owner's; RESOURCE_EXHAUSTED beyond his
-  // quota.
+  // UNIMPLEMENTED for a kind that it does not have; NOT_FOUND for a job to
+  // depend on that is not the owner's; RESOURCE_EXHAUSTED beyond his quota.
   absl::StatusOr<v1::Job> CreateJob(const v1::JobSpec& spec,
                                     const CreateOptions& options);
   // NOT_FOUND if unknown; INVALID_ARGUMENT if not "jobs/ULID"; also below.
   absl::StatusOr<v1::Job> Get(absl::string_view owner, absl::string_view name);
-  // page_size 0: 100, at most 1000. INVALID_ARGUMENT if it is negative or the
-  // token is not one of ours. state UNSPECIFIED: all.
+  // page_size 0: 100, at most 1000. state UNSPECIFIED: all. INVALID_ARGUMENT
+  // for a negative size, or a token that is not ours.
   absl::StatusOr<JobPage> List(absl::string_view owner, int page_size,
                                absl::string_view page_token,
                                v1::JobState state);
-  // QUEUED, WAITING: CANCELLED at once. RUNNING: CANCELLING, then CANCELLED at
-  // the kind's next batch boundary. FAILED_PRECONDITION if it has ended.
+  // See job_requests.h. A RUNNING job stops at its next batch boundary, others
+  // at once. A PAUSED one keeps its records and holds nothing of the device.
   absl::StatusOr<v1::Job> Cancel(absl::string_view owner,
                                  absl::string_view name);
+  absl::StatusOr<v1::Job> Pause(absl::string_view owner,
+                                absl::string_view name);
+  absl::StatusOr<v1::Job> Resume(absl::string_view owner,
+                                 absl::string_view name);
+  absl::StatusOr<v1::Job> Retry(absl::string_view owner,
+                                absl::string_view name);
   // Queues the same spec under a new name. FAILED_PRECONDITION unless the
   // first SUCCEEDED; request ids as in CreateJob. `owner` gets the new job; a
   // `viewer` as of Get sees the first.
@@ -81,9 +86,6 @@ class JobManager {
   absl::StatusOr<v1::CompareJobsResponse> Compare(absl::string_view owner,
                                                   absl::string_view first,
                                                   absl::string_view second);
-  // FAILED_PRECONDITION unless FAILED or CANCELLED.
-  absl::StatusOr<v1::Job> Retry(absl::string_view owner,
-                                absl::string_view name);
   // FAILED_PRECONDITION unless it has ended. Its watchers get NOT_FOUND.
   absl::Status Delete(absl::string_view owner, absl::string_view name);
 
@@ -101,8 +103,7 @@ class JobManager {
       absl::string_view owner, absl::string_view name,
       std::function<void()> callback);
 
-  // Puts jobs that a crash left RUNNING back to QUEUED and CANCELLING ones to
-  // CANCELLED, then starts the runners. To be called once.
+  // Settles what a crash left (EnterInterrupted), starts the runners. Once.
   absl::Status Start();
   // While false no job is started; true also ends all back-off waits. For the
   // worker's supervisor. Initially true.
@@ -119,7 +120,7 @@ class JobManager {
  private:
   JobManager(Options options, absl::string_view newest_ulid);
 
-  absl::Status Validate(const v1::JobSpec& spec) const;
+  absl::Status Validate(const v1::JobSpec& spec, bool is_replay) const;
   absl::StatusOr<v1::Job> CreateNew(const v1::JobSpec& spec,
                                     const CreateOptions& options,
                                     const std::string& replay_of);
@@ -130,7 +131,6 @@ class JobManager {
   // The job as it is after it was queued, or left to wait.
   absl::StatusOr<v1::Job> Queued(const v1::Job& job);
   absl::Status CheckDependencies(const CreateOptions& options);
-  // Place in the queue, estimates.
   absl::Status AddPlace(const std::string& owner, v1::Job& job);
   absl::Status CheckVisible(absl::string_view owner, absl::string_view name);
   // One transaction on a job of the owner's; then tells the watchers.

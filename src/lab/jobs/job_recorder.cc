@@ -5,9 +5,12 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/escaping.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "src/base/failpoint.h"
 #include "src/base/status_macros.h"
+#include "src/lab/artifacts/artifact_writer.h"
 #include "src/lab/jobs/event_text.h"
 #include "src/lab/jobs/failpoints.h"
 #include "src/lab/jobs/job_state.h"
@@ -16,34 +19,42 @@ namespace dissonance {
 namespace {
 
 constexpr size_t kMaxFileName = 255;
+constexpr int64_t kPieceBytes = 1 << 20;
+
+// Of a file or of its folder.
+bool IsPlain(absl::string_view name) {
+  return !name.empty() && name.front() != '.' &&
+         std::all_of(name.begin(), name.end(), [](char c) {
+           return absl::ascii_isalnum(c) || c == '.' || c == '_' || c == '-';
+         });
+}
 
 // Clients write outputs to files of these names.
 absl::Status CheckFileName(absl::string_view name) {
-  const bool is_plain = std::all_of(name.begin(), name.end(), [](char c) {
-    return absl::ascii_isalnum(c) || c == '.' || c == '_' || c == '-';
-  });
-  if (is_plain && !name.empty() && name.size() <= kMaxFileName &&
-      name.front() != '.') {
-    return absl::OkStatus();
-  }
+  const std::pair<absl::string_view, absl::string_view> parts =
+      absl::StrSplit(name, absl::MaxSplits('/', 1));
+  const bool is_plain = absl::StrContains(name, '/')
+                            ? IsPlain(parts.first) && IsPlain(parts.second)
+                            : IsPlain(name);
+  if (is_plain && name.size() <= kMaxFileName) return absl::OkStatus();
   return absl::InvalidArgumentError(absl::StrCat(
       "output file name \"", absl::CHexEscape(name.substr(0, kMaxFileName)),
       "\": use 1-255 of letters, digits, '.', '_', '-', not beginning with "
-      "'.'"));
+      "'.', in one folder at most"));
 }
 
-absl::Status CheckRange(const v1::Job& job, int64_t first_index,
-                        int64_t item_count, int64_t total_count) {
+absl::Status CheckRange(const v1::Job& job, const ItemBatch& batch) {
   const int64_t recorded = job.progress().done_count();
-  if (first_index != recorded) {
+  const int64_t done = recorded + static_cast<int64_t>(batch.items.size());
+  if (batch.first_index != recorded) {
     return absl::FailedPreconditionError(
-        absl::StrCat(job.name(), ": items from index ", first_index,
+        absl::StrCat(job.name(), ": items from index ", batch.first_index,
                      " were to be recorded, but the next one is ", recorded));
   }
-  if (total_count < recorded + item_count) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        job.name(), ": total_count ", total_count, " is less than the ",
-        recorded + item_count, " items recorded"));
+  if (batch.total_count < done) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(job.name(), ": total_count ", batch.total_count,
+                     " is less than the ", done, " items recorded"));
   }
   return absl::OkStatus();
 }
@@ -58,9 +69,9 @@ bool HasOutput(const v1::Job& job, const v1::JobOutput& output) {
 
 // OK if attempt number `attempt` of the job may still write.
 absl::Status CheckAttempt(const v1::Job& job, int32_t attempt) {
-  const bool is_active = job.state() == v1::JOB_STATE_RUNNING ||
-                         job.state() == v1::JOB_STATE_CANCELLING;
-  if (is_active && job.attempt_count() == attempt) return absl::OkStatus();
+  if (IsUnderWay(job.state()) && job.attempt_count() == attempt) {
+    return absl::OkStatus();
+  }
   return absl::FailedPreconditionError(absl::StrCat(
       "attempt ", attempt, " of ", job.name(),
       " is over and may record nothing: the job is ", StateName(job.state()),
@@ -124,28 +135,33 @@ absl::StatusOr<std::vector<std::string>> JobRecorder::RecordedItems() {
   return services_.record.store.Items(job_.name());
 }
 
-absl::Status JobRecorder::RecordItems(int64_t first_index,
-                                      absl::Span<const std::string> items,
-                                      int64_t total_count,
-                                      absl::string_view unit) {
-  const auto item_count = static_cast<int64_t>(items.size());
-  const int64_t done = first_index + item_count;
+bool JobRecorder::is_given_up() {
+  const absl::StatusOr<StoredJob> stored =
+      services_.record.store.Get(job_.name(), JobStore::Spec::kWithoutData);
+  return stored.ok() && stored->job.state() == v1::JOB_STATE_CANCELLING;
+}
+
+absl::Status JobRecorder::Record(const ItemBatch& batch) {
+  const int64_t done =
+      batch.first_index + static_cast<int64_t>(batch.items.size());
   const double seconds =
       absl::ToDoubleSeconds(services_.record.clock.Monotonic() - begin_);
   const auto new_in_run =
       static_cast<double>(done - job_.progress().done_count());
   Failpoint(kFailpointBeforeRecord);
   RETURN_IF_ERROR(Change([&](JobChange& change) -> absl::Status {
-    RETURN_IF_ERROR(
-        CheckRange(change.stored.job, first_index, item_count, total_count));
+    RETURN_IF_ERROR(CheckRange(change.stored.job, batch));
     v1::Progress& progress = *change.stored.job.mutable_progress();
     progress.set_done_count(done);
-    progress.set_total_count(total_count);
-    progress.set_unit(EventText(unit));
+    progress.set_total_count(batch.total_count);
+    progress.set_unit(EventText(batch.unit));
     progress.set_rate(seconds > 0 ? new_in_run / seconds : 0);
-    if (item_count > 0) change.stored.lost_count = 0;
-    change.items = items;
+    if (!batch.items.empty()) change.stored.lost_count = 0;
+    change.items = batch.items;
     *change.events.emplace_back().mutable_progress() = progress;
+    for (const v1::MetricPoint& point : batch.metrics) {
+      *change.events.emplace_back().mutable_metrics() = point;
+    }
     return absl::OkStatus();
   }));
   Failpoint(kFailpointItemsRecorded);
@@ -162,15 +178,22 @@ absl::Status JobRecorder::Log(absl::string_view line) {
   return absl::OkStatus();
 }
 
+// Without the owner's limit, here and below: computed results are not thrown
+// away for it.
 absl::Status JobRecorder::AddOutput(absl::string_view file_name,
                                     absl::string_view media_type,
                                     absl::string_view contents,
                                     OutputKind kind) {
   RETURN_IF_ERROR(CheckFileName(file_name));
-  // Without the owner's limit: computed results are not thrown away for it.
   ASSIGN_OR_RETURN(
       const v1::Artifact artifact,
       services_.artifacts.Put(contents, media_type, {.user = owner_}));
+  return Name(file_name, artifact, kind).status();
+}
+
+absl::StatusOr<v1::JobOutput> JobRecorder::Name(absl::string_view file_name,
+                                                const v1::Artifact& artifact,
+                                                OutputKind kind) {
   Failpoint(kFailpointOutputWritten);
   v1::JobOutput output;
   output.set_file_name(std::string(file_name));
@@ -186,7 +209,90 @@ absl::Status JobRecorder::AddOutput(absl::string_view file_name,
   }));
   Failpoint(kFailpointOutputStored);
   services_.hub.Notify(job_.name());
+  return output;
+}
+
+class JobRecorder::Writer : public OutputWriter {
+ public:
+  Writer(JobRecorder& job, absl::string_view file_name, OutputKind kind,
+         ArtifactWriter file)
+      : job_(job), file_name_(file_name), kind_(kind), file_(std::move(file)) {}
+
+  absl::Status Append(absl::string_view bytes) override {
+    return Annotate(file_.Append(bytes), file_name_);
+  }
+  absl::StatusOr<v1::JobOutput> Commit() override {
+    const absl::StatusOr<v1::Artifact> artifact = file_.Commit();
+    if (!artifact.ok()) return Annotate(artifact.status(), file_name_);
+    return job_.Name(file_name_, *artifact, kind_);
+  }
+
+ private:
+  JobRecorder& job_;
+  const std::string file_name_;
+  const OutputKind kind_;
+  ArtifactWriter file_;
+};
+
+absl::StatusOr<std::unique_ptr<OutputWriter>> JobRecorder::OpenOutput(
+    absl::string_view file_name, absl::string_view media_type,
+    OutputKind kind) {
+  RETURN_IF_ERROR(CheckFileName(file_name));
+  ASSIGN_OR_RETURN(ArtifactWriter file,
+                   ArtifactWriter::Create(services_.artifacts, media_type,
+                                          {.user = owner_}));
+  return std::make_unique<Writer>(*this, file_name, kind, std::move(file));
+}
+
+absl::StatusOr<std::vector<v1::JobOutput>> JobRecorder::Outputs() {
+  ASSIGN_OR_RETURN(
+      const StoredJob stored,
+      services_.record.store.Get(job_.name(), JobStore::Spec::kWithoutData));
+  return std::vector<v1::JobOutput>(stored.job.outputs().begin(),
+                                    stored.job.outputs().end());
+}
+
+absl::Status JobRecorder::ReadOutput(
+    absl::string_view file_name,
+    absl::FunctionRef<absl::Status(std::string piece)> take) {
+  ASSIGN_OR_RETURN(const std::vector<v1::JobOutput> outputs, Outputs());
+  const auto output = std::find_if(outputs.begin(), outputs.end(),
+                                   [file_name](const v1::JobOutput& each) {
+                                     return each.file_name() == file_name;
+                                   });
+  if (output == outputs.end()) {
+    return absl::NotFoundError(
+        absl::StrCat(job_.name(), " has no output ", file_name));
+  }
+  ASSIGN_OR_RETURN(const ArtifactReader reader,
+                   services_.artifacts.Open(output->artifact()));
+  for (int64_t at = 0; at < output->size_bytes(); at += kPieceBytes) {
+    ASSIGN_OR_RETURN(std::string piece, reader.Read(at, kPieceBytes));
+    RETURN_IF_ERROR(take(std::move(piece)));
+  }
   return absl::OkStatus();
+}
+
+absl::Status JobRecorder::RemoveOutput(absl::string_view file_name) {
+  ASSIGN_OR_RETURN(const std::vector<v1::JobOutput> outputs, Outputs());
+  RETURN_IF_ERROR(Change([file_name](JobChange& change) {
+    change.removed_output = file_name;
+    return absl::OkStatus();
+  }));
+  Failpoint(kFailpointOutputRemoved);
+  for (const v1::JobOutput& output : outputs) {
+    if (output.file_name() == file_name) GiveUpArtifact(output.artifact());
+  }
+  return absl::OkStatus();
+}
+
+void JobRecorder::GiveUpArtifact(const std::string& name) {
+  const Viewer owner = {.user = owner_};
+  const absl::StatusOr<v1::Artifact> artifact =
+      services_.artifacts.Get(name, owner);
+  if (!artifact.ok() || artifact->pinned()) return;
+  // What something else names stays; what stays by a failure is garbage.
+  (void)services_.artifacts.Delete(name, owner);
 }
 
 absl::Status JobRecorder::SetProvenance(

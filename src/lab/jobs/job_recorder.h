@@ -7,6 +7,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -19,7 +20,7 @@
 #include "src/base/clock.h"
 #include "src/lab/artifacts/artifact_store.h"
 #include "src/lab/jobs/event_hub.h"
-#include "src/lab/jobs/job_kind.h"
+#include "src/lab/jobs/job_context.h"
 #include "src/lab/jobs/usage_ledger.h"
 #include "src/lab/storage/job_store.h"
 
@@ -64,20 +65,35 @@ class JobRecorder : public JobContext {
   bool cancelled() const override {
     return stop_through_ >= job_.attempt_count();
   }
+  bool is_given_up() override;
   DeviceSpend& spend() override { return spend_; }
   absl::StatusOr<std::vector<std::string>> RecordedItems() override;
-  absl::Status RecordItems(int64_t first_index,
-                           absl::Span<const std::string> items,
-                           int64_t total_count,
-                           absl::string_view unit) override;
+  absl::Status Record(const ItemBatch& batch) override;
   absl::Status Log(absl::string_view line) override;
   absl::Status AddOutput(absl::string_view file_name,
                          absl::string_view media_type,
                          absl::string_view contents, OutputKind kind) override;
+  absl::StatusOr<std::unique_ptr<OutputWriter>> OpenOutput(
+      absl::string_view file_name, absl::string_view media_type,
+      OutputKind kind) override;
+  absl::StatusOr<std::vector<v1::JobOutput>> Outputs() override;
+  absl::Status ReadOutput(
+      absl::string_view file_name,
+      absl::FunctionRef<absl::Status(std::string piece)> take) override;
+  absl::Status RemoveOutput(absl::string_view file_name) override;
   absl::Status SetProvenance(
       absl::Span<const v1::Provenance> provenance) override;
 
  private:
+  class Writer;
+
+  // Names an artifact among the job's outputs.
+  absl::StatusOr<v1::JobOutput> Name(absl::string_view file_name,
+                                     const v1::Artifact& artifact,
+                                     OutputKind kind);
+  // Lets go of an artifact that the job names no more: what a job removes, like
+  // a checkpoint, is large, and the next garbage collection may be far.
+  void GiveUpArtifact(const std::string& name);
   // One transaction on the job, if the attempt is not stale.
   absl::Status Change(absl::FunctionRef<absl::Status(JobChange&)> edit);
 

@@ -55,8 +55,8 @@ absl::Status JobRunner::Start() {
 }
 
 absl::Status JobRunner::Recover() {
-  for (const v1::JobState state :
-       {v1::JOB_STATE_RUNNING, v1::JOB_STATE_CANCELLING}) {
+  for (const v1::JobState state : {v1::JOB_STATE_RUNNING, v1::JOB_STATE_PAUSING,
+                                   v1::JOB_STATE_CANCELLING}) {
     ASSIGN_OR_RETURN(const std::vector<std::string> names,
                      options_.store->NamesIn(state));
     for (const std::string& name : names) {

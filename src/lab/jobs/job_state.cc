@@ -13,13 +13,21 @@ using google::protobuf::util::TimeUtil;
 bool MayFollow(v1::JobState from, v1::JobState to) {
   switch (from) {
     case v1::JOB_STATE_QUEUED:
-      return to == v1::JOB_STATE_RUNNING || to == v1::JOB_STATE_CANCELLED;
+      return to == v1::JOB_STATE_RUNNING || to == v1::JOB_STATE_CANCELLED ||
+             to == v1::JOB_STATE_PAUSED;
     case v1::JOB_STATE_WAITING:
       return to == v1::JOB_STATE_QUEUED || to == v1::JOB_STATE_FAILED ||
-             to == v1::JOB_STATE_CANCELLED;
+             to == v1::JOB_STATE_CANCELLED || to == v1::JOB_STATE_PAUSED;
     case v1::JOB_STATE_RUNNING:
       return to == v1::JOB_STATE_SUCCEEDED || to == v1::JOB_STATE_FAILED ||
-             to == v1::JOB_STATE_CANCELLING || to == v1::JOB_STATE_QUEUED;
+             to == v1::JOB_STATE_CANCELLING || to == v1::JOB_STATE_QUEUED ||
+             to == v1::JOB_STATE_PAUSING;
+    case v1::JOB_STATE_PAUSING:
+      return to == v1::JOB_STATE_PAUSED || to == v1::JOB_STATE_CANCELLING ||
+             to == v1::JOB_STATE_SUCCEEDED || to == v1::JOB_STATE_FAILED;
+    case v1::JOB_STATE_PAUSED:
+      return to == v1::JOB_STATE_QUEUED || to == v1::JOB_STATE_WAITING ||
+             to == v1::JOB_STATE_CANCELLED;
     case v1::JOB_STATE_CANCELLING:
       return to == v1::JOB_STATE_CANCELLED;
     case v1::JOB_STATE_FAILED:
@@ -35,6 +43,11 @@ bool MayFollow(v1::JobState from, v1::JobState to) {
 bool HasEnded(v1::JobState state) {
   return state == v1::JOB_STATE_SUCCEEDED || state == v1::JOB_STATE_FAILED ||
          state == v1::JOB_STATE_CANCELLED;
+}
+
+bool IsUnderWay(v1::JobState state) {
+  return state == v1::JOB_STATE_RUNNING || state == v1::JOB_STATE_PAUSING ||
+         state == v1::JOB_STATE_CANCELLING;
 }
 
 std::string StateName(v1::JobState state) {

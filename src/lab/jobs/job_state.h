@@ -15,6 +15,9 @@ namespace dissonance {
 // Whether a job in this state has ended: SUCCEEDED, FAILED, CANCELLED.
 bool HasEnded(v1::JobState state);
 
+// Whether an attempt works on it: RUNNING, PAUSING, CANCELLING.
+bool IsUnderWay(v1::JobState state);
+
 // "RUNNING" for JOB_STATE_RUNNING.
 std::string StateName(v1::JobState state);
 
@@ -22,8 +25,11 @@ std::string StateName(v1::JobState state);
 // state changes. Sets start_time when it first runs, end_time when it ends,
 // clears end_time when it is queued again, counts an attempt when it starts.
 // FAILED_PRECONDITION, with `job` unchanged, unless `to` may follow its state:
-//   QUEUED -> RUNNING, CANCELLED     WAITING -> QUEUED, FAILED, CANCELLED
-//   RUNNING -> SUCCEEDED, FAILED, CANCELLING, QUEUED
+//   QUEUED -> RUNNING, CANCELLED, PAUSED
+//   WAITING -> QUEUED, FAILED, CANCELLED, PAUSED
+//   RUNNING -> SUCCEEDED, FAILED, CANCELLING, QUEUED, PAUSING
+//   PAUSING -> PAUSED, CANCELLING, SUCCEEDED, FAILED
+//   PAUSED -> QUEUED, WAITING, CANCELLED
 //   CANCELLING -> CANCELLED          FAILED, CANCELLED -> QUEUED, WAITING
 absl::Status Transition(v1::JobState to, absl::string_view reason,
                         absl::Time now, v1::Job& job);

@@ -26,6 +26,12 @@ absl::Status EnterCancelled(const absl::Status& result, absl::Time now,
   return Enter(v1::JOB_STATE_CANCELLED, reason, now, change);
 }
 
+absl::Status EnterPaused(absl::string_view why, absl::Time now,
+                         JobChange& change) {
+  return Enter(v1::JOB_STATE_PAUSED, PauseReason(change.stored.job, why), now,
+               change);
+}
+
 absl::Status EnterLost(const absl::Status& result, const RunPolicy& policy,
                        absl::Time now, JobChange& change) {
   const int lost = ++change.stored.lost_count;
@@ -48,6 +54,12 @@ absl::Status EnterLost(const absl::Status& result, const RunPolicy& policy,
 
 }  // namespace
 
+std::string PauseReason(const v1::Job& job, absl::string_view why) {
+  return absl::StrCat(why, "; ", job.progress().done_count(),
+                      " items were recorded and are kept: ResumeJob goes on "
+                      "with the next");
+}
+
 absl::Status Enter(v1::JobState state, absl::string_view reason, absl::Time now,
                    JobChange& change) {
   v1::Job& job = change.stored.job;
@@ -64,6 +76,16 @@ absl::Status EnterOutcome(const absl::Status& result, const RunPolicy& policy,
     return EnterCancelled(result, now, change);
   }
   if (result.ok()) return Enter(v1::JOB_STATE_SUCCEEDED, "", now, change);
+  const bool is_pausing = change.stored.job.state() == v1::JOB_STATE_PAUSING;
+  if (is_pausing && absl::IsCancelled(result)) {
+    return EnterPaused(kPausedOnRequest, now, change);
+  }
+  if (is_pausing && absl::IsUnavailable(result)) {
+    return EnterPaused(
+        absl::StrCat(kPausedOnRequest, ", as the worker was lost (",
+                     result.message(), ")"),
+        now, change);
+  }
   if (!policy.interrupted.empty() &&
       (absl::IsCancelled(result) || absl::IsUnavailable(result))) {
     return EnterInterrupted(policy.interrupted, now, change);
@@ -85,6 +107,9 @@ absl::Status EnterInterrupted(absl::string_view interrupted, absl::Time now,
   const v1::Job& job = change.stored.job;
   if (job.state() == v1::JOB_STATE_CANCELLING) {
     return Enter(v1::JOB_STATE_CANCELLED, kOnRequest, now, change);
+  }
+  if (job.state() == v1::JOB_STATE_PAUSING) {
+    return EnterPaused(kPausedOnRequest, now, change);
   }
   if (job.state() != v1::JOB_STATE_RUNNING) return absl::OkStatus();
   return Enter(v1::JOB_STATE_QUEUED,

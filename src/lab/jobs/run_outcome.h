@@ -18,6 +18,11 @@ namespace dissonance {
 absl::Status Enter(v1::JobState state, absl::string_view reason, absl::Time now,
                    JobChange& change);
 
+inline constexpr absl::string_view kPausedOnRequest = "paused on request";
+
+// The reason of a PAUSED job: why, what it has, and how it goes on.
+std::string PauseReason(const v1::Job& job, absl::string_view why);
+
 // How a server treats the ends of runs.
 struct RunPolicy {
   int max_lost_count = 5;
@@ -30,8 +35,9 @@ struct RunPolicy {
 absl::Status EnterOutcome(const absl::Status& result, const RunPolicy& policy,
                           absl::Time now, JobChange& change);
 
-// Puts a RUNNING job back to QUEUED and ends a CANCELLING one, because the
-// run was `interrupted` ("the server stopped"). Others stay as they are.
+// Puts a RUNNING job back to QUEUED, a PAUSING one to PAUSED and ends a
+// CANCELLING one, because the run was `interrupted` ("the server stopped").
+// Others stay as they are.
 absl::Status EnterInterrupted(absl::string_view interrupted, absl::Time now,
                               JobChange& change);
 

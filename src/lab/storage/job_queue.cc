@@ -99,7 +99,7 @@ absl::StatusOr<PendingCounts> JobQueue::PendingOf(absl::string_view owner) {
     counts.queued = pending.Int(0);
     Query running(connection,
                   "SELECT count(*) FROM jobs INDEXED BY jobs_by_owner_and_state"
-                  " WHERE owner = ? AND state IN (3, 6)",
+                  " WHERE owner = ? AND state IN (3, 6, 8)",
                   owner);
     running.Next();
     counts.running = running.Int(0);

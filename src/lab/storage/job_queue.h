@@ -37,8 +37,8 @@ struct QueueCount {
 
 // Jobs of a user that have not ended.
 struct PendingCounts {
-  int64_t queued = 0;   // QUEUED and WAITING
-  int64_t running = 0;  // RUNNING and CANCELLING
+  int64_t queued = 0;   // QUEUED, WAITING and PAUSED
+  int64_t running = 0;  // RUNNING, PAUSING and CANCELLING
 };
 
 class JobQueue {

@@ -35,10 +35,10 @@ inline constexpr absl::string_view kQueueOwnersSql =
     " FROM owners WHERE owner IS NOT NULL)"
     " SELECT owner FROM owners WHERE owner IS NOT NULL";
 
-// Parameter: owner.
+// QUEUED, WAITING and PAUSED. Parameter: owner.
 inline constexpr absl::string_view kPendingCountSql =
     "SELECT count(*) FROM jobs INDEXED BY jobs_by_owner_and_state"
-    " WHERE owner = ? AND state IN (1, 2)";
+    " WHERE owner = ? AND state IN (1, 2, 9)";
 
 // Parameters: owner, request_id.
 inline constexpr absl::string_view kFindByRequestSql =
@@ -57,10 +57,12 @@ absl::StatusOr<StoredJob> ReadJob(Connection& connection,
                                   absl::string_view name, JobStore::Spec spec);
 void ReadOutputs(Connection& connection, v1::Job& job);
 
-// Parameter: owner.
+// QUEUED and PAUSED, so that pausing makes no room for more. Parameter: owner.
 inline constexpr absl::string_view kInteractiveCountSql =
-    "SELECT count(*) FROM jobs INDEXED BY jobs_queue"
-    " WHERE state = 1 AND owner = ? AND priority = 1";
+    "SELECT (SELECT count(*) FROM jobs INDEXED BY jobs_queue"
+    "  WHERE state = 1 AND owner = ?1 AND priority = 1)"
+    " + (SELECT count(*) FROM jobs INDEXED BY jobs_by_owner_and_state"
+    "  WHERE owner = ?1 AND state = 9 AND priority = 1)";
 
 // Inserts a job, its spec, its configuration and what it depends on.
 void InsertJob(Connection& connection, const StoredJob& stored);

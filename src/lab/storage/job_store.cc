@@ -47,6 +47,13 @@ void PutOutput(Connection& connection, absl::string_view name,
       .Run();
 }
 
+void RemoveOutput(Connection& connection, absl::string_view name,
+                  absl::string_view file_name) {
+  Query(connection, "DELETE FROM job_outputs WHERE job = ? AND file_name = ?",
+        name, file_name)
+      .Run();
+}
+
 absl::StatusOr<std::optional<StoredJob>> FindJob(Connection& connection,
                                                  absl::string_view owner,
                                                  absl::string_view request_id) {
@@ -111,12 +118,17 @@ absl::StatusOr<StoredJob> Apply(
   }
   InsertItems(connection, name, first, change.items);
   if (change.output.has_value()) PutOutput(connection, name, *change.output);
+  if (!change.removed_output.empty()) {
+    RemoveOutput(connection, name, change.removed_output);
+  }
   for (v1::JobEvent& event : change.events) {
     AppendEvent(connection, now, std::move(event), job);
   }
   UpdateJob(connection, change.stored);
   if (change.use.has_value()) InsertUse(connection, *change.use);
-  if (change.output.has_value()) ReadOutputs(connection, job);
+  if (change.output.has_value() || !change.removed_output.empty()) {
+    ReadOutputs(connection, job);
+  }
   return std::move(change.stored);
 }
 

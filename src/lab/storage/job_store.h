@@ -52,6 +52,8 @@ struct JobChange {
   // Added, or put in place of the one with the same file_name. Its artifact
   // must be in the ArtifactIndex.
   std::optional<v1::JobOutput> output;
+  // Name of an output that the job is to name no more; empty: none.
+  absl::string_view removed_output;
   // Added to what its user used.
   std::optional<HourOfUse> use;
 };

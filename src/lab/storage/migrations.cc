@@ -206,8 +206,25 @@ CREATE TABLE settings (
 ) STRICT, WITHOUT ROWID;
 )sql";
 
+// Jobs can be paused: two more states. SQLite changes no CHECK, but one goes
+// with its column.
+constexpr char kPausesSchema[] = R"sql(
+DROP INDEX jobs_by_state;
+DROP INDEX jobs_by_owner_and_state;
+DROP INDEX jobs_queue;
+ALTER TABLE jobs ADD COLUMN new_state INTEGER NOT NULL DEFAULT 1
+  CHECK (new_state BETWEEN 1 AND 9);
+UPDATE jobs SET new_state = state;
+ALTER TABLE jobs DROP COLUMN state;
+ALTER TABLE jobs RENAME COLUMN new_state TO state;
+CREATE INDEX jobs_by_state ON jobs (state, name);
+CREATE INDEX jobs_by_owner_and_state ON jobs (owner, state, name);
+CREATE INDEX jobs_queue ON jobs (owner, priority, name) WHERE state = 1;
+)sql";
+
 constexpr Migration kMigrations[] = {{.number = 1, .sql = kFirstSchema},
-                                     {.number = 2, .sql = kUsersSchema}};
+                                     {.number = 2, .sql = kUsersSchema},
+                                     {.number = 3, .sql = kPausesSchema}};
 
 constexpr char kHistoryTable[] =
     "CREATE TABLE IF NOT EXISTS migrations ("

@@ -8,9 +8,11 @@
 #include <ATen/ops/ones.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <limits>
+#include <utility>
 #include <vector>
 
 #include "src/base/mix.h"
@@ -111,6 +113,34 @@ TEST(DropoutMaskTest, AnyTwoRowsAreIndependent) {
   EXPECT_LT(correlations.abs().max().item<double>(), 6.0 * sigma);
   EXPECT_NEAR(correlations.pow(2).mean().sqrt().item<double>(), sigma,
               0.02 * sigma);
+}
+
+TEST(DropoutMaskTest, RowsThatCountFromNearbyNumbersAreIndependent) {
+  // The lower half of the mixed key is where a row's counter begins. Where two
+  // begin this close, one would be the other shifted but for the upper half.
+  constexpr uint32_t kClose = 512;
+  constexpr int64_t kWidth = 4096;
+  const std::vector<uint64_t> keys = Keys(1 << 15);
+  std::vector<std::pair<uint32_t, uint64_t>> begins;
+  for (const uint64_t key : keys) {
+    begins.emplace_back(static_cast<uint32_t>(Mix(key ^ Mix(0))), key);
+  }
+  std::sort(begins.begin(), begins.end());
+  const at::Tensor x = at::ones({2, kWidth}, at::kFloat);
+  double sum = 0.0;
+  int pairs = 0;
+  for (size_t i = 1; i < begins.size(); ++i) {
+    const auto shift =
+        static_cast<int64_t>(begins[i].first - begins[i - 1].first);
+    if (shift > kClose) continue;
+    const std::vector<uint64_t> two = {begins[i - 1].second, begins[i].second};
+    const at::Tensor mask = DropoutRows(x, two, 0, 0.5).ne(0.0).to(at::kDouble);
+    sum += Correlation(mask[0].narrow(0, shift, kWidth - shift),
+                       mask[1].narrow(0, 0, kWidth - shift), 0.5);
+    ++pairs;
+  }
+  ASSERT_GT(pairs, 50);
+  EXPECT_LT(std::abs(sum / pairs), 0.05);
 }
 
 TEST(DropoutMaskTest, EightNeighboursAreAnyPatternAsOften) {

@@ -54,18 +54,36 @@ class TrainingGoldenTest : public testing::TestWithParam<std::string> {
     return run;
   }
 
-  double WorstWeight(const Run& run) {
-    const auto file = SafetensorsFile::Open(absl::StrCat(
-        directory(), "/final_", GetParam(), "/adapter_model.safetensors"));
+  at::Tensor Expected(const std::string& folder, const std::string& tensor) {
+    const auto file = SafetensorsFile::Open(
+        absl::StrCat(directory(), "/", folder, "/adapter_model.safetensors"));
     EXPECT_TRUE(file.ok()) << file.status();
-    EXPECT_EQ((*file)->tensors().size(), run.weights.size());
+    const auto loaded = (*file)->Load(tensor);
+    EXPECT_TRUE(loaded.ok()) << loaded.status();
+    return loaded->to(at::kDouble);
+  }
+
+  struct Difference {
     double worst = 0.0;
+    double rms = 0.0;  // over that of the weights' movement
+  };
+  Difference DifferenceOf(const Run& run) {
+    EXPECT_EQ(run.weights.size(), 32U);
+    Difference difference;
+    double squares = 0.0;
+    double moved_squares = 0.0;
     for (const auto& [name, tensor] : run.weights) {
-      const auto expected = (*file)->Load(name);
-      EXPECT_TRUE(expected.ok()) << expected.status();
-      worst = std::max(worst, MaxAbsDifference(tensor, *expected));
+      const at::Tensor expected =
+          Expected(absl::StrCat("final_", GetParam()), name);
+      const at::Tensor moved = expected - Expected("init_adapter", name);
+      const at::Tensor off = tensor.to(at::kDouble) - expected;
+      difference.worst =
+          std::max(difference.worst, off.abs().max().item<double>());
+      squares += (off * off).sum().item<double>();
+      moved_squares += (moved * moved).sum().item<double>();
     }
-    return worst;
+    difference.rms = std::sqrt(squares / moved_squares);
+    return difference;
   }
 
   void ExpectTrace(const Run& run, double loss_limit, double norm_limit) {
@@ -97,7 +115,7 @@ TEST_P(TrainingGoldenTest, IsPeftsInFloat64) {
   const Run run = Train(at::kDouble);
   ExpectTrace(run, 1e-9, 1e-9);
   // The expected weights are stored in float32.
-  EXPECT_LE(WorstWeight(run), 1e-7);
+  EXPECT_LE(DifferenceOf(run).worst, 1e-7);
 }
 
 // Within three times what torch's own float32 differs from float64.
@@ -105,7 +123,15 @@ TEST_P(TrainingGoldenTest, IsPeftsInFloat32) {
   const Run run = Train(at::kFloat);
   ExpectTrace(run, 3 * Limits()["loss"].get<double>(),
               3 * Limits()["grad_norm_rel"].get<double>());
-  EXPECT_LE(WorstWeight(run), 3 * Limits()["final_params"].get<double>());
+  const Difference difference = DifferenceOf(run);
+  EXPECT_LE(difference.rms,
+            3 * Limits()["final_params_rms_over_moved_rms"].get<double>());
+  // The fixture's own tolerance: AdamW moves a weight whose gradient is almost
+  // 0 by a whole step, in the direction that rounding gave it. One of 9216
+  // numbers is off by 1.7e-5, all others by less than 2e-6.
+  EXPECT_LE(
+      difference.worst,
+      config_["recommended_tolerance_fp32"]["final_params_abs"].get<double>());
 }
 
 TEST_P(TrainingGoldenTest, IsTheSameWithCheckpointing) {

@@ -1,6 +1,7 @@
 #include "tests/lab/eval/fake_compute.h"
 
 #include "absl/strings/str_cat.h"
+#include "src/base/sha256.h"
 #include "src/base/status_macros.h"
 
 namespace dissonance {
@@ -129,16 +130,23 @@ absl::Status FakeJob::TakeWrite() {
   return absl::OkStatus();
 }
 
-absl::Status FakeJob::RecordItems(int64_t first_index,
-                                  absl::Span<const std::string> added,
-                                  int64_t /*total_count*/,
-                                  absl::string_view /*unit*/) {
-  if (first_index != static_cast<int64_t>(items.size())) {
+v1::Job FakeJob::NewJob() {
+  v1::Job job;
+  job.set_name("jobs/01J0000000000000000000000A");
+  job.set_owner("users/ada");
+  return job;
+}
+
+absl::Status FakeJob::Record(const ItemBatch& batch) {
+  if (batch.first_index != static_cast<int64_t>(items.size())) {
     return absl::FailedPreconditionError("not the next item");
   }
   RETURN_IF_ERROR(TakeWrite());
-  items.insert(items.end(), added.begin(), added.end());
+  items.insert(items.end(), batch.items.begin(), batch.items.end());
+  metrics.insert(metrics.end(), batch.metrics.begin(), batch.metrics.end());
   done_counts.push_back(static_cast<int64_t>(items.size()));
+  job_.mutable_progress()->set_total_count(batch.total_count);
+  job_.mutable_progress()->set_unit(std::string(batch.unit));
   return absl::OkStatus();
 }
 
@@ -149,10 +157,67 @@ absl::Status FakeJob::Log(absl::string_view line) {
 
 absl::Status FakeJob::AddOutput(absl::string_view file_name,
                                 absl::string_view /*media_type*/,
-                                absl::string_view contents,
-                                OutputKind /*kind*/) {
+                                absl::string_view contents, OutputKind kind) {
   RETURN_IF_ERROR(TakeWrite());
   outputs[std::string(file_name)] = std::string(contents);
+  if (kind == OutputKind::kNamesRun) run_outputs.emplace(file_name);
+  return absl::OkStatus();
+}
+
+class FakeJob::Writer : public OutputWriter {
+ public:
+  Writer(FakeJob& job, absl::string_view file_name, OutputKind kind)
+      : job_(job), file_name_(file_name), kind_(kind) {}
+
+  absl::Status Append(absl::string_view bytes) override {
+    absl::StrAppend(&contents_, bytes);
+    return absl::OkStatus();
+  }
+  absl::StatusOr<v1::JobOutput> Commit() override {
+    RETURN_IF_ERROR(job_.AddOutput(file_name_, "", contents_, kind_));
+    ASSIGN_OR_RETURN(const std::vector<v1::JobOutput> outputs, job_.Outputs());
+    for (const v1::JobOutput& output : outputs) {
+      if (output.file_name() == file_name_) return output;
+    }
+    return absl::InternalError("gone");
+  }
+
+ private:
+  FakeJob& job_;
+  const std::string file_name_;
+  const OutputKind kind_;
+  std::string contents_;
+};
+
+absl::StatusOr<std::unique_ptr<OutputWriter>> FakeJob::OpenOutput(
+    absl::string_view file_name, absl::string_view /*media_type*/,
+    OutputKind kind) {
+  return std::make_unique<Writer>(*this, file_name, kind);
+}
+
+absl::StatusOr<std::vector<v1::JobOutput>> FakeJob::Outputs() {
+  std::vector<v1::JobOutput> all;
+  for (const auto& [name, contents] : outputs) {
+    v1::JobOutput& output = all.emplace_back();
+    output.set_file_name(name);
+    output.set_artifact(absl::StrCat("artifacts/", Sha256Of(contents)));
+    output.set_size_bytes(static_cast<int64_t>(contents.size()));
+    output.set_names_run(run_outputs.contains(name));
+  }
+  return all;
+}
+
+absl::Status FakeJob::ReadOutput(
+    absl::string_view file_name,
+    absl::FunctionRef<absl::Status(std::string piece)> take) {
+  const auto output = outputs.find(std::string(file_name));
+  if (output == outputs.end()) return absl::NotFoundError("no such output");
+  if (output->second == "damaged") return absl::DataLossError("damaged");
+  return take(output->second);
+}
+
+absl::Status FakeJob::RemoveOutput(absl::string_view file_name) {
+  outputs.erase(std::string(file_name));
   return absl::OkStatus();
 }
 

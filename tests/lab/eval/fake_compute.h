@@ -4,19 +4,22 @@
 #define DISSONANCE_TESTS_LAB_EVAL_FAKE_COMPUTE_H_
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "dissonance/v1/jobs.pb.h"
 #include "src/lab/eval/compute_client.h"
-#include "src/lab/jobs/job_kind.h"
+#include "src/lab/jobs/job_context.h"
 
 namespace dissonance {
 
@@ -56,35 +59,54 @@ class FakeCompute : public ComputeClient {
 
 class FakeJob : public JobContext {
  public:
+  static v1::Job NewJob();
+
   const v1::Job& job() const override { return job_; }
-  bool cancelled() const override { return is_cancelled; }
+  v1::Job& stored() { return job_; }
+  bool cancelled() const override {
+    return when_cancelled ? when_cancelled() : is_cancelled;
+  }
+  bool is_given_up() override { return gives_up; }
   DeviceSpend& spend() override { return *spend_; }
   absl::StatusOr<std::vector<std::string>> RecordedItems() override {
     return items;
   }
-  absl::Status RecordItems(int64_t first_index,
-                           absl::Span<const std::string> added,
-                           int64_t total_count,
-                           absl::string_view unit) override;
+  absl::Status Record(const ItemBatch& batch) override;
   absl::Status Log(absl::string_view line) override;
   absl::Status AddOutput(absl::string_view file_name,
                          absl::string_view media_type,
                          absl::string_view contents, OutputKind kind) override;
+  absl::StatusOr<std::unique_ptr<OutputWriter>> OpenOutput(
+      absl::string_view file_name, absl::string_view media_type,
+      OutputKind kind) override;
+  absl::StatusOr<std::vector<v1::JobOutput>> Outputs() override;
+  // DATA_LOSS if its contents are "damaged".
+  absl::Status ReadOutput(
+      absl::string_view file_name,
+      absl::FunctionRef<absl::Status(std::string piece)> take) override;
+  absl::Status RemoveOutput(absl::string_view file_name) override;
   absl::Status SetProvenance(
       absl::Span<const v1::Provenance> provenance) override;
 
   bool is_cancelled = false;
+  bool gives_up = false;
+  // If set, decides in place of is_cancelled.
+  std::function<bool()> when_cancelled;
   std::vector<std::string> items;
   std::vector<int64_t> done_counts;
+  std::vector<v1::MetricPoint> metrics;
   std::vector<std::string> log;
   std::map<std::string, std::string> outputs;
   // Outputs and records that are still taken before the disk is full.
   std::optional<int> writes_left;
+  // Names of outputs that the kind says to be other in every run.
+  std::set<std::string> run_outputs;
 
  private:
+  class Writer;
   absl::Status TakeWrite();
 
-  v1::Job job_;
+  v1::Job job_ = NewJob();
   // Shared by copies, which tests make of a job that has records.
   std::shared_ptr<DeviceSpend> spend_ = std::make_shared<DeviceSpend>();
 };

@@ -147,6 +147,35 @@ INSTANTIATE_TEST_SUITE_P(
                        ::testing::Values(2)),
     NameOf);
 
+TEST_F(CrashTest, APausingJobOfADeadServerIsPausedAndKeepsItsItems) {
+  EXPECT_TRUE(IsTornDown(RunInChild([&]() -> absl::Status {
+    JobServer server(dir_.path());
+    server.kind.run = [](JobContext& job) -> absl::Status {
+      RETURN_IF_ERROR(job.RecordItems(0, {ItemText(0)}, 5, "items"));
+      while (!job.cancelled()) std::this_thread::yield();
+      ::raise(SIGKILL);
+      return absl::OkStatus();
+    };
+    const auto jobs = server.NewManager();
+    RETURN_IF_ERROR(jobs->Start());
+    ASSIGN_OR_RETURN(const v1::Job job,
+                     jobs->CreateJob(SomeSpec(), {.owner = "ada"}));
+    AwaitState(*jobs, job.name(), v1::JOB_STATE_RUNNING);
+    RETURN_IF_ERROR(jobs->Pause("ada", job.name()).status());
+    AwaitEnd(*jobs, job.name());
+    return absl::OkStatus();
+  })));
+  EXPECT_EQ(ReadStored(dir_.path()).jobs.front().state(),
+            v1::JOB_STATE_PAUSING);
+  EXPECT_TRUE(ExitedWell(RunInChild([&]() -> absl::Status {
+    JobServer server(dir_.path());
+    return server.NewManager()->Start();
+  })));
+  const Stored stored = ReadStored(dir_.path());
+  EXPECT_EQ(stored.jobs.front().state(), v1::JOB_STATE_PAUSED);
+  EXPECT_THAT(stored.items, ElementsAre("item 0"));
+}
+
 TEST_F(CrashTest, ACancelledJobOfADeadServerEndsCancelled) {
   EXPECT_TRUE(IsTornDown(RunInChild([&]() -> absl::Status {
     JobServer server(dir_.path());

@@ -36,6 +36,16 @@ TEST(Transition, AllowsExactlyTheStepsOfAJobsLife) {
       {v1::JOB_STATE_CANCELLED, v1::JOB_STATE_QUEUED},
       {v1::JOB_STATE_FAILED, v1::JOB_STATE_WAITING},
       {v1::JOB_STATE_CANCELLED, v1::JOB_STATE_WAITING},
+      {v1::JOB_STATE_QUEUED, v1::JOB_STATE_PAUSED},
+      {v1::JOB_STATE_WAITING, v1::JOB_STATE_PAUSED},
+      {v1::JOB_STATE_RUNNING, v1::JOB_STATE_PAUSING},
+      {v1::JOB_STATE_PAUSING, v1::JOB_STATE_PAUSED},
+      {v1::JOB_STATE_PAUSING, v1::JOB_STATE_CANCELLING},
+      {v1::JOB_STATE_PAUSING, v1::JOB_STATE_SUCCEEDED},
+      {v1::JOB_STATE_PAUSING, v1::JOB_STATE_FAILED},
+      {v1::JOB_STATE_PAUSED, v1::JOB_STATE_QUEUED},
+      {v1::JOB_STATE_PAUSED, v1::JOB_STATE_WAITING},
+      {v1::JOB_STATE_PAUSED, v1::JOB_STATE_CANCELLED},
   };
   int refused = 0;
   for (int from = v1::JobState_MIN; from <= v1::JobState_MAX; ++from) {
@@ -58,7 +68,7 @@ TEST(Transition, AllowsExactlyTheStepsOfAJobsLife) {
       EXPECT_EQ(job.DebugString(), JobIn(from_state).DebugString());
     }
   }
-  EXPECT_EQ(refused, 8 * 8 - 14);
+  EXPECT_EQ(refused, 10 * 10 - 24);
 }
 
 TEST(Transition, KeepsTimesAndAttempts) {

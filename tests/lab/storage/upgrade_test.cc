@@ -110,6 +110,23 @@ TEST_F(UpgradeTest, KeepsEveryRow) {
               ElementsAre("models/m/adapters/a|0A"));
 }
 
+TEST_F(UpgradeTest, AJobOfTheOldReleaseMayBePaused) {
+  const auto database = Open(/*allow_upgrade=*/true);
+  ASSERT_TRUE(database.ok()) << database.status();
+  const auto set_state = [&](int state) {
+    return (*database)->Write([state](Connection& connection) {
+      Query(connection, "UPDATE jobs SET state = ? WHERE name = 'jobs/2'",
+            int32_t{state})
+          .Run();
+      return absl::OkStatus();
+    });
+  };
+  EXPECT_TRUE(set_state(9).ok());
+  EXPECT_FALSE(set_state(10).ok());
+  EXPECT_THAT(Rows(**database, "SELECT name, state FROM jobs", 2),
+              ElementsAre("jobs/1|5", "jobs/2|9"));
+}
+
 TEST_F(UpgradeTest, SharesEveryArtifactAndSaysWhoseItIs) {
   const auto database = Open(/*allow_upgrade=*/true);
   ASSERT_TRUE(database.ok()) << database.status();

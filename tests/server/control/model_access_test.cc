@@ -96,5 +96,18 @@ TEST_F(ModelAccessTest, WhatIsFromBeforeThereWereOwnersIsShared) {
       access_.CheckChanges({.user = std::string(kOwnerUser)}, kModel).ok());
 }
 
+TEST_F(ModelAccessTest, AJobMayGiveANameThatIsFreeOrItsOwnersAlone) {
+  PutModel("users/ada", v1::VISIBILITY_LAB);
+  PutAdapter("users/ada", v1::VISIBILITY_PRIVATE);
+  v1::JobSpec spec;
+  spec.mutable_fine_tune()->set_model(kModel);
+  spec.mutable_fine_tune()->set_output_adapter(kAdapter);
+  EXPECT_TRUE(CheckTakesOutputs(access_, ada_, spec).ok());
+  EXPECT_TRUE(absl::IsAlreadyExists(CheckTakesOutputs(access_, bob_, spec)));
+  spec.mutable_fine_tune()->set_output_adapter("models/m/adapters/free");
+  EXPECT_TRUE(CheckTakesOutputs(access_, bob_, spec).ok());
+  EXPECT_TRUE(CheckTakesOutputs(access_, bob_, v1::JobSpec()).ok());
+}
+
 }  // namespace
 }  // namespace dissonance
