@@ -290,14 +290,6 @@ TEST_F(EvalTest, OutputNamesNeverLeaveTheFolder) {
   }
 }
 
-TEST_F(EvalTest, AnOutputMayHaveAFolder) {
-  FakeServer& server = StartServer();
-  server.SetOutputs({{"checkpoint-00050/state.safetensors", "x"}});
-  const CommandResult result = Run(Mcq({}));
-  EXPECT_EQ(result.exit_code, 0) << result.err;
-  EXPECT_EQ(ReadFile("out/checkpoint-00050/state.safetensors"), "x");
-}
-
 TEST_F(EvalTest, DamagedOutputsAreRefused) {
   FakeServer& server = StartWithOutputs();
   server.artifacts().Damage(server.artifacts().Add(base_), "damaged");
