@@ -67,7 +67,7 @@ class Side:
 @functools.cache
 def words() -> list[str]:
     lines = CORPUS.read_text().splitlines()
-    return " ".join(json.loads(line)["text"] for line in lines).split()
+    return " ".join(json.loads(line)["content"] for line in lines).split()
 
 
 def lengths(
