@@ -32,6 +32,12 @@ struct TargetedModule {
 std::vector<TargetedModule> TargetedModules(const PeftConfig& config,
                                             const DecoderSpec& spec);
 
+// A new adapter's configuration with its targets listed, checked against the
+// model and in the form in which a file has it. Fails as LoraParameters::Init
+// does.
+absl::StatusOr<PeftConfig> ResolvePeftConfig(const PeftConfig& config,
+                                             const Model& model);
+
 // INVALID_ARGUMENT: the configuration adapts nothing.
 absl::Status NothingTargeted(const PeftConfig& config, const DecoderSpec& spec);
 

@@ -199,14 +199,22 @@ LoraParameters LoraParameters::Pack(PeftConfig config,
   return lora;
 }
 
+absl::StatusOr<PeftConfig> ResolvePeftConfig(const PeftConfig& config,
+                                             const Model& model) {
+  ASSIGN_OR_RETURN(PeftConfig resolved, Resolve(config, model.spec()));
+  RETURN_IF_ERROR(CheckNames(resolved, model.spec()));
+  if (TargetedModules(resolved, model.spec()).empty()) {
+    return NothingTargeted(resolved, model.spec());
+  }
+  return resolved;
+}
+
 absl::StatusOr<LoraParameters> LoraParameters::Init(const PeftConfig& config,
                                                     const Model& model,
                                                     uint64_t seed) {
   const DecoderSpec& spec = model.spec();
-  ASSIGN_OR_RETURN(PeftConfig resolved, Resolve(config, spec));
-  RETURN_IF_ERROR(CheckNames(resolved, spec));
+  ASSIGN_OR_RETURN(PeftConfig resolved, ResolvePeftConfig(config, model));
   const std::vector<TargetedModule> targets = TargetedModules(resolved, spec);
-  if (targets.empty()) return NothingTargeted(resolved, spec);
   // A GPU's own allocator says so itself.
   if (model.device().is_cpu()) {
     RETURN_IF_ERROR(CheckMatricesFit(targets, LoraDtype(model)));

@@ -10,8 +10,8 @@ namespace dissonance {
 namespace {
 
 constexpr absl::string_view kAdvice =
-    "; lower the learning rate or clip the gradients more, and go on from the "
-    "last checkpoint";
+    "; start again with a lower learning rate or max_grad_norm, from the "
+    "beginning or from the adapter of an earlier checkpoint";
 
 bool IsFinite(const at::Tensor& x) { return x.isfinite().all().item<bool>(); }
 

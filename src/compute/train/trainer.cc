@@ -38,6 +38,9 @@ class Trainer::Impl {
   int64_t out_step() const;
   TrainingState state() const;
   absl::Status Restore(const SafetensorsFile& file);
+  void SetProgress(std::function<void()> progress) {
+    network_.SetProgress(std::move(progress));
+  }
   const LoraParameters& lora() const { return lora_; }
   const Model& model() const { return *model_; }
 
@@ -90,8 +93,8 @@ class Trainer::Impl {
 
 namespace {
 
-TrainingSchedule ScheduleOf(const DocumentOrder& order,
-                            const TrainingOptions& options) {
+TrainingSchedule ScheduleFor(const DocumentOrder& order,
+                             const TrainingOptions& options) {
   TrainingSchedule schedule{
       .step_count = order.step_count(),
       .steps_per_epoch = order.steps_per_epoch(),
@@ -124,7 +127,7 @@ Trainer::Impl::Impl(std::shared_ptr<const Model> model, LoraParameters lora,
       options_(options),
       digest_(std::move(digest)),
       order_(static_cast<int64_t>(documents_.size()), options_),
-      schedule_(ScheduleOf(order_, options_)),
+      schedule_(ScheduleFor(order_, options_)),
       network_(*model_, lora_,
                {.dropout = lora_.config().dropout,
                 .activation_checkpointing = options_.activation_checkpointing}),
@@ -301,30 +304,17 @@ void Trainer::Impl::TakeValidation(double loss, ValidationReport& report) {
 }
 
 TrainingMemory Trainer::Impl::Memory() const {
-  std::vector<int64_t> lengths;
-  const TrainingDocument* longest = &documents_.front();
+  std::vector<DocumentLength> lengths;
   for (const std::vector<TrainingDocument>* part :
        {&documents_, &validation_}) {
     for (const TrainingDocument& document : *part) {
-      lengths.push_back(static_cast<int64_t>(document.tokens.size()));
-      if (document.tokens.size() > longest->tokens.size()) longest = &document;
+      lengths.push_back(
+          {.line = document.line,
+           .tokens = static_cast<int64_t>(document.tokens.size())});
     }
   }
-  std::sort(lengths.rbegin(), lengths.rend());
-  int64_t tokens = 0;
-  for (size_t i = 0; i < lengths.size(); ++i) {
-    if (static_cast<int64_t>(i) == options_.micro_batch_size) break;
-    tokens += lengths[i];
-  }
-  const auto bytes = [&](int64_t count) {
-    return ActivationBytes(*model_, lora_, options_.activation_checkpointing,
-                           count, lengths.front());
-  };
-  const int64_t copies = best_.defined() ? 5 : 4;
-  return {.state_bytes = copies * static_cast<int64_t>(lora_.flat().nbytes()),
-          .activation_bytes = bytes(tokens),
-          .longest_line = longest->line,
-          .longest_bytes = bytes(lengths.front())};
+  return TrainingMemoryFor(*model_, LoraShape::Of(lora_), options_,
+                           std::move(lengths));
 }
 
 TrainingState Trainer::Impl::state() const {
@@ -357,6 +347,11 @@ absl::Status Trainer::Impl::Restore(const SafetensorsFile& file) {
   return absl::OkStatus();
 }
 
+TrainingSchedule ScheduleOf(int64_t document_count,
+                            const TrainingOptions& options) {
+  return ScheduleFor(DocumentOrder(document_count, options), options);
+}
+
 Trainer::Trainer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Trainer::~Trainer() = default;
 
@@ -379,6 +374,9 @@ absl::StatusOr<std::unique_ptr<Trainer>> Trainer::Create(
 }
 
 absl::StatusOr<TrainingPiece> Trainer::RunPiece() { return impl_->RunPiece(); }
+void Trainer::SetProgress(std::function<void()> progress) {
+  impl_->SetProgress(std::move(progress));
+}
 const TrainingSchedule& Trainer::schedule() const { return impl_->schedule(); }
 TrainingMemory Trainer::Memory() const { return impl_->Memory(); }
 const std::string& Trainer::digest() const { return impl_->digest(); }

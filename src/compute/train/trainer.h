@@ -18,6 +18,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -29,6 +30,7 @@
 #include "src/compute/lora/lora_parameters.h"
 #include "src/compute/model/model.h"
 #include "src/compute/tensor/safetensors.h"
+#include "src/compute/train/training_memory.h"
 #include "src/compute/train/training_options.h"
 
 namespace dissonance {
@@ -64,21 +66,17 @@ struct TrainingSchedule {
   int64_t validation_step_count = 0;
 };
 
-// Bytes beside the base weights, about, at most.
-struct TrainingMemory {
-  int64_t state_bytes = 0;       // weights, gradients, moments
-  int64_t activation_bytes = 0;  // of the largest micro-batch
-  int64_t longest_line = 0;      // of the document that needs most alone
-  int64_t longest_bytes = 0;     // its activations
-};
-
-// All that goes on from a step: a file's contents. `files` may be written by
-// another thread while training goes on.
+// All that goes on from a step: a file's contents. Another thread may write
+// it while training goes on.
 struct TrainingState {
   int64_t step = 0;
   std::vector<NamedTensor> tensors;  // copies
   SafetensorsMetadata metadata;      // position, validation so far, digest
 };
+
+// Of so many documents, without those held out.
+TrainingSchedule ScheduleOf(int64_t document_count,
+                            const TrainingOptions& options);
 
 class Trainer {
  public:
@@ -96,6 +94,9 @@ class Trainer {
   // if a number is not finite, naming step, block and the document's line:
   // nothing goes on then, and state() is that of the step before.
   absl::StatusOr<TrainingPiece> RunPiece();
+
+  // Called after each block of a piece, on its thread: a sign of life.
+  void SetProgress(std::function<void()> progress);
 
   const TrainingSchedule& schedule() const;
   // O(documents).

@@ -3,17 +3,33 @@
 #define DISSONANCE_COMPUTE_TRAIN_TRAINING_MEMORY_H_
 
 #include <cstdint>
+#include <vector>
 
-#include "src/compute/lora/lora_parameters.h"
+#include "src/compute/lora/lora_shape.h"
 #include "src/compute/model/model.h"
+#include "src/compute/train/training_options.h"
 
 namespace dissonance {
 
-// About how many bytes a micro-batch's two passes hold at most beside weights,
-// gradients and moments; `tokens` in all, `longest` of its longest document.
-int64_t ActivationBytes(const Model& model, const LoraParameters& lora,
-                        bool activation_checkpointing, int64_t tokens,
-                        int64_t longest);
+// Bytes beside the base weights, about, at most.
+struct TrainingMemory {
+  int64_t state_bytes = 0;       // weights, gradients, moments
+  int64_t activation_bytes = 0;  // of the largest micro-batch
+  int64_t longest_line = 0;      // of the document that needs most alone
+  int64_t longest_bytes = 0;     // its activations
+};
+
+// A document's length.
+struct DocumentLength {
+  int64_t line = 0;
+  int64_t tokens = 0;
+};
+
+// Of a training on documents of these lengths, those held out included, in any
+// order. REQUIRES: at least one.
+TrainingMemory TrainingMemoryFor(const Model& model, const LoraShape& lora,
+                                 const TrainingOptions& options,
+                                 std::vector<DocumentLength> lengths);
 
 }  // namespace dissonance
 

@@ -216,6 +216,7 @@ at::Tensor TrainingNetwork::Block(int64_t block, const at::Tensor& residual,
   const at::Tensor mlp_out =
       TrainNorm(spec, weights.mlp_post_norm,
                 Mlp(block, TrainNorm(spec, weights.mlp_norm, middle), pass));
+  progress_();
   // transformers' order of the parallel sum.
   return middle + (spec.parallel_residual ? mlp_out + attn_out : mlp_out);
 }
@@ -282,6 +283,7 @@ double TrainingNetwork::Accumulate(const TrainingPack& pack, double weight) {
       outputs.pop_back();
     }
     output.backward(grad);
+    progress_();
     if (b > first_block_) grad = input.grad();
   }
   return loss;

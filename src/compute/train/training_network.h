@@ -15,7 +15,9 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "absl/types/span.h"
@@ -59,6 +61,11 @@ class TrainingNetwork {
   // computed again without gradients; -1: none.
   int64_t FirstNonFiniteBlock(const TrainingPack& pack);
 
+  // Called after each block of either pass, on the caller's thread.
+  void SetProgress(std::function<void()> progress) {
+    progress_ = std::move(progress);
+  }
+
   const at::Tensor& grad() const { return grad_; }
 
  private:
@@ -83,6 +90,7 @@ class TrainingNetwork {
   const Options options_;
   at::Tensor grad_;
   at::Tensor anchor_;  // see TrainLinear
+  std::function<void()> progress_ = [] {};
   std::vector<BlockModules> modules_;
   int64_t first_block_ = 0;  // the first adapted one
   std::unique_ptr<const RotaryTable> rotary_;
