@@ -20,9 +20,9 @@ CASES = {
     "stream": Case("activation stream and TCP", 2, streaming.stream),
     "gaps": Case("token gap beside other work", 1, streaming.gaps),
     "train-ragged": Case(
-        "training, lengths as of real texts", 15, training.train_ragged
+        "training, lengths as of real texts", 6, training.train_ragged
     ),
-    "train-equal": Case("training, equal lengths", 25, training.train_equal),
+    "train-equal": Case("training, equal lengths", 8, training.train_equal),
     "overhead": Case("time that the server adds", 1, serving.overhead),
     "footprint": Case("idle memory and start", 2, serving.footprint),
     **gpu.CASES,

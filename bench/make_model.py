@@ -44,10 +44,10 @@ class Shape:
 
 # Of SmolLM2-135M, and a smaller one like it.
 SMOL_135M = Shape("llama-135m", 576, 30, 9, 3, 1536, 49152, tied=True)
-SMOL_135M_WORDS = Shape(
-    "llama-135m-words", 576, 30, 9, 3, 1536, 49152, tied=True, words=True
-)
 SMOL_30M = Shape("llama-30m", 384, 12, 6, 2, 1024, 32000, tied=True)
+SMOL_30M_WORDS = Shape(
+    "llama-30m-words", 384, 12, 6, 2, 1024, 32000, tied=True, words=True
+)
 # Of Llama-3.1-8B.
 LLAMA_8B = Shape("llama-8b", 4096, 32, 32, 8, 14336, 128256, dtype="bfloat16")
 LARGE = Shape("llama-125m", 768, 12, 12, 4, 2048, 32000)
