@@ -8,6 +8,7 @@
 #include <ATen/ops/zeros_like.h>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <utility>
 
@@ -26,12 +27,16 @@ std::unique_ptr<RotaryTable> MakeTable(const RopeSpec& rope,
   return std::make_unique<RotaryTable>(rope, options);
 }
 
-// Packs are filled up to multiples of so many rows, by a document that nobody
-// looks at: oneDNN compiles each new shape of a product and keeps it.
-constexpr int64_t kRowStep = 32;
+// Packs are filled up to one of 16 sizes between a power of two and the next,
+// by a document that nobody looks at: oneDNN compiles each new shape of a
+// product and keeps it.
+constexpr uint64_t kSizesPerOctave = 16;
+constexpr uint64_t kLeastStep = 32;
 
-int64_t Missing(int64_t rows) {
-  return (kRowStep - rows % kRowStep) % kRowStep;
+int64_t Missing(size_t rows) {
+  const uint64_t step =
+      std::max(kLeastStep, std::bit_floor(rows) / kSizesPerOctave);
+  return static_cast<int64_t>((step - rows % step) % step);
 }
 
 at::Tensor IndexTensor(const std::vector<int64_t>& values,
@@ -116,7 +121,7 @@ TrainingNetwork::Pass TrainingNetwork::MakePass(const TrainingPack& pack,
     }
     pass.rows.begins.push_back(static_cast<int64_t>(tokens.size()));
   }
-  const int64_t filling = Missing(static_cast<int64_t>(tokens.size()));
+  const int64_t filling = Missing(tokens.size());
   for (int64_t i = 0; i < filling; ++i) {
     tokens.push_back(0);
     positions.push_back(i);
@@ -125,7 +130,7 @@ TrainingNetwork::Pass TrainingNetwork::MakePass(const TrainingPack& pack,
   if (filling > 0) {
     pass.rows.begins.push_back(static_cast<int64_t>(tokens.size()));
   }
-  const int64_t padding = Missing(static_cast<int64_t>(targets.size()));
+  const int64_t padding = Missing(targets.size());
   predicting.insert(predicting.end(), static_cast<size_t>(padding), 0);
   targets.insert(targets.end(), static_cast<size_t>(padding), kNoTarget);
   const int64_t limit = *std::max_element(positions.begin(), positions.end());
