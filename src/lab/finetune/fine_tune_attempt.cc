@@ -155,6 +155,7 @@ absl::Status FineTuneAttempt::Begin(std::optional<int64_t> checkpoint) {
   begin.set_evaluates(!asked_.questions.empty());
   begin.set_evaluation_adapter(EvaluationAdapter(spec_, job_.job()));
   begin.set_plan_only(spec_.dry_run());
+  *begin.mutable_template_time() = job_.job().create_time();
   RETURN_IF_ERROR(session_->Send(request, call()));
   DocumentBatch* batch = request.mutable_documents();
   size_t bytes = 0;

@@ -171,6 +171,29 @@ TEST(TrainingDocumentsTest, RefusesMoreTokensThanTheModelHasPositions) {
                 "end at 512"));
 }
 
+TEST(TrainingDocumentsTest, ChatTemplatesTellTheTimeThatTrainingWasGiven) {
+  ResidentModel model = ModelWith(InTree("tokenizers/llama3_bytelevel"));
+  const TempFolder folder;
+  std::ofstream(folder.path() + "/chat_template.jinja")
+      << "{{ strftime_now('%Y') }}{% for m in messages %}{{ m.content }}"
+         "{% endfor %}";
+  model.chat_template = *ChatTemplate::Load(folder.path());
+  internal::v1::TrainBegin begin;
+  EXPECT_EQ(TemplateTimeOf(begin), std::nullopt);
+  begin.mutable_template_time()->set_seconds(951825599);
+  const TrainingDocument document =
+      ChatOf({{{"role", "assistant"}, {"content", "word"}}});
+  for (const bool assistant_only : {false, true}) {
+    const auto encoder = DocumentEncoder::Create(
+        model, {.assistant_only = assistant_only,
+                .template_time = TemplateTimeOf(begin)});
+    ASSERT_TRUE(encoder.ok()) << encoder.status();
+    const auto text = model.tokenizer->Decode(TokensOf(*encoder, document),
+                                              /*skip_special_tokens=*/true);
+    EXPECT_EQ(*text, "2000word");
+  }
+}
+
 TEST(TrainingDocumentsTest, ChatsAreRenderedAsTransformersRendersThem) {
   for (const std::string name :
        {"llama3_bytelevel", "qwen_bytelevel", "gemma_bpe"}) {
