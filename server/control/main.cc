@@ -53,7 +53,7 @@ absl::Status ForgetLeftAdapters(JobStore& jobs, AdapterRegistrar& registrar) {
     for (const std::string& name : names) {
       ASSIGN_OR_RETURN(const StoredJob stored,
                        jobs.Get(name, JobStore::Spec::kWithoutData));
-      RETURN_IF_ERROR(ForgetCheckpointAdapters(stored.job, registrar));
+      ForgetCheckpointAdapters(stored.job, registrar);
     }
   }
   return absl::OkStatus();

@@ -89,10 +89,10 @@ class CheckpointOutputs {
   int finished_count_ = 0;  // files that are whole
 };
 
-// Forgets the checkpoint adapters that a server which died left of a job. OK
-// for other kinds of jobs.
-absl::Status ForgetCheckpointAdapters(const v1::Job& job,
-                                      AdapterRegistrar& registrar);
+// Forgets the checkpoint adapters that a server which died left of a job; one
+// that stays is logged, as it is no reason not to start. Does nothing for other
+// kinds of jobs.
+void ForgetCheckpointAdapters(const v1::Job& job, AdapterRegistrar& registrar);
 
 }  // namespace dissonance
 

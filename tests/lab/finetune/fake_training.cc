@@ -242,9 +242,15 @@ absl::StatusOr<v1::Adapter> FakeRegistrar::Register(
   return adapter;
 }
 
-absl::Status FakeRegistrar::Unregister(const std::string&,
+absl::Status FakeRegistrar::Unregister(const std::string& user,
                                        const std::string& name) {
-  adapters.erase(name);
+  const auto found = adapters.find(name);
+  if (found == adapters.end()) return absl::OkStatus();
+  if (found->second.owner() != absl::StrCat("users/", user)) {
+    return absl::PermissionDeniedError(absl::StrCat(name, " is not yours"));
+  }
+  if (name == stuck) return absl::InternalError(absl::StrCat(name, " stays"));
+  adapters.erase(found);
   return absl::OkStatus();
 }
 

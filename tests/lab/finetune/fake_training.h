@@ -65,6 +65,7 @@ class FakeRegistrar : public AdapterRegistrar {
   std::map<std::string, v1::Adapter> adapters;
   std::vector<std::string> registered;  // names, in order
   absl::Status failure;                 // of Register
+  std::string stuck;                    // what Unregister fails for
 };
 
 }  // namespace dissonance

@@ -134,32 +134,73 @@ TEST(FineTuneTest, CheckpointAdaptersAreForgottenHoweverAnAttemptEnds) {
   EXPECT_TRUE(bench.registrar.adapters.empty());
 }
 
+// A job whose server died after step 5, with two checkpoint adapters.
+struct Crashed {
+  explicit Crashed(Bench& bench) {
+    v1::JobSpec& spec = *job.mutable_spec();
+    spec = Spec();
+    spec.mutable_fine_tune()->mutable_checkpoints()->set_register_adapters(
+        true);
+    job.set_owner("users/ada");
+    std::map<std::string, v1::Adapter> registered;
+    bench.training.on_message =
+        [&](const internal::v1::TrainResponse& message) {
+          if (message.step().step() != 5) return;
+          registered = bench.registrar.adapters;
+          const auto outputs = bench.job.Outputs();
+          for (const v1::JobOutput& output : *outputs) {
+            *job.add_outputs() = output;
+          }
+        };
+    EXPECT_TRUE(bench.Run(spec).ok());
+    EXPECT_EQ(registered.size(), 2U);
+    bench.registrar.adapters = registered;
+  }
+
+  v1::Job job;
+};
+
 TEST(FineTuneTest, ACrashedServersCheckpointAdaptersAreForgotten) {
-  v1::JobSpec spec = Spec();
-  spec.mutable_fine_tune()->mutable_checkpoints()->set_register_adapters(true);
   Bench bench;
-  std::map<std::string, v1::Adapter> registered;
-  v1::Job crashed;
-  *crashed.mutable_spec() = spec;
-  crashed.set_owner("users/ada");
-  bench.training.on_message = [&](const internal::v1::TrainResponse& message) {
-    if (message.step().step() != 5) return;
-    registered = bench.registrar.adapters;
-    const auto outputs = bench.job.Outputs();
-    for (const v1::JobOutput& output : *outputs) {
-      *crashed.add_outputs() = output;
-    }
-  };
-  ASSERT_TRUE(bench.Run(spec).ok());
-  ASSERT_EQ(registered.size(), 2U);
+  const Crashed crashed(bench);
   // Somebody's own, whose name looks like one.
-  registered["models/m/adapters/out.step-4"].mutable_artifacts()->set_weights(
-      "artifacts/own");
-  bench.registrar.adapters = registered;
-  ASSERT_TRUE(ForgetCheckpointAdapters(crashed, bench.registrar).ok());
+  bench.registrar.adapters["models/m/adapters/out.step-4"]
+      .mutable_artifacts()
+      ->set_weights("artifacts/own");
+  ForgetCheckpointAdapters(crashed.job, bench.registrar);
   ASSERT_EQ(bench.registrar.adapters.size(), 1U);
   EXPECT_EQ(bench.registrar.adapters.begin()->first,
             "models/m/adapters/out.step-4");
+}
+
+TEST(FineTuneTest, ACheckpointAdapterThatCannotBeForgottenKeepsNoOther) {
+  Bench bench;
+  const Crashed crashed(bench);
+  bench.registrar.stuck = "models/m/adapters/out.step-2";
+  ForgetCheckpointAdapters(crashed.job, bench.registrar);
+  ASSERT_EQ(bench.registrar.adapters.size(), 1U);
+  EXPECT_EQ(bench.registrar.adapters.begin()->first, bench.registrar.stuck);
+}
+
+TEST(FineTuneTest, AnotherUsersAdapterWithTheSameWeightsStaysAsItIs) {
+  Bench bench;
+  const Crashed crashed(bench);
+  // Another user trained the same under the same name, and was first.
+  const auto others = bench.registrar.adapters;
+  v1::JobSpec spec = crashed.job.spec();
+  spec.mutable_fine_tune()->set_replace(true);
+  bench.job = FakeJob();
+  bench.job.stored().set_owner("users/bob");
+  bench.training.on_message = nullptr;
+  bench.registrar.registered.clear();
+  const absl::Status status = bench.Run(spec);
+  EXPECT_TRUE(status.ok()) << status;
+  // Not those of step 2 and 4.
+  EXPECT_THAT(bench.registrar.registered,
+              ElementsAre("models/m/adapters/out.step-6", kOutput));
+  for (const auto& [name, adapter] : others) {
+    EXPECT_EQ(bench.registrar.adapters[name].owner(), "users/ada") << name;
+  }
 }
 
 TEST(FineTuneTest, SomebodysAdapterOfACheckpointsNameStaysAsItIs) {
