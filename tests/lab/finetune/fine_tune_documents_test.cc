@@ -79,6 +79,17 @@ TEST(FineTuneDocumentsTest, SaysWhereABadDocumentStands) {
   }
 }
 
+TEST(FineTuneDocumentsTest, TooManyLinesAreRefusedBeforeAnyIsParsed) {
+  std::string text;
+  for (int64_t i = 0; i < kDocumentLimit; ++i) text += "no JSON\n \n";
+  EXPECT_THAT(std::string(ParseFineTuneDocuments(text, {}).status().message()),
+              StartsWith("data:1: not JSON"));
+  const auto refused = ParseFineTuneDocuments(text + "x", {.file = "d.jsonl"});
+  EXPECT_TRUE(absl::IsInvalidArgument(refused.status()));
+  EXPECT_THAT(std::string(refused.status().message()),
+              StartsWith("d.jsonl: 1000001 documents; at most 1000000"));
+}
+
 TEST(FineTuneDocumentsTest, AConversationNeedsAnAnswerIfNothingElseIsLearned) {
   const std::string text =
       "{\"messages\": [{\"role\": \"user\", \"content\": \"hi\"}]}";
