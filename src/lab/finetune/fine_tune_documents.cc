@@ -113,14 +113,15 @@ absl::StatusOr<FineTuneDocuments> ParseFineTuneDocuments(
                      ParseDocument(fields, options));
     document.set_line(line.line_number);
     parsed.chat_count += document.has_chat();
-    const int64_t bytes = TextBytes(document);
+    // With roles and what little each message takes beside its text.
+    const auto bytes = static_cast<int64_t>(document.ByteSizeLong());
     if (bytes > kDocumentLimitBytes) {
       return fields.Error(
           document.has_chat() ? "messages" : "content",
           absl::StrCat(bytes, " bytes; at most ", kDocumentLimitBytes,
                        " a document, so split it"));
     }
-    parsed.text_bytes += bytes;
+    parsed.text_bytes += TextBytes(document);
     parsed.documents.push_back(std::move(document));
   }
   if (parsed.documents.empty()) {

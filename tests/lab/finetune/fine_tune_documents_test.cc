@@ -68,7 +68,10 @@ TEST(FineTuneDocumentsTest, SaysWhereABadDocumentStands) {
       {"{\"content\": \"a\", \"content\": \"b\"}",
        "d.jsonl:1: key \"content\" appears twice"},
       {"{\"content\": \"" + std::string((8 << 20) + 1, 'x') + "\"}",
-       "d.jsonl:1: content: 8388609 bytes; at most 8388608"}};
+       "d.jsonl:1: content: 8388616 bytes; at most 8388608"},
+      {"{\"messages\": [{\"role\": \"" + std::string(8 << 20, 'x') +
+           "\", \"content\": \"y\"}]}",
+       "d.jsonl:1: messages: 8388629 bytes; at most 8388608"}};
   for (const Refusal& refusal : refusals) {
     const auto parsed =
         ParseFineTuneDocuments(refusal.text, {.file = "d.jsonl"});
