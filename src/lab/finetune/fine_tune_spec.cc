@@ -25,7 +25,11 @@ constexpr size_t kNamePartLimit = 63;
 constexpr size_t kPatternLimitBytes = 512;
 constexpr int kPatternLimit = 1000;
 
+// No wider than those of the worker, which checks again.
 constexpr int32_t kMaxRank = 1024;
+constexpr double kMinAlpha = 1e-6;
+constexpr double kMaxAlpha = 1e9;
+constexpr double kMaxDropout = 0.999;
 constexpr int32_t kMaxEpochs = 10000;
 constexpr int32_t kMaxBatch = 1024;
 constexpr int64_t kMaxSteps = 10'000'000;
@@ -180,9 +184,8 @@ absl::Status CheckPatterns(absl::string_view field, const Patterns& patterns,
     }
     const Rule rule = {.field = absl::StrCat(where, ".value"),
                        .value = each.value(),
-                       .low = is_rank ? 1.0 : 0.0,
-                       .high = is_rank ? kMaxRank : kMaxReal,
-                       .above = !is_rank};
+                       .low = is_rank ? 1.0 : kMinAlpha,
+                       .high = is_rank ? kMaxRank : kMaxAlpha};
     RETURN_IF_ERROR(CheckRules({rule}));
   }
   return absl::OkStatus();
@@ -207,10 +210,8 @@ absl::Status CheckLora(const v1::FineTuneSpec& spec, FineTunePlan& plan) {
   v1::LoraOptions& lora = plan.lora;
   lora = spec.lora();
   if (!lora.has_dropout()) lora.set_dropout(kDefaultDropout);
-  const Rule dropout = {.field = "lora.dropout",
-                        .value = lora.dropout(),
-                        .high = 1,
-                        .below = true};
+  const Rule dropout = {
+      .field = "lora.dropout", .value = lora.dropout(), .high = kMaxDropout};
   RETURN_IF_ERROR(CheckRules({dropout}));
   if (!spec.adapter().empty()) {
     v1::LoraOptions rest = spec.lora();
@@ -229,8 +230,8 @@ absl::Status CheckLora(const v1::FineTuneSpec& spec, FineTunePlan& plan) {
                                .high = kMaxRank},
                               {.field = "lora.alpha",
                                .value = lora.alpha(),
-                               .high = kMaxReal,
-                               .above = true}}));
+                               .low = kMinAlpha,
+                               .high = kMaxAlpha}}));
   RETURN_IF_ERROR(CheckModules("lora.target_modules", lora.target_modules()));
   RETURN_IF_ERROR(
       CheckModules("lora.excluded_modules", lora.excluded_modules()));
