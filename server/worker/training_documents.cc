@@ -101,7 +101,10 @@ absl::StatusOr<std::vector<bool>> AssistantTokens(
   return is_target;
 }
 
-std::string Line(int64_t line) { return absl::StrCat("line ", line); }
+// The control plane puts the file's name before it.
+std::string Line(int64_t line) {
+  return absl::StrCat("document of line ", line);
+}
 
 }  // namespace
 

@@ -361,6 +361,10 @@ absl::Status BadFineTuneField(absl::string_view field, absl::string_view what) {
       absl::StrCat("fine_tune.", field, ": ", what));
 }
 
+std::string DataFileOf(const v1::FineTuneSpec& spec) {
+  return spec.data_name().empty() ? "data" : spec.data_name();
+}
+
 std::string AdapterPartOf(absl::string_view adapter) {
   return std::string(adapter.substr(adapter.rfind('/') + 1));
 }
@@ -400,7 +404,7 @@ absl::StatusOr<FineTunePlan> CheckFineTune(const v1::FineTuneSpec& spec,
       plan.documents,
       ParseFineTuneDocuments(
           spec.data(),
-          {.file = spec.data_name().empty() ? "data" : spec.data_name(),
+          {.file = DataFileOf(spec),
            .assistant_only_loss = spec.training().assistant_only_loss()}));
   return plan;
 }

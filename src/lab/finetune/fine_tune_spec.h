@@ -47,6 +47,9 @@ absl::StatusOr<FineTunePlan> CheckFineTune(const v1::FineTuneSpec& spec,
 // INVALID_ARGUMENT "fine_tune.FIELD: WHAT".
 absl::Status BadFineTuneField(absl::string_view field, absl::string_view what);
 
+// What its documents' file is called in messages.
+std::string DataFileOf(const v1::FineTuneSpec& spec);
+
 // "A" of "models/M/adapters/A".
 std::string AdapterPartOf(absl::string_view adapter);
 

@@ -149,7 +149,7 @@ TEST(TrainingDocumentsTest, CutsAndCountsLongDocuments) {
 TEST(TrainingDocumentsTest, RefusesWhatHasNothingToPredictNamingTheLine) {
   const DocumentEncoder encoder = EncoderOf("llama3_bytelevel");
   EXPECT_EQ(ErrorOf(encoder, Text(""), absl::StatusCode::kInvalidArgument),
-            "line 7: the document is empty");
+            "document of line 7: the document is empty");
   const DocumentEncoder answers =
       EncoderOf("llama3_bytelevel", {.max_tokens = 30, .assistant_only = true});
   const TrainingDocument asked =
