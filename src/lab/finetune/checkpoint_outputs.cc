@@ -58,6 +58,12 @@ std::map<int64_t, Found> FindIn(const Outputs& outputs) {
   return FindCheckpoints(pointers);
 }
 
+// Whether checkpoints are adapters too: not a replay's, as the names are those
+// of the first run.
+bool HasAdapters(const v1::Job& job, const v1::FineTuneSpec& spec) {
+  return spec.checkpoints().register_adapters() && job.replay_of().empty();
+}
+
 std::string AdapterName(const v1::FineTuneSpec& spec, int64_t step) {
   return absl::StrCat(spec.output_adapter(), ".step-", step);
 }
@@ -104,9 +110,7 @@ absl::Status CheckpointOutputs::ReadState(
 }
 
 absl::Status CheckpointOutputs::Remove(int64_t step) {
-  if (spec_.checkpoints().register_adapters()) {
-    RETURN_IF_ERROR(Unregister(step));
-  }
+  if (HasAdapters(job_.job(), spec_)) RETURN_IF_ERROR(Unregister(step));
   // In the opposite order of storing.
   RETURN_IF_ERROR(job_.RemoveOutput(PathOf(step, kStateFile)));
   RETURN_IF_ERROR(job_.RemoveOutput(PathOf(step, kWeightsFile)));
@@ -151,14 +155,14 @@ absl::Status CheckpointOutputs::Unregister(int64_t step) {
 }
 
 absl::Status CheckpointOutputs::RegisterAll(const std::string& config) {
-  if (!spec_.checkpoints().register_adapters()) return absl::OkStatus();
+  if (!HasAdapters(job_.job(), spec_)) return absl::OkStatus();
   config_ = config;
   for (const int64_t step : steps_) RETURN_IF_ERROR(Register(step));
   return absl::OkStatus();
 }
 
 absl::Status CheckpointOutputs::UnregisterAll() {
-  if (!spec_.checkpoints().register_adapters()) return absl::OkStatus();
+  if (!HasAdapters(job_.job(), spec_)) return absl::OkStatus();
   absl::Status status;
   for (const int64_t step : steps_) status.Update(Unregister(step));
   return status;
@@ -219,7 +223,7 @@ absl::Status CheckpointOutputs::Complete() {
 
 void ForgetCheckpointAdapters(const v1::Job& job, AdapterRegistrar& registrar) {
   const v1::FineTuneSpec& spec = job.spec().fine_tune();
-  if (!spec.checkpoints().register_adapters()) return;
+  if (!HasAdapters(job, spec)) return;
   for (const auto& [step, checkpoint] : FindIn(job.outputs())) {
     if (checkpoint.weights.empty()) continue;
     const absl::Status status =

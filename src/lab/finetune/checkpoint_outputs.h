@@ -50,8 +50,9 @@ class CheckpointOutputs {
   absl::Status ReadState(
       int64_t step, absl::FunctionRef<absl::Status(std::string piece)> take);
 
-  // Makes those that are there adapters, if they are to be; `config` names the
-  // artifact with adapter_config.json. From then on new ones are too.
+  // Makes those that are there adapters, if they are to be and the job is no
+  // replay; `config` names the artifact with adapter_config.json. From then on
+  // new ones are too.
   absl::Status RegisterAll(const std::string& config);
   // Forgets the adapters of all.
   absl::Status UnregisterAll();

@@ -267,14 +267,16 @@ TEST(FineTuneTest, TheSameAdapterRegisteredBeforeIsNoError) {
 
 TEST(FineTuneTest, AReplayLeavesTheAdapterAlone) {
   Bench bench;
-  ASSERT_TRUE(bench.Run(Spec()).ok());
+  v1::JobSpec spec = Spec();
+  spec.mutable_fine_tune()->mutable_checkpoints()->set_register_adapters(true);
+  ASSERT_TRUE(bench.Run(spec).ok());
   FineTune kind(bench.Parts());
-  EXPECT_TRUE(kind.ValidateReplay(Spec()).ok());
+  EXPECT_TRUE(kind.ValidateReplay(spec).ok());
   const auto first = Results(bench.job);
   bench.job = FakeJob();
   bench.job.stored().set_replay_of("jobs/first");
   bench.registrar.registered.clear();
-  ASSERT_TRUE(bench.Run(Spec()).ok());
+  ASSERT_TRUE(bench.Run(spec).ok());
   EXPECT_THAT(bench.registrar.registered, IsEmpty());
   EXPECT_EQ(Results(bench.job), first);
   EXPECT_EQ(bench.job.job().provenance(0).adapter_digest(), "sha256:adapter");
