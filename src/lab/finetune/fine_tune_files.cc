@@ -173,10 +173,16 @@ std::string TrainingSummaryFile(const TrainingPlan& plan,
       {"loss", FirstLowestLast(history.steps)},
       {"validation", FirstLowestLast(validations)},
       {"evaluation", nullptr}};
-  if (!history.evaluations.empty()) {
-    json["evaluation"] = {
-        {"first", BeliefJson(history.evaluations.begin()->second)},
-        {"last", BeliefJson(history.evaluations.rbegin()->second)}};
+  const auto& evaluations = history.evaluations;
+  if (!evaluations.empty()) {
+    // Of the weights that came out; after an early stop others were evaluated
+    // at later steps.
+    const auto of_best = evaluations.find(end.best_step());
+    const BeliefFigures& last = of_best == evaluations.end()
+                                    ? evaluations.rbegin()->second
+                                    : of_best->second;
+    json["evaluation"] = {{"first", BeliefJson(evaluations.begin()->second)},
+                          {"last", BeliefJson(last)}};
   }
   return JsonDocument(json);
 }

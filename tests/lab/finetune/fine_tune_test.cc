@@ -242,6 +242,19 @@ TEST(FineTuneTest, AnEarlyStopIsTheEnd) {
   EXPECT_EQ(summary["planned_step_count"], 7);
 }
 
+TEST(FineTuneTest, TheSummarysLastEvaluationIsOfTheWeightsThatCameOut) {
+  Bench bench;
+  bench.training.early_stop_step = 5;
+  bench.training.best_step = 3;
+  v1::JobSpec spec = SpecWithQuestions();
+  spec.mutable_fine_tune()->mutable_evaluation()->set_step_count(2);
+  ASSERT_TRUE(bench.Run(spec).ok());
+  const auto summary = nlohmann::json::parse(bench.job.outputs["summary.json"]);
+  EXPECT_EQ(summary["best_step"], 3);
+  EXPECT_EQ(summary["evaluation"]["first"]["step"], 0);
+  EXPECT_EQ(summary["evaluation"]["last"]["step"], 3);
+}
+
 TEST(FineTuneTest, AnAdapterThatIsThereIsReplacedOnlyIfAsked) {
   Bench bench;
   bench.registrar.adapters[kOutput].set_name(kOutput);
