@@ -258,6 +258,13 @@ absl::Status FineTuneAttempt::LogPlan() {
 }
 
 absl::Status FineTuneAttempt::AcceptPlan() {
+  if (plan_->step_count() > kMaxTrainingSteps) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(DataFileOf(spec_), ": training on it would take ",
+                     plan_->step_count(), " steps; at most ", kMaxTrainingSteps,
+                     ", so give a max_step_count, fewer epochs or larger steps "
+                     "(micro_batch_size, accumulation_count)"));
+  }
   RETURN_IF_ERROR(CheckSameTraining());
   RETURN_IF_ERROR(job_.SetProvenance({PlanProvenance()}));
   RETURN_IF_ERROR(LogPlan());

@@ -32,7 +32,6 @@ constexpr double kMaxAlpha = 1e9;
 constexpr double kMaxDropout = 0.999;
 constexpr int32_t kMaxEpochs = 10000;
 constexpr int32_t kMaxBatch = 1024;
-constexpr int64_t kMaxSteps = 10'000'000;
 constexpr int32_t kMaxKept = 1000;
 
 constexpr int32_t kDefaultRank = 64;
@@ -268,10 +267,11 @@ absl::Status CheckNumbers(const v1::TrainingOptions& t,
   const auto real = [](auto value) { return static_cast<double>(value); };
   return CheckRules(
       {{"training.epoch_count", real(t.epoch_count()), 1, kMaxEpochs},
-       {"training.max_step_count", real(t.max_step_count()), 0, kMaxSteps},
+       {"training.max_step_count", real(t.max_step_count()), 0,
+        kMaxTrainingSteps},
        {"training.learning_rate", t.learning_rate(), 0, kMaxReal, true},
        {"training.warmup_step_count", real(t.warmup_step_count()), 0,
-        kMaxSteps},
+        kMaxTrainingSteps},
        {"training.micro_batch_size", real(t.micro_batch_size()), 1, kMaxBatch},
        {"training.accumulation_count", real(t.accumulation_count()), 1,
         kMaxBatch},
@@ -284,7 +284,7 @@ absl::Status CheckNumbers(const v1::TrainingOptions& t,
         real(max_position_count)},
        {"training.validation_fraction", t.validation_fraction(), 0, 0.5},
        {"training.validation_step_count", real(t.validation_step_count()), 0,
-        kMaxSteps},
+        kMaxTrainingSteps},
        {"training.early_stop_patience", real(t.early_stop_patience()), 0,
         kMaxEpochs}});
 }
@@ -321,10 +321,11 @@ absl::Status CheckCheckpoints(const v1::FineTuneSpec& spec,
   if (options.step_count() == 0)
     options.set_step_count(kDefaultCheckpointSteps);
   if (options.keep_count() == 0) options.set_keep_count(kDefaultKept);
-  return CheckRules({{"checkpoints.step_count",
-                      static_cast<double>(options.step_count()), 1, kMaxSteps},
-                     {"checkpoints.keep_count",
-                      static_cast<double>(options.keep_count()), 1, kMaxKept}});
+  return CheckRules(
+      {{"checkpoints.step_count", static_cast<double>(options.step_count()), 1,
+        kMaxTrainingSteps},
+       {"checkpoints.keep_count", static_cast<double>(options.keep_count()), 1,
+        kMaxKept}});
 }
 
 absl::Status CheckEvaluation(const v1::FineTuneSpec& spec, FineTunePlan& plan) {
@@ -333,9 +334,9 @@ absl::Status CheckEvaluation(const v1::FineTuneSpec& spec, FineTunePlan& plan) {
   RETURN_IF_ERROR(
       CheckFileName("evaluation_data_name", spec.evaluation_data_name()));
   plan.evaluation_step_count = spec.evaluation().step_count();
-  RETURN_IF_ERROR(CheckRules(
-      {{"evaluation.step_count",
-        static_cast<double>(plan.evaluation_step_count), 0, kMaxSteps}}));
+  RETURN_IF_ERROR(CheckRules({{"evaluation.step_count",
+                               static_cast<double>(plan.evaluation_step_count),
+                               0, kMaxTrainingSteps}}));
   const absl::StatusOr<v1::McqScoring> scoring =
       ResolveMcqScoring(spec.evaluation().scoring());
   RETURN_IF_ERROR(Annotate(scoring.status(), "fine_tune.evaluation"));

@@ -21,6 +21,9 @@
 
 namespace dissonance {
 
+// Of one training: what is recorded of each step is held in memory.
+inline constexpr int64_t kMaxTrainingSteps = 1'000'000;
+
 struct FineTunePlan {
   FineTuneDocuments documents;
   // With an adapter to begin with, nothing but a dropout; target_modules is

@@ -320,6 +320,21 @@ TEST(FineTuneTest, AnErrorInADocumentNamesItsFile) {
   }
 }
 
+TEST(FineTuneTest, RefusesMoreStepsThanItCanRecord) {
+  for (const bool is_dry : {false, true}) {
+    Bench bench;
+    bench.training.step_count = kMaxTrainingSteps + 1;
+    v1::JobSpec spec = Spec();
+    spec.mutable_fine_tune()->set_dry_run(is_dry);
+    // It ends here if they are not refused.
+    bench.training.messages_left = 2;
+    const absl::Status status = bench.Run(spec);
+    EXPECT_TRUE(absl::IsInvalidArgument(status)) << status;
+    EXPECT_THAT(status.message(), HasSubstr("1000001 steps; at most 1000000"));
+    EXPECT_THAT(bench.OutputNames(), IsEmpty());
+  }
+}
+
 TEST(FineTuneTest, NoMemoryInTheWorkerFailsWithItsFigures) {
   Bench bench;
   bench.training.messages_left = 0;
