@@ -261,9 +261,16 @@ TEST(FineTuneTest, AnAdapterThatIsThereIsReplacedOnlyIfAsked) {
   v1::JobSpec spec = Spec();
   EXPECT_TRUE(absl::IsAlreadyExists(bench.Validate(spec)));
   // It may have come since the job was made.
-  const absl::Status status = bench.Run(spec);
-  EXPECT_TRUE(absl::IsAlreadyExists(status)) << status;
-  EXPECT_THAT(status.message(), HasSubstr("artifacts/sha256:"));
+  for (const bool is_own : {false, true}) {
+    bench.registrar.adapters[kOutput].set_owner(is_own ? "users/ada"
+                                                       : "users/bob");
+    const absl::Status status = bench.Run(spec);
+    EXPECT_TRUE(absl::IsAlreadyExists(status)) << status;
+    EXPECT_THAT(status.message(),
+                HasSubstr(is_own ? "by you with other files"
+                                 : "by somebody else with other files"));
+    EXPECT_THAT(status.message(), HasSubstr("artifacts/sha256:"));
+  }
   spec.mutable_fine_tune()->set_replace(true);
   EXPECT_TRUE(bench.Validate(spec).ok());
   EXPECT_TRUE(bench.Run(spec).ok());
