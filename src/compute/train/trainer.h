@@ -72,8 +72,8 @@ struct TrainingMemory {
   int64_t longest_bytes = 0;     // its activations
 };
 
-// All that goes on from a step: a file's contents. `files` may be written by
-// another thread while training goes on.
+// All that goes on from a step: a file's contents. Another thread may write it
+// while training goes on.
 struct TrainingState {
   int64_t step = 0;
   std::vector<NamedTensor> tensors;  // copies
