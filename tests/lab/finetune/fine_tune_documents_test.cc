@@ -71,7 +71,7 @@ TEST(FineTuneDocumentsTest, SaysWhereABadDocumentStands) {
        "d.jsonl:1: content: 8388616 bytes; at most 8388608"},
       {"{\"messages\": [{\"role\": \"" + std::string(8 << 20, 'x') +
            "\", \"content\": \"y\"}]}",
-       "d.jsonl:1: messages: 8388629 bytes; at most 8388608"}};
+       "d.jsonl:1: messages: 8388628 bytes; at most 8388608"}};
   for (const Refusal& refusal : refusals) {
     const auto parsed =
         ParseFineTuneDocuments(refusal.text, {.file = "d.jsonl"});
