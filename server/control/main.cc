@@ -53,9 +53,102 @@ absl::Status ForgetLeftAdapters(JobStore& jobs, AdapterRegistrar& registrar) {
     for (const std::string& name : names) {
       ASSIGN_OR_RETURN(const StoredJob stored,
                        jobs.Get(name, JobStore::Spec::kWithoutData));
-      RETURN_IF_ERROR(ForgetCheckpointAdapters(stored.job, registrar));
+      ForgetCheckpointAdapters(stored.job, registrar);
     }
   }
+  return absl::OkStatus();
+}
+
+// What jobs need of the rest.
+struct JobParts {
+  const Config& config;
+  Records& records;
+  const Quotas& quotas;
+  ModelCatalog& catalog;
+  SpaceReserve& reserve;
+  JobKind& evaluate_mcq;
+  JobKind& fine_tune;
+};
+
+absl::StatusOr<std::unique_ptr<JobManager>> MakeJobs(const JobParts& parts) {
+  Records& records = parts.records;
+  const Config& config = parts.config;
+  ASSIGN_OR_RETURN(const std::string maintenance,
+                   records.settings.Get(kMaintenanceSetting));
+  return JobManager::Create(
+      {.store = &records.jobs,
+       .queue = &records.queue,
+       .artifacts = records.artifacts.get(),
+       .reserve = &parts.reserve,
+       .ledger = records.ledger.get(),
+       .quota = [&quotas = parts.quotas](
+                    absl::string_view user) { return quotas.Of(user); },
+       .may_run =
+           [&records, &catalog = parts.catalog](absl::string_view user,
+                                                const v1::JobSpec& spec) {
+             return CheckSeesSpec(records.tokens, catalog.access(), user, spec);
+           },
+       .kinds = {{v1::JobSpec::kEvaluateMcq, &parts.evaluate_mcq},
+                 {v1::JobSpec::kFineTune, &parts.fine_tune}},
+       .max_concurrent_jobs = static_cast<int>(config.jobs.concurrent),
+       .device_bytes = config.worker.weight_bytes,
+       .aging = absl::Seconds(config.jobs.aging_seconds),
+       .maintenance = maintenance,
+       .code_version = CodeVersion(),
+       .config_toml = ConfigToToml(config),
+       .max_lost_count = static_cast<int>(config.jobs.lost_limit)});
+}
+
+// What the HTTP port tells of.
+struct WatchedParts {
+  Records& records;
+  JobManager& jobs;
+  PublicApi& api;
+  LocalWorker& worker;
+  Readiness& readiness;
+};
+
+// Null without an HTTP port.
+absl::StatusOr<std::unique_ptr<MetricsServer>> StartMetrics(
+    const std::string& http_listen, const WatchedParts& parts) {
+  if (http_listen.empty()) return nullptr;
+  ASSIGN_OR_RETURN(
+      std::unique_ptr<MetricsServer> metrics,
+      MetricsServer::Start(
+          http_listen,
+          {.worker =
+               [&worker = parts.worker] {
+                 const WorkerReport report = worker.last_report();
+                 return WorkerFigures{.ready = worker.Describe().state() ==
+                                               v1::WORKER_STATE_READY,
+                                      .resident_bytes = report.resident_bytes,
+                                      .metrics = report.metrics};
+               },
+           .control =
+               [parts] {
+                 return ControlFigures(
+                     parts.records, {.running_jobs = parts.jobs.running_count(),
+                                     .calls = parts.api.call_count()});
+               },
+           .trouble = [&readiness =
+                           parts.readiness] { return readiness.Trouble(); }}));
+  Log(LogLevel::kInfo, "serving /metrics and /healthz",
+      {{"port", metrics->port()}});
+  return metrics;
+}
+
+// Serves until a signal ends it, then lets calls in flight end.
+absl::Status ServeUntilSignal(const Config& config, JobManager& jobs,
+                              LocalWorker& worker, PublicApi& api) {
+  RETURN_IF_ERROR(jobs.Start());
+  worker.Start();
+  api.Open();
+  const int signal = AwaitEndSignal();
+  Log(LogLevel::kInfo, "draining",
+      {{"signal", signal}, {"most_seconds", config.drain_seconds}});
+  api.Drain(absl::Seconds(config.drain_seconds));
+  worker.Stop();
+  Log(LogLevel::kInfo, "stopped");
   return absl::OkStatus();
 }
 
@@ -85,33 +178,9 @@ absl::Status Serve(const Config& config) {
   RETURN_IF_ERROR(ForgetLeftAdapters(records->jobs, registrar));
   SpaceReserve reserve(folder.reserve());
   reserve.Hold();
-  ASSIGN_OR_RETURN(const std::string maintenance,
-                   records->settings.Get(kMaintenanceSetting));
-  ASSIGN_OR_RETURN(
-      const std::unique_ptr<JobManager> jobs,
-      JobManager::Create(
-          {.store = &records->jobs,
-           .queue = &records->queue,
-           .artifacts = records->artifacts.get(),
-           .reserve = &reserve,
-           .ledger = records->ledger.get(),
-           .quota =
-               [&quotas](absl::string_view user) { return quotas.Of(user); },
-           .may_run =
-               [&records, &catalog](absl::string_view user,
-                                    const v1::JobSpec& spec) {
-                 return CheckSeesSpec(records->tokens, catalog.access(), user,
-                                      spec);
-               },
-           .kinds = {{v1::JobSpec::kEvaluateMcq, &evaluate_mcq},
-                     {v1::JobSpec::kFineTune, &fine_tune}},
-           .max_concurrent_jobs = static_cast<int>(config.jobs.concurrent),
-           .device_bytes = config.worker.weight_bytes,
-           .aging = absl::Seconds(config.jobs.aging_seconds),
-           .maintenance = maintenance,
-           .code_version = CodeVersion(),
-           .config_toml = ConfigToToml(config),
-           .max_lost_count = static_cast<int>(config.jobs.lost_limit)}));
+  ASSIGN_OR_RETURN(const std::unique_ptr<JobManager> jobs,
+                   MakeJobs({config, *records, quotas, catalog, reserve,
+                             evaluate_mcq, fine_tune}));
   Readiness readiness(*jobs);
   ASSIGN_OR_RETURN(const std::unique_ptr<LocalWorker> worker,
                    LocalWorker::Create(config, folder, route, catalog,
@@ -129,42 +198,11 @@ absl::Status Serve(const Config& config) {
                         .meter = meter,
                         .readiness = readiness,
                         .worker = [&worker] { return worker->Describe(); }}));
-  std::unique_ptr<MetricsServer> metrics;
-  if (!config.http_listen.empty()) {
-    ASSIGN_OR_RETURN(
-        metrics,
-        MetricsServer::Start(
-            config.http_listen,
-            {.worker =
-                 [&worker] {
-                   const WorkerReport report = worker->last_report();
-                   return WorkerFigures{.ready = worker->Describe().state() ==
-                                                 v1::WORKER_STATE_READY,
-                                        .resident_bytes = report.resident_bytes,
-                                        .metrics = report.metrics};
-                 },
-             .control =
-                 [&records, &jobs, &api] {
-                   return ControlFigures(*records,
-                                         {.running_jobs = jobs->running_count(),
-                                          .calls = api->call_count()});
-                 },
-             .trouble = [&readiness] { return readiness.Trouble(); }}));
-    Log(LogLevel::kInfo, "serving /metrics and /healthz",
-        {{"port", metrics->port()}});
-  }
+  ASSIGN_OR_RETURN(const std::unique_ptr<MetricsServer> metrics,
+                   StartMetrics(config.http_listen,
+                                {*records, *jobs, *api, *worker, readiness}));
   ASSIGN_OR_RETURN(const PidFile pid_file, PidFile::Write(folder.pid_file()));
-
-  RETURN_IF_ERROR(jobs->Start());
-  worker->Start();
-  api->Open();
-  const int signal = AwaitEndSignal();
-  Log(LogLevel::kInfo, "draining",
-      {{"signal", signal}, {"most_seconds", config.drain_seconds}});
-  api->Drain(absl::Seconds(config.drain_seconds));
-  worker->Stop();
-  Log(LogLevel::kInfo, "stopped");
-  return absl::OkStatus();
+  return ServeUntilSignal(config, *jobs, *worker, *api);
 }
 
 // What gRPC itself has to say, e.g. of a failed handshake: as our own lines.

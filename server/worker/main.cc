@@ -86,6 +86,20 @@ absl::Status EmptyFolder(const std::string& folder) {
   return absl::OkStatus();
 }
 
+// Where activations are kept; null if they are not.
+std::unique_ptr<ActivationStore> OpenStore(const WorkerOptions& options) {
+  if (options.activation_store.empty() || options.activation_store_bytes <= 0) {
+    return nullptr;
+  }
+  auto opened = ActivationStore::Open(options.activation_store,
+                                      options.activation_store_bytes);
+  if (opened.ok()) return *std::move(opened);
+  // Without it everything is computed.
+  std::fprintf(stderr, "activations are not kept: %s\n",
+               std::string(opened.status().message()).c_str());
+  return nullptr;
+}
+
 absl::StatusOr<std::unique_ptr<grpc::Server>> StartServer(
     const WorkerOptions& options, const std::vector<grpc::Service*>& services) {
   grpc::EnableDefaultHealthCheckService(true);
@@ -129,18 +143,7 @@ absl::Status Run(const WorkerOptions& options, const std::string& token) {
   engine.Start();
   ModelsService models(registry, engine);
   InferenceService inference(registry, engine, options.limits);
-  std::unique_ptr<ActivationStore> store;
-  if (!options.activation_store.empty() && options.activation_store_bytes > 0) {
-    auto opened = ActivationStore::Open(options.activation_store,
-                                        options.activation_store_bytes);
-    // Without it everything is computed.
-    if (opened.ok()) {
-      store = *std::move(opened);
-    } else {
-      std::fprintf(stderr, "activations are not kept: %s\n",
-                   std::string(opened.status().message()).c_str());
-    }
-  }
+  const std::unique_ptr<ActivationStore> store = OpenStore(options);
   InterpretabilityService interpretability(registry, engine, options.limits,
                                            store.get());
   RETURN_IF_ERROR(EmptyFolder(options.scratch));

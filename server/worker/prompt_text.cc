@@ -54,7 +54,8 @@ absl::Status CheckText(absl::string_view text, const RequestLimits& limits) {
 
 absl::StatusOr<std::string> RenderChat(const ResidentModel& model,
                                        const v1::Chat& chat,
-                                       const RequestLimits& limits) {
+                                       const RequestLimits& limits,
+                                       std::optional<int64_t> now) {
   RETURN_IF_ERROR(TokenizerOf(model).status());
   if (model.chat_template == nullptr) {
     return absl::FailedPreconditionError(absl::StrCat(
@@ -84,7 +85,7 @@ absl::StatusOr<std::string> RenderChat(const ResidentModel& model,
                    TemplateVariables(chat));
   ASSIGN_OR_RETURN(std::string text,
                    model.chat_template->Render(
-                       messages, chat.add_generation_prompt(), variables));
+                       messages, chat.add_generation_prompt(), variables, now));
   RETURN_IF_ERROR(CheckText(text, limits));
   return text;
 }

@@ -43,10 +43,11 @@ absl::Status OverLimit(absl::string_view what, int64_t found, int64_t limit,
 // RESOURCE_EXHAUSTED if `text` is over the limit.
 absl::Status CheckText(absl::string_view text, const RequestLimits& limits);
 
-// INVALID_ARGUMENT with the template's own message where it raises.
-absl::StatusOr<std::string> RenderChat(const ResidentModel& model,
-                                       const v1::Chat& chat,
-                                       const RequestLimits& limits);
+// INVALID_ARGUMENT with the template's own message where it raises. `now` is
+// as ChatTemplate::Render takes it.
+absl::StatusOr<std::string> RenderChat(
+    const ResidentModel& model, const v1::Chat& chat,
+    const RequestLimits& limits, std::optional<int64_t> now = std::nullopt);
 
 absl::StatusOr<EncodedPrompt> EncodePrompt(const ResidentModel& model,
                                            const v1::Input& input,

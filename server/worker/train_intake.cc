@@ -105,7 +105,8 @@ absl::Status TrainIntake::TakeBegin(const internal::v1::TrainBegin& begin) {
       encoder_,
       DocumentEncoder::Create(
           model_, {.max_tokens = most,
-                   .assistant_only = begin.training().assistant_only_loss()}));
+                   .assistant_only = begin.training().assistant_only_loss(),
+                   .template_time = TemplateTimeOf(begin)}));
   begin_ = begin;
   return absl::OkStatus();
 }

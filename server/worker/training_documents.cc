@@ -48,6 +48,7 @@ int64_t CodePoints(absl::string_view text) {
 
 // The text of the first messages, which the whole has to begin with.
 absl::StatusOr<int64_t> PrefixLength(const ResidentModel& model,
+                                     std::optional<int64_t> template_time,
                                      const v1::Chat& chat, int count,
                                      bool opens_answer,
                                      const std::string& whole) {
@@ -60,8 +61,8 @@ absl::StatusOr<int64_t> PrefixLength(const ResidentModel& model,
   std::string text;
   if (count > 0) {
     ASSIGN_OR_RETURN(
-        text,
-        RenderChat(model, first, {.text_bytes = Tokenizer::kMaxTextBytes}));
+        text, RenderChat(model, first, {.text_bytes = Tokenizer::kMaxTextBytes},
+                         template_time));
   }
   if (absl::StartsWith(whole, text)) return CodePoints(text);
   return absl::InvalidArgumentError(absl::StrCat(
@@ -74,7 +75,8 @@ absl::StatusOr<int64_t> PrefixLength(const ResidentModel& model,
 }
 
 absl::StatusOr<std::vector<bool>> AssistantTokens(
-    const ResidentModel& model, const v1::Chat& chat, const std::string& whole,
+    const ResidentModel& model, std::optional<int64_t> template_time,
+    const v1::Chat& chat, const std::string& whole,
     const std::vector<Tokenizer::Offset>& offsets) {
   if (chat.messages_size() > kMostMessages) {
     return absl::InvalidArgumentError(absl::StrCat(
@@ -84,12 +86,12 @@ absl::StatusOr<std::vector<bool>> AssistantTokens(
   std::vector<bool> is_target(offsets.size(), false);
   for (int i = 0; i < chat.messages_size(); ++i) {
     if (chat.messages(i).role() != "assistant") continue;
-    ASSIGN_OR_RETURN(
-        const int64_t begin,
-        PrefixLength(model, chat, i, /*opens_answer=*/true, whole));
-    ASSIGN_OR_RETURN(
-        const int64_t end,
-        PrefixLength(model, chat, i + 1, /*opens_answer=*/false, whole));
+    ASSIGN_OR_RETURN(const int64_t begin,
+                     PrefixLength(model, template_time, chat, i,
+                                  /*opens_answer=*/true, whole));
+    ASSIGN_OR_RETURN(const int64_t end,
+                     PrefixLength(model, template_time, chat, i + 1,
+                                  /*opens_answer=*/false, whole));
     for (size_t t = 0; t < offsets.size(); ++t) {
       if (offsets[t].begin >= begin && offsets[t].begin < end) {
         is_target[t] = true;
@@ -99,9 +101,17 @@ absl::StatusOr<std::vector<bool>> AssistantTokens(
   return is_target;
 }
 
-std::string Line(int64_t line) { return absl::StrCat("line ", line); }
+// The control plane puts the file's name before it.
+std::string Line(int64_t line) {
+  return absl::StrCat("document of line ", line);
+}
 
 }  // namespace
+
+std::optional<int64_t> TemplateTimeOf(const internal::v1::TrainBegin& begin) {
+  if (!begin.has_template_time()) return std::nullopt;
+  return begin.template_time().seconds();
+}
 
 absl::StatusOr<DocumentEncoder> DocumentEncoder::Create(
     ResidentModel model, const DocumentOptions& options) {
@@ -195,13 +205,15 @@ absl::StatusOr<TrainingDocument> DocumentEncoder::EncodeChat(
   whole.set_add_generation_prompt(false);
   ASSIGN_OR_RETURN(
       const std::string text,
-      RenderChat(model_, whole, {.text_bytes = Tokenizer::kMaxTextBytes}));
+      RenderChat(model_, whole, {.text_bytes = Tokenizer::kMaxTextBytes},
+                 options_.template_time));
   ASSIGN_OR_RETURN(Tokenizer::Encoding encoding,
                    model_.tokenizer->EncodeWithOffsets(text, false));
   TrainingDocument out{.tokens = std::move(encoding.ids)};
   if (options_.assistant_only) {
     ASSIGN_OR_RETURN(out.is_target,
-                     AssistantTokens(model_, whole, text, encoding.offsets));
+                     AssistantTokens(model_, options_.template_time, whole,
+                                     text, encoding.offsets));
   }
   return out;
 }

@@ -10,6 +10,7 @@
 #define DISSONANCE_SERVER_WORKER_TRAINING_DOCUMENTS_H_
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -24,7 +25,13 @@ namespace dissonance {
 struct DocumentOptions {
   int64_t max_tokens = 2048;  // longer documents are cut
   bool assistant_only = false;
+  // What chat templates take for the present, in seconds since 1970; unset:
+  // the present.
+  std::optional<int64_t> template_time = std::nullopt;
 };
+
+// As a training's first message says it.
+std::optional<int64_t> TemplateTimeOf(const internal::v1::TrainBegin& begin);
 
 struct EncodedDocument {
   TrainingDocument document;

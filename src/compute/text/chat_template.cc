@@ -102,9 +102,9 @@ absl::StatusOr<std::unique_ptr<ChatTemplate>> ChatTemplate::Load(
   return chat;
 }
 
-absl::StatusOr<std::string> ChatTemplate::Render(const Json& messages,
-                                                 bool add_generation_prompt,
-                                                 const Json& variables) const {
+absl::StatusOr<std::string> ChatTemplate::Render(
+    const Json& messages, bool add_generation_prompt, const Json& variables,
+    std::optional<int64_t> now) const {
   if (!messages.is_array() || !variables.is_object()) {
     return absl::InvalidArgumentError(
         "chat: messages must be an array and variables an object");
@@ -142,7 +142,8 @@ absl::StatusOr<std::string> ChatTemplate::Render(const Json& messages,
   }
   return CallRust([&](RustBuffer* out) {
     return dissonance_template_render(chosen->second.get(), text.data(),
-                                      text.size(), out);
+                                      text.size(),
+                                      now.has_value() ? &*now : nullptr, out);
   });
 }
 

@@ -14,8 +14,10 @@
 #define DISSONANCE_COMPUTE_TEXT_CHAT_TEMPLATE_H_
 
 #include <cstddef>
+#include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -39,14 +41,17 @@ class ChatTemplate {
   // `messages` is an array of {role, content, ...}; `variables` is an object
   // of further template variables (date_string, tools, enable_thinking, ...),
   // which win over the special tokens of the tokenizer. Keys keep their order.
-  // `add_generation_prompt` appends what opens the assistant's turn.
+  // `add_generation_prompt` appends what opens the assistant's turn. `now` is
+  // what strftime_now tells, in UTC, in seconds since 1970; without it, the
+  // local time.
   //
   // INVALID_ARGUMENT with the template's own message if it raises an
   // exception; RESOURCE_EXHAUSTED if a limit is passed.
   absl::StatusOr<std::string> Render(
       const nlohmann::ordered_json& messages, bool add_generation_prompt,
       const nlohmann::ordered_json& variables =
-          nlohmann::ordered_json::object()) const;
+          nlohmann::ordered_json::object(),
+      std::optional<int64_t> now = std::nullopt) const;
 
   // "sha256:..." of the templates and the special tokens that they see.
   const std::string& digest() const { return digest_; }

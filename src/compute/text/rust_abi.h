@@ -71,10 +71,12 @@ int32_t dissonance_template_new(const char* source, size_t size,
                                 RustTemplate** handle, RustBuffer* out);
 void dissonance_template_free(RustTemplate* handle);
 
-// `context` is a JSON object, the template's variables. Result: the text.
+// `context` is a JSON object, the template's variables. `now` is what
+// strftime_now tells, in seconds since 1970, in UTC; null: the local time.
+// Result: the text.
 int32_t dissonance_template_render(const RustTemplate* handle,
                                    const char* context, size_t size,
-                                   RustBuffer* out);
+                                   const int64_t* now, RustBuffer* out);
 
 }  // extern "C"
 

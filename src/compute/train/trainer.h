@@ -66,8 +66,8 @@ struct TrainingSchedule {
   int64_t validation_step_count = 0;
 };
 
-// All that goes on from a step: a file's contents. Another thread may write
-// it while training goes on.
+// All that goes on from a step: a file's contents. Another thread may write it
+// while training goes on.
 struct TrainingState {
   int64_t step = 0;
   std::vector<NamedTensor> tensors;  // copies

@@ -58,22 +58,36 @@ std::map<int64_t, Found> FindIn(const Outputs& outputs) {
   return FindCheckpoints(pointers);
 }
 
+// Whether checkpoints are adapters too: not a replay's, as the names are those
+// of the first run.
+bool HasAdapters(const v1::Job& job, const v1::FineTuneSpec& spec) {
+  return spec.checkpoints().register_adapters() && job.replay_of().empty();
+}
+
 std::string AdapterName(const v1::FineTuneSpec& spec, int64_t step) {
   return absl::StrCat(spec.output_adapter(), ".step-", step);
 }
 
-// Unregisters a checkpoint's adapter; one of that name with other weights is
-// somebody's own.
-absl::Status Forget(const v1::FineTuneSpec& spec, const std::string& user,
+// Whether the adapter is a checkpoint of the job's. Another user's may well
+// have the same weights: those of the same training.
+bool IsCheckpointOf(const v1::Job& job, const v1::Adapter& adapter,
+                    const std::string& weights) {
+  return adapter.artifacts().weights() == weights &&
+         adapter.owner() == job.owner();
+}
+
+// Unregisters a checkpoint's adapter, unless what has its name is something
+// else.
+absl::Status Forget(const v1::Job& job, const v1::FineTuneSpec& spec,
                     int64_t step, const std::string& weights,
                     AdapterRegistrar& registrar) {
   const std::string name = AdapterName(spec, step);
   ASSIGN_OR_RETURN(const std::optional<v1::Adapter> adapter,
                    registrar.Find(name));
-  if (!adapter.has_value() || adapter->artifacts().weights() != weights) {
+  if (!adapter.has_value() || !IsCheckpointOf(job, *adapter, weights)) {
     return absl::OkStatus();
   }
-  return registrar.Unregister(user, name);
+  return registrar.Unregister(UserOf(job), name);
 }
 
 }  // namespace
@@ -96,9 +110,7 @@ absl::Status CheckpointOutputs::ReadState(
 }
 
 absl::Status CheckpointOutputs::Remove(int64_t step) {
-  if (spec_.checkpoints().register_adapters()) {
-    RETURN_IF_ERROR(Unregister(step));
-  }
+  if (HasAdapters(job_.job(), spec_)) RETURN_IF_ERROR(Unregister(step));
   // In the opposite order of storing.
   RETURN_IF_ERROR(job_.RemoveOutput(PathOf(step, kStateFile)));
   RETURN_IF_ERROR(job_.RemoveOutput(PathOf(step, kWeightsFile)));
@@ -117,7 +129,7 @@ absl::Status CheckpointOutputs::Register(int64_t step) {
   ASSIGN_OR_RETURN(const std::string weights, WeightsOf(step));
   ASSIGN_OR_RETURN(const std::optional<v1::Adapter> taken,
                    registrar_.Find(name));
-  if (taken.has_value() && taken->artifacts().weights() != weights) {
+  if (taken.has_value() && !IsCheckpointOf(job_.job(), *taken, weights)) {
     return job_.Log(absl::StrCat(name,
                                  " is there already and stays as it is: "
                                  "the checkpoint is no adapter"));
@@ -139,18 +151,18 @@ absl::Status CheckpointOutputs::Register(int64_t step) {
 absl::Status CheckpointOutputs::Unregister(int64_t step) {
   ASSIGN_OR_RETURN(const std::string weights, WeightsOf(step));
   if (weights.empty()) return absl::OkStatus();
-  return Forget(spec_, UserOf(job_.job()), step, weights, registrar_);
+  return Forget(job_.job(), spec_, step, weights, registrar_);
 }
 
 absl::Status CheckpointOutputs::RegisterAll(const std::string& config) {
-  if (!spec_.checkpoints().register_adapters()) return absl::OkStatus();
+  if (!HasAdapters(job_.job(), spec_)) return absl::OkStatus();
   config_ = config;
   for (const int64_t step : steps_) RETURN_IF_ERROR(Register(step));
   return absl::OkStatus();
 }
 
 absl::Status CheckpointOutputs::UnregisterAll() {
-  if (!spec_.checkpoints().register_adapters()) return absl::OkStatus();
+  if (!HasAdapters(job_.job(), spec_)) return absl::OkStatus();
   absl::Status status;
   for (const int64_t step : steps_) status.Update(Unregister(step));
   return status;
@@ -209,17 +221,17 @@ absl::Status CheckpointOutputs::Complete() {
   return absl::OkStatus();
 }
 
-absl::Status ForgetCheckpointAdapters(const v1::Job& job,
-                                      AdapterRegistrar& registrar) {
+void ForgetCheckpointAdapters(const v1::Job& job, AdapterRegistrar& registrar) {
   const v1::FineTuneSpec& spec = job.spec().fine_tune();
-  if (!spec.checkpoints().register_adapters()) return absl::OkStatus();
-  absl::Status status;
+  if (!HasAdapters(job, spec)) return;
   for (const auto& [step, checkpoint] : FindIn(job.outputs())) {
     if (checkpoint.weights.empty()) continue;
-    status.Update(
-        Forget(spec, UserOf(job), step, checkpoint.weights, registrar));
+    const absl::Status status =
+        Forget(job, spec, step, checkpoint.weights, registrar);
+    if (status.ok()) continue;
+    Log(LogLevel::kError, "a checkpoint of a training stays registered",
+        {{"job", job.name()}, {"step", step}, {"why", status.message()}});
   }
-  return status;
 }
 
 }  // namespace dissonance

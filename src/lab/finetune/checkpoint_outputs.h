@@ -50,8 +50,9 @@ class CheckpointOutputs {
   absl::Status ReadState(
       int64_t step, absl::FunctionRef<absl::Status(std::string piece)> take);
 
-  // Makes those that are there adapters, if they are to be; `config` names the
-  // artifact with adapter_config.json. From then on new ones are too.
+  // Makes those that are there adapters, if they are to be and the job is no
+  // replay; `config` names the artifact with adapter_config.json. From then on
+  // new ones are too.
   absl::Status RegisterAll(const std::string& config);
   // Forgets the adapters of all.
   absl::Status UnregisterAll();
@@ -89,10 +90,10 @@ class CheckpointOutputs {
   int finished_count_ = 0;  // files that are whole
 };
 
-// Forgets the checkpoint adapters that a server which died left of a job. OK
-// for other kinds of jobs.
-absl::Status ForgetCheckpointAdapters(const v1::Job& job,
-                                      AdapterRegistrar& registrar);
+// Forgets the checkpoint adapters that a server which died left of a job; one
+// that stays is logged, as it is no reason not to start. Does nothing for other
+// kinds of jobs.
+void ForgetCheckpointAdapters(const v1::Job& job, AdapterRegistrar& registrar);
 
 }  // namespace dissonance
 

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/strip.h"
@@ -37,6 +38,14 @@ v1::Variant InTraining(const v1::FineTuneSpec& spec, const v1::Job& job) {
   variant.set_model(spec.model());
   variant.set_adapter(EvaluationAdapter(spec, job));
   return variant;
+}
+
+// The worker knows a document's line, but not the file that it came from.
+absl::Status NameFile(const absl::Status& status,
+                      const v1::FineTuneSpec& spec) {
+  constexpr absl::string_view kOfDocument = "document of line ";
+  if (!absl::StartsWith(status.message(), kOfDocument)) return status;
+  return Annotate(status, DataFileOf(spec));
 }
 
 // Whether it may be the checkpoint's fault that training did not begin.
@@ -115,7 +124,7 @@ absl::Status FineTuneAttempt::Train() {
   candidates.push_back(std::nullopt);
   std::vector<int64_t> refused;
   for (const std::optional<int64_t>& candidate : candidates) {
-    const absl::Status begun = Begin(candidate);
+    const absl::Status begun = NameFile(Begin(candidate), spec_);
     if (begun.ok()) break;
     session_.reset();
     if (!candidate.has_value() || !MayBlameCheckpoint(begun)) return begun;
@@ -155,6 +164,7 @@ absl::Status FineTuneAttempt::Begin(std::optional<int64_t> checkpoint) {
   begin.set_evaluates(!asked_.questions.empty());
   begin.set_evaluation_adapter(EvaluationAdapter(spec_, job_.job()));
   begin.set_plan_only(spec_.dry_run());
+  *begin.mutable_template_time() = job_.job().create_time();
   RETURN_IF_ERROR(session_->Send(request, call()));
   DocumentBatch* batch = request.mutable_documents();
   size_t bytes = 0;
@@ -248,6 +258,13 @@ absl::Status FineTuneAttempt::LogPlan() {
 }
 
 absl::Status FineTuneAttempt::AcceptPlan() {
+  if (plan_->step_count() > kMaxTrainingSteps) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(DataFileOf(spec_), ": training on it would take ",
+                     plan_->step_count(), " steps; at most ", kMaxTrainingSteps,
+                     ", so give a max_step_count, fewer epochs or larger steps "
+                     "(micro_batch_size, accumulation_count)"));
+  }
   RETURN_IF_ERROR(CheckSameTraining());
   RETURN_IF_ERROR(job_.SetProvenance({PlanProvenance()}));
   RETURN_IF_ERROR(LogPlan());

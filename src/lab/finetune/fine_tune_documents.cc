@@ -4,7 +4,9 @@
 #include <utility>
 
 #include "absl/status/status.h"
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "nlohmann/json.hpp"
 #include "src/base/json_lines.h"
 #include "src/base/status_macros.h"
@@ -83,10 +85,23 @@ int64_t TextBytes(const internal::v1::TrainingDocument& document) {
   return static_cast<int64_t>(bytes);
 }
 
+// Parsed lines take many times the file's bytes, so they are counted first.
+absl::Status CheckCount(absl::string_view text, absl::string_view file) {
+  int64_t count = 0;
+  for (const absl::string_view line : absl::StrSplit(text, '\n')) {
+    if (!absl::StripAsciiWhitespace(line).empty()) ++count;
+  }
+  if (count <= kDocumentLimit) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat(file, ": ", count, " documents; at most ", kDocumentLimit,
+                   " a training, so leave some out or join short ones"));
+}
+
 }  // namespace
 
 absl::StatusOr<FineTuneDocuments> ParseFineTuneDocuments(
     absl::string_view text, const DocumentOptions& options) {
+  RETURN_IF_ERROR(CheckCount(text, options.file));
   ASSIGN_OR_RETURN(const std::vector<JsonLine> lines,
                    ParseJsonLines(text, options.file));
   FineTuneDocuments parsed;
@@ -98,14 +113,15 @@ absl::StatusOr<FineTuneDocuments> ParseFineTuneDocuments(
                      ParseDocument(fields, options));
     document.set_line(line.line_number);
     parsed.chat_count += document.has_chat();
-    const int64_t bytes = TextBytes(document);
+    // With roles and what little each message takes beside its text.
+    const auto bytes = static_cast<int64_t>(document.ByteSizeLong());
     if (bytes > kDocumentLimitBytes) {
       return fields.Error(
           document.has_chat() ? "messages" : "content",
           absl::StrCat(bytes, " bytes; at most ", kDocumentLimitBytes,
                        " a document, so split it"));
     }
-    parsed.text_bytes += bytes;
+    parsed.text_bytes += TextBytes(document);
     parsed.documents.push_back(std::move(document));
   }
   if (parsed.documents.empty()) {

@@ -21,6 +21,9 @@
 
 namespace dissonance {
 
+// Of one training; as many as a worker takes.
+inline constexpr int64_t kDocumentLimit = 1'000'000;
+
 struct FineTuneDocuments {
   std::vector<internal::v1::TrainingDocument> documents;  // in file order
   int64_t chat_count = 0;                                 // of them
@@ -36,7 +39,8 @@ struct DocumentOptions {
 
 // INVALID_ARGUMENT with file, line and field for a line that is not UTF-8 or
 // not a JSON object, a document without contents, with both kinds, or with an
-// empty or wrongly typed one; and for a file without documents.
+// empty or wrongly typed one; and for a file without documents or with more
+// than the limit, which is found before any is parsed.
 absl::StatusOr<FineTuneDocuments> ParseFineTuneDocuments(
     absl::string_view text, const DocumentOptions& options);
 

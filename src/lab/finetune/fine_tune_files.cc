@@ -125,22 +125,26 @@ Json RunJson(const TrainingManifest& manifest) {
 }  // namespace
 
 std::string TrainingStepsFile(const TrainingHistory& history) {
-  std::map<int64_t, Json> lines;
-  for (const TrainingStep& step : history.steps) {
-    lines[step.step()] = StepLine(step);
-  }
-  for (const auto& [step, validation] : history.validations) {
-    lines[step]["step"] = step;
-    lines[step]["validation_loss"] = validation.loss();
-    lines[step]["perplexity"] = std::exp(validation.loss());
-  }
-  for (const auto& [step, figures] : history.evaluations) {
-    lines[step]["step"] = step;
-    lines[step]["evaluation"] = BeliefJson(figures);
-    lines[step]["evaluation"].erase("step");
-  }
+  // One line at a time: as JSON they take many times the bytes.
+  std::map<int64_t, const TrainingStep*> steps;
+  for (const TrainingStep& step : history.steps) steps[step.step()] = &step;
+  for (const auto& [step, each] : history.validations) steps[step];
+  for (const auto& [step, each] : history.evaluations) steps[step];
   std::string text;
-  for (const auto& [step, line] : lines) text += ToJsonLine(line);
+  for (const auto& [step, trained] : steps) {
+    Json line = trained == nullptr ? Json{{"step", step}} : StepLine(*trained);
+    const auto validation = history.validations.find(step);
+    if (validation != history.validations.end()) {
+      line["validation_loss"] = validation->second.loss();
+      line["perplexity"] = std::exp(validation->second.loss());
+    }
+    const auto evaluation = history.evaluations.find(step);
+    if (evaluation != history.evaluations.end()) {
+      line["evaluation"] = BeliefJson(evaluation->second);
+      line["evaluation"].erase("step");
+    }
+    text += ToJsonLine(line);
+  }
   return text;
 }
 
@@ -173,10 +177,16 @@ std::string TrainingSummaryFile(const TrainingPlan& plan,
       {"loss", FirstLowestLast(history.steps)},
       {"validation", FirstLowestLast(validations)},
       {"evaluation", nullptr}};
-  if (!history.evaluations.empty()) {
-    json["evaluation"] = {
-        {"first", BeliefJson(history.evaluations.begin()->second)},
-        {"last", BeliefJson(history.evaluations.rbegin()->second)}};
+  const auto& evaluations = history.evaluations;
+  if (!evaluations.empty()) {
+    // Of the weights that came out; after an early stop others were evaluated
+    // at later steps.
+    const auto of_best = evaluations.find(end.best_step());
+    const BeliefFigures& last = of_best == evaluations.end()
+                                    ? evaluations.rbegin()->second
+                                    : of_best->second;
+    json["evaluation"] = {{"first", BeliefJson(evaluations.begin()->second)},
+                          {"last", BeliefJson(last)}};
   }
   return JsonDocument(json);
 }

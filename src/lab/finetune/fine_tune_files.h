@@ -46,7 +46,8 @@ std::string DatasetFile(const FineTunePlan& asked,
 std::string PlanFile(const FineTunePlan& asked,
                      const internal::v1::TrainingPlan& plan);
 
-// First, lowest and last figures, and why it ended.
+// First, lowest and last figures, and why it ended. The last evaluation is that
+// of the weights that came out.
 std::string TrainingSummaryFile(const internal::v1::TrainingPlan& plan,
                                 const internal::v1::TrainingEnd& end,
                                 const TrainingHistory& history);

@@ -102,9 +102,10 @@ absl::StatusOr<std::optional<v1::Adapter>> FineTuneAttempt::RegisterOutput() {
   }
   // It may be from an attempt that ended just after.
   if (existing.has_value() && !is_same && !spec_.replace()) {
+    const bool is_own = existing->owner() == job_.job().owner();
     return absl::AlreadyExistsError(absl::StrCat(
-        name,
-        " was registered meanwhile by somebody else and stays as it is; "
+        name, " was registered meanwhile by ", is_own ? "you" : "somebody else",
+        " with other files and stays as it is; "
         "what was trained is in the job's files: register it under another "
         "name from the artifacts ",
         artifacts.config(), " and ", artifacts.weights()));

@@ -25,10 +25,13 @@ constexpr size_t kNamePartLimit = 63;
 constexpr size_t kPatternLimitBytes = 512;
 constexpr int kPatternLimit = 1000;
 
+// No wider than those of the worker, which checks again.
 constexpr int32_t kMaxRank = 1024;
+constexpr double kMinAlpha = 1e-6;
+constexpr double kMaxAlpha = 1e9;
+constexpr double kMaxDropout = 0.999;
 constexpr int32_t kMaxEpochs = 10000;
 constexpr int32_t kMaxBatch = 1024;
-constexpr int64_t kMaxSteps = 10'000'000;
 constexpr int32_t kMaxKept = 1000;
 
 constexpr int32_t kDefaultRank = 64;
@@ -180,9 +183,8 @@ absl::Status CheckPatterns(absl::string_view field, const Patterns& patterns,
     }
     const Rule rule = {.field = absl::StrCat(where, ".value"),
                        .value = each.value(),
-                       .low = is_rank ? 1.0 : 0.0,
-                       .high = is_rank ? kMaxRank : kMaxReal,
-                       .above = !is_rank};
+                       .low = is_rank ? 1.0 : kMinAlpha,
+                       .high = is_rank ? kMaxRank : kMaxAlpha};
     RETURN_IF_ERROR(CheckRules({rule}));
   }
   return absl::OkStatus();
@@ -207,10 +209,8 @@ absl::Status CheckLora(const v1::FineTuneSpec& spec, FineTunePlan& plan) {
   v1::LoraOptions& lora = plan.lora;
   lora = spec.lora();
   if (!lora.has_dropout()) lora.set_dropout(kDefaultDropout);
-  const Rule dropout = {.field = "lora.dropout",
-                        .value = lora.dropout(),
-                        .high = 1,
-                        .below = true};
+  const Rule dropout = {
+      .field = "lora.dropout", .value = lora.dropout(), .high = kMaxDropout};
   RETURN_IF_ERROR(CheckRules({dropout}));
   if (!spec.adapter().empty()) {
     v1::LoraOptions rest = spec.lora();
@@ -229,8 +229,8 @@ absl::Status CheckLora(const v1::FineTuneSpec& spec, FineTunePlan& plan) {
                                .high = kMaxRank},
                               {.field = "lora.alpha",
                                .value = lora.alpha(),
-                               .high = kMaxReal,
-                               .above = true}}));
+                               .low = kMinAlpha,
+                               .high = kMaxAlpha}}));
   RETURN_IF_ERROR(CheckModules("lora.target_modules", lora.target_modules()));
   RETURN_IF_ERROR(
       CheckModules("lora.excluded_modules", lora.excluded_modules()));
@@ -267,10 +267,11 @@ absl::Status CheckNumbers(const v1::TrainingOptions& t,
   const auto real = [](auto value) { return static_cast<double>(value); };
   return CheckRules(
       {{"training.epoch_count", real(t.epoch_count()), 1, kMaxEpochs},
-       {"training.max_step_count", real(t.max_step_count()), 0, kMaxSteps},
+       {"training.max_step_count", real(t.max_step_count()), 0,
+        kMaxTrainingSteps},
        {"training.learning_rate", t.learning_rate(), 0, kMaxReal, true},
        {"training.warmup_step_count", real(t.warmup_step_count()), 0,
-        kMaxSteps},
+        kMaxTrainingSteps},
        {"training.micro_batch_size", real(t.micro_batch_size()), 1, kMaxBatch},
        {"training.accumulation_count", real(t.accumulation_count()), 1,
         kMaxBatch},
@@ -283,7 +284,7 @@ absl::Status CheckNumbers(const v1::TrainingOptions& t,
         real(max_position_count)},
        {"training.validation_fraction", t.validation_fraction(), 0, 0.5},
        {"training.validation_step_count", real(t.validation_step_count()), 0,
-        kMaxSteps},
+        kMaxTrainingSteps},
        {"training.early_stop_patience", real(t.early_stop_patience()), 0,
         kMaxEpochs}});
 }
@@ -320,10 +321,11 @@ absl::Status CheckCheckpoints(const v1::FineTuneSpec& spec,
   if (options.step_count() == 0)
     options.set_step_count(kDefaultCheckpointSteps);
   if (options.keep_count() == 0) options.set_keep_count(kDefaultKept);
-  return CheckRules({{"checkpoints.step_count",
-                      static_cast<double>(options.step_count()), 1, kMaxSteps},
-                     {"checkpoints.keep_count",
-                      static_cast<double>(options.keep_count()), 1, kMaxKept}});
+  return CheckRules(
+      {{"checkpoints.step_count", static_cast<double>(options.step_count()), 1,
+        kMaxTrainingSteps},
+       {"checkpoints.keep_count", static_cast<double>(options.keep_count()), 1,
+        kMaxKept}});
 }
 
 absl::Status CheckEvaluation(const v1::FineTuneSpec& spec, FineTunePlan& plan) {
@@ -332,9 +334,9 @@ absl::Status CheckEvaluation(const v1::FineTuneSpec& spec, FineTunePlan& plan) {
   RETURN_IF_ERROR(
       CheckFileName("evaluation_data_name", spec.evaluation_data_name()));
   plan.evaluation_step_count = spec.evaluation().step_count();
-  RETURN_IF_ERROR(CheckRules(
-      {{"evaluation.step_count",
-        static_cast<double>(plan.evaluation_step_count), 0, kMaxSteps}}));
+  RETURN_IF_ERROR(CheckRules({{"evaluation.step_count",
+                               static_cast<double>(plan.evaluation_step_count),
+                               0, kMaxTrainingSteps}}));
   const absl::StatusOr<v1::McqScoring> scoring =
       ResolveMcqScoring(spec.evaluation().scoring());
   RETURN_IF_ERROR(Annotate(scoring.status(), "fine_tune.evaluation"));
@@ -358,6 +360,10 @@ absl::Status CheckEvaluation(const v1::FineTuneSpec& spec, FineTunePlan& plan) {
 absl::Status BadFineTuneField(absl::string_view field, absl::string_view what) {
   return absl::InvalidArgumentError(
       absl::StrCat("fine_tune.", field, ": ", what));
+}
+
+std::string DataFileOf(const v1::FineTuneSpec& spec) {
+  return spec.data_name().empty() ? "data" : spec.data_name();
 }
 
 std::string AdapterPartOf(absl::string_view adapter) {
@@ -399,7 +405,7 @@ absl::StatusOr<FineTunePlan> CheckFineTune(const v1::FineTuneSpec& spec,
       plan.documents,
       ParseFineTuneDocuments(
           spec.data(),
-          {.file = spec.data_name().empty() ? "data" : spec.data_name(),
+          {.file = DataFileOf(spec),
            .assistant_only_loss = spec.training().assistant_only_loss()}));
   return plan;
 }

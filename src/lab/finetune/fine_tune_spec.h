@@ -21,6 +21,9 @@
 
 namespace dissonance {
 
+// Of one training: what is recorded of each step is held in memory.
+inline constexpr int64_t kMaxTrainingSteps = 1'000'000;
+
 struct FineTunePlan {
   FineTuneDocuments documents;
   // With an adapter to begin with, nothing but a dropout; target_modules is
@@ -46,6 +49,9 @@ absl::StatusOr<FineTunePlan> CheckFineTune(const v1::FineTuneSpec& spec,
 
 // INVALID_ARGUMENT "fine_tune.FIELD: WHAT".
 absl::Status BadFineTuneField(absl::string_view field, absl::string_view what);
+
+// What its documents' file is called in messages.
+std::string DataFileOf(const v1::FineTuneSpec& spec);
 
 // "A" of "models/M/adapters/A".
 std::string AdapterPartOf(absl::string_view adapter);

@@ -1,6 +1,9 @@
 #include "src/compute/text/chat_template.h"
 
+#include <cstdint>
 #include <ctime>
+#include <limits>
+#include <optional>
 #include <string>
 #include <thread>
 #include <utility>
@@ -17,6 +20,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 using ::testing::AllOf;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 constexpr int kThreads = 8;
 
@@ -193,6 +197,21 @@ TEST(ChatTemplateTest, TellsTheTimeWithStrftimeNow) {
                         "[0-9]+ [A-Z][a-z]+ 2[0-9]+.[0-9]+-[0-9]+-[0-9]+"));
   EXPECT_THAT(RenderSource("{{ strftime_now('%Q') }}"),
               HasSubstr("INVALID_ARGUMENT: chat template: "));
+}
+
+TEST(ChatTemplateTest, TellsTheTimeThatItIsGiven) {
+  auto chat = LoadSource("{{ strftime_now('%d %b %Y %H:%M:%S') }}");
+  ASSERT_TRUE(chat.ok()) << chat.status();
+  const auto render = [&](std::optional<int64_t> now) {
+    auto text = (*chat)->Render(Hello(), true, Json::object(), now);
+    return text.ok() ? *text : text.status().ToString();
+  };
+  EXPECT_EQ(render(951825599), "29 Feb 2000 11:59:59");
+  EXPECT_EQ(render(0), "01 Jan 1970 00:00:00");
+  // It is that call's alone.
+  EXPECT_THAT(render(std::nullopt), Not(HasSubstr("1970")));
+  EXPECT_THAT(render(std::numeric_limits<int64_t>::max()),
+              HasSubstr("INVALID_ARGUMENT: chat: "));
 }
 
 TEST(ChatTemplateTest, ErrorsNameTheLine) {

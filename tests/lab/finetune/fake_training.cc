@@ -95,16 +95,16 @@ class FakeTraining::Session : public TrainingSession {
       ended_at_plan_ = true;
     } else if (step_ == 0 || (IsDue() && !IsLast())) {
       // That of a checkpoint's step may not have come through.
-      Evaluate();
+      Evaluate(step_);
     }
     return absl::OkStatus();
   }
 
   TrainResponse& Add() { return queue_.emplace_back(); }
 
-  void Snapshot(TrainingSnapshot::Kind kind) {
+  void Snapshot(TrainingSnapshot::Kind kind, int64_t step) {
     TrainingSnapshot& snapshot = *Add().mutable_snapshot();
-    snapshot.set_step(step_);
+    snapshot.set_step(step);
     snapshot.set_kind(kind);
   }
 
@@ -118,14 +118,14 @@ class FakeTraining::Session : public TrainingSession {
     }
   }
 
-  void Evaluate() {
+  void Evaluate(int64_t step) {
     if (!begin_.evaluates()) return;
-    Snapshot(TrainingSnapshot::KIND_EVALUATION);
+    Snapshot(TrainingSnapshot::KIND_EVALUATION, step);
     waits_ = true;
   }
 
   void Checkpoint() {
-    Snapshot(TrainingSnapshot::KIND_CHECKPOINT);
+    Snapshot(TrainingSnapshot::KIND_CHECKPOINT, step_);
     Chunk(SnapshotChunk::FILE_ADAPTER_WEIGHTS, Weights());
     Chunk(SnapshotChunk::FILE_STATE, State(step_, sum_));
   }
@@ -138,7 +138,11 @@ class FakeTraining::Session : public TrainingSession {
     TrainingEnd& end = *Add().mutable_end();
     end.set_reason(reason);
     end.set_step(step_);
-    end.set_best_step(step_);
+    end.set_best_step(BestStep());
+  }
+
+  int64_t BestStep() const {
+    return fake_.best_step > 0 ? fake_.best_step : step_;
   }
 
   bool IsLast() const {
@@ -169,10 +173,10 @@ class FakeTraining::Session : public TrainingSession {
     if (IsLast()) {
       if (evaluated_step_ != step_) {
         evaluated_step_ = step_;
-        Evaluate();
+        Evaluate(BestStep());
         if (waits_) return;
       }
-      Snapshot(TrainingSnapshot::KIND_FINAL);
+      Snapshot(TrainingSnapshot::KIND_FINAL, step_);
       Chunk(SnapshotChunk::FILE_ADAPTER_WEIGHTS, Weights());
       return End(step_ == fake_.step_count ? TrainingEnd::REASON_FINISHED
                                            : TrainingEnd::REASON_EARLY_STOP);
@@ -205,7 +209,7 @@ class FakeTraining::Session : public TrainingSession {
     owes_checkpoint_ = step_ % begin_.checkpoint_step_count() == 0;
     if (!IsDue() || IsLast()) return;
     evaluated_step_ = step_;
-    Evaluate();
+    Evaluate(step_);
   }
 
   FakeTraining& fake_;
@@ -242,9 +246,15 @@ absl::StatusOr<v1::Adapter> FakeRegistrar::Register(
   return adapter;
 }
 
-absl::Status FakeRegistrar::Unregister(const std::string&,
+absl::Status FakeRegistrar::Unregister(const std::string& user,
                                        const std::string& name) {
-  adapters.erase(name);
+  const auto found = adapters.find(name);
+  if (found == adapters.end()) return absl::OkStatus();
+  if (found->second.owner() != absl::StrCat("users/", user)) {
+    return absl::PermissionDeniedError(absl::StrCat(name, " is not yours"));
+  }
+  if (name == stuck) return absl::InternalError(absl::StrCat(name, " stays"));
+  adapters.erase(found);
   return absl::OkStatus();
 }
 

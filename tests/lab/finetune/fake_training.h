@@ -29,6 +29,7 @@ class FakeTraining : public TrainingClient {
   int64_t step_count = 7;
   int64_t validation_step_count = 3;  // 0: none
   int64_t early_stop_step = 0;        // 0: none
+  int64_t best_step = 0;              // whose weights come out; 0: the last's
   std::string digest = "sha256:plan";
   // Added to every loss: a machine that computes otherwise.
   double loss_shift = 0;
@@ -65,6 +66,7 @@ class FakeRegistrar : public AdapterRegistrar {
   std::map<std::string, v1::Adapter> adapters;
   std::vector<std::string> registered;  // names, in order
   absl::Status failure;                 // of Register
+  std::string stuck;                    // what Unregister fails for
 };
 
 }  // namespace dissonance

@@ -68,7 +68,10 @@ TEST(FineTuneDocumentsTest, SaysWhereABadDocumentStands) {
       {"{\"content\": \"a\", \"content\": \"b\"}",
        "d.jsonl:1: key \"content\" appears twice"},
       {"{\"content\": \"" + std::string((8 << 20) + 1, 'x') + "\"}",
-       "d.jsonl:1: content: 8388609 bytes; at most 8388608"}};
+       "d.jsonl:1: content: 8388616 bytes; at most 8388608"},
+      {"{\"messages\": [{\"role\": \"" + std::string(8 << 20, 'x') +
+           "\", \"content\": \"y\"}]}",
+       "d.jsonl:1: messages: 8388628 bytes; at most 8388608"}};
   for (const Refusal& refusal : refusals) {
     const auto parsed =
         ParseFineTuneDocuments(refusal.text, {.file = "d.jsonl"});
@@ -77,6 +80,17 @@ TEST(FineTuneDocumentsTest, SaysWhereABadDocumentStands) {
     EXPECT_THAT(std::string(parsed.status().message()),
                 StartsWith(refusal.message));
   }
+}
+
+TEST(FineTuneDocumentsTest, TooManyLinesAreRefusedBeforeAnyIsParsed) {
+  std::string text;
+  for (int64_t i = 0; i < kDocumentLimit; ++i) text += "no JSON\n \n";
+  EXPECT_THAT(std::string(ParseFineTuneDocuments(text, {}).status().message()),
+              StartsWith("data:1: not JSON"));
+  const auto refused = ParseFineTuneDocuments(text + "x", {.file = "d.jsonl"});
+  EXPECT_TRUE(absl::IsInvalidArgument(refused.status()));
+  EXPECT_THAT(std::string(refused.status().message()),
+              StartsWith("d.jsonl: 1000001 documents; at most 1000000"));
 }
 
 TEST(FineTuneDocumentsTest, AConversationNeedsAnAnswerIfNothingElseIsLearned) {

@@ -97,6 +97,17 @@ TEST(FineTuneResumeTest, StopsWithACheckpointAndGoesOnFromIt) {
   }
 }
 
+TEST(FineTuneResumeTest, EveryAttemptsChatTemplatesTellTheTimeOfTheJob) {
+  Bench bench;
+  bench.job.stored().mutable_create_time()->set_seconds(951825599);
+  ASSERT_TRUE(absl::IsUnavailable(bench.RunUntilLostAfter(4, Spec())));
+  ASSERT_TRUE(bench.Run(Spec()).ok());
+  ASSERT_THAT(bench.training.begins, SizeIs(2));
+  for (const internal::v1::TrainBegin& begin : bench.training.begins) {
+    EXPECT_EQ(begin.template_time().seconds(), 951825599);
+  }
+}
+
 TEST(FineTuneResumeTest, WhenItIsGivenUpItWaitsForNoCheckpoint) {
   Bench bench;
   bench.job.gives_up = true;

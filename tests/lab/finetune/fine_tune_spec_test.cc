@@ -175,9 +175,14 @@ TEST(FineTuneSpecTest, RefusesShapesThatAreNone) {
       {{lora([](auto& l) { l.set_rank(-1); }),
         "fine_tune.lora.rank: expected a number from 1 to 1024, found -1"},
        {lora([](auto& l) { l.set_alpha(-2); }),
-        "fine_tune.lora.alpha: expected a number above 0, found -2"},
-       {lora([](auto& l) { l.set_dropout(1); }),
-        "fine_tune.lora.dropout: expected a number from 0 and below 1"},
+        "fine_tune.lora.alpha: expected a number from 1e-06 to 1e+09, found "
+        "-2"},
+       {lora([](auto& l) { l.set_alpha(1e10); }),
+        "fine_tune.lora.alpha: expected a number from 1e-06 to 1e+09, found "
+        "1e+10"},
+       {lora([](auto& l) { l.set_dropout(0.9995); }),
+        "fine_tune.lora.dropout: expected a number from 0 to 0.999, found "
+        "0.9995"},
        {lora([](auto& l) { l.add_target_modules(""); }),
         "fine_tune.lora.target_modules[0]: expected"},
        {lora([](auto& l) {
@@ -207,7 +212,12 @@ TEST(FineTuneSpecTest, RefusesShapesThatAreNone) {
         }),
         "fine_tune.lora.rank_pattern[0].value: expected a whole number"},
        {lora([](auto& l) { l.add_alpha_pattern()->set_pattern("q_proj"); }),
-        "fine_tune.lora.alpha_pattern[0].value: expected a number above 0"},
+        "fine_tune.lora.alpha_pattern[0].value: expected a number from 1e-06"},
+       {lora([](auto& l) {
+          l.add_alpha_pattern()->set_pattern("q_proj");
+          l.mutable_alpha_pattern(0)->set_value(1e10);
+        }),
+        "fine_tune.lora.alpha_pattern[0].value: expected a number from 1e-06"},
        {[](auto& s) {
           s.set_adapter("models/m/adapters/first");
           s.mutable_lora()->set_rank(8);

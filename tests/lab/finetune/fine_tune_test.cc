@@ -134,32 +134,73 @@ TEST(FineTuneTest, CheckpointAdaptersAreForgottenHoweverAnAttemptEnds) {
   EXPECT_TRUE(bench.registrar.adapters.empty());
 }
 
+// A job whose server died after step 5, with two checkpoint adapters.
+struct Crashed {
+  explicit Crashed(Bench& bench) {
+    v1::JobSpec& spec = *job.mutable_spec();
+    spec = Spec();
+    spec.mutable_fine_tune()->mutable_checkpoints()->set_register_adapters(
+        true);
+    job.set_owner("users/ada");
+    std::map<std::string, v1::Adapter> registered;
+    bench.training.on_message =
+        [&](const internal::v1::TrainResponse& message) {
+          if (message.step().step() != 5) return;
+          registered = bench.registrar.adapters;
+          const auto outputs = bench.job.Outputs();
+          for (const v1::JobOutput& output : *outputs) {
+            *job.add_outputs() = output;
+          }
+        };
+    EXPECT_TRUE(bench.Run(spec).ok());
+    EXPECT_EQ(registered.size(), 2U);
+    bench.registrar.adapters = registered;
+  }
+
+  v1::Job job;
+};
+
 TEST(FineTuneTest, ACrashedServersCheckpointAdaptersAreForgotten) {
-  v1::JobSpec spec = Spec();
-  spec.mutable_fine_tune()->mutable_checkpoints()->set_register_adapters(true);
   Bench bench;
-  std::map<std::string, v1::Adapter> registered;
-  v1::Job crashed;
-  *crashed.mutable_spec() = spec;
-  crashed.set_owner("users/ada");
-  bench.training.on_message = [&](const internal::v1::TrainResponse& message) {
-    if (message.step().step() != 5) return;
-    registered = bench.registrar.adapters;
-    const auto outputs = bench.job.Outputs();
-    for (const v1::JobOutput& output : *outputs) {
-      *crashed.add_outputs() = output;
-    }
-  };
-  ASSERT_TRUE(bench.Run(spec).ok());
-  ASSERT_EQ(registered.size(), 2U);
+  const Crashed crashed(bench);
   // Somebody's own, whose name looks like one.
-  registered["models/m/adapters/out.step-4"].mutable_artifacts()->set_weights(
-      "artifacts/own");
-  bench.registrar.adapters = registered;
-  ASSERT_TRUE(ForgetCheckpointAdapters(crashed, bench.registrar).ok());
+  bench.registrar.adapters["models/m/adapters/out.step-4"]
+      .mutable_artifacts()
+      ->set_weights("artifacts/own");
+  ForgetCheckpointAdapters(crashed.job, bench.registrar);
   ASSERT_EQ(bench.registrar.adapters.size(), 1U);
   EXPECT_EQ(bench.registrar.adapters.begin()->first,
             "models/m/adapters/out.step-4");
+}
+
+TEST(FineTuneTest, ACheckpointAdapterThatCannotBeForgottenKeepsNoOther) {
+  Bench bench;
+  const Crashed crashed(bench);
+  bench.registrar.stuck = "models/m/adapters/out.step-2";
+  ForgetCheckpointAdapters(crashed.job, bench.registrar);
+  ASSERT_EQ(bench.registrar.adapters.size(), 1U);
+  EXPECT_EQ(bench.registrar.adapters.begin()->first, bench.registrar.stuck);
+}
+
+TEST(FineTuneTest, AnotherUsersAdapterWithTheSameWeightsStaysAsItIs) {
+  Bench bench;
+  const Crashed crashed(bench);
+  // Another user trained the same under the same name, and was first.
+  const auto others = bench.registrar.adapters;
+  v1::JobSpec spec = crashed.job.spec();
+  spec.mutable_fine_tune()->set_replace(true);
+  bench.job = FakeJob();
+  bench.job.stored().set_owner("users/bob");
+  bench.training.on_message = nullptr;
+  bench.registrar.registered.clear();
+  const absl::Status status = bench.Run(spec);
+  EXPECT_TRUE(status.ok()) << status;
+  // Not those of step 2 and 4.
+  EXPECT_THAT(bench.registrar.registered,
+              ElementsAre("models/m/adapters/out.step-6", kOutput));
+  for (const auto& [name, adapter] : others) {
+    EXPECT_EQ(bench.registrar.adapters[name].owner(), "users/ada") << name;
+  }
 }
 
 TEST(FineTuneTest, SomebodysAdapterOfACheckpointsNameStaysAsItIs) {
@@ -201,15 +242,35 @@ TEST(FineTuneTest, AnEarlyStopIsTheEnd) {
   EXPECT_EQ(summary["planned_step_count"], 7);
 }
 
+TEST(FineTuneTest, TheSummarysLastEvaluationIsOfTheWeightsThatCameOut) {
+  Bench bench;
+  bench.training.early_stop_step = 5;
+  bench.training.best_step = 3;
+  v1::JobSpec spec = SpecWithQuestions();
+  spec.mutable_fine_tune()->mutable_evaluation()->set_step_count(2);
+  ASSERT_TRUE(bench.Run(spec).ok());
+  const auto summary = nlohmann::json::parse(bench.job.outputs["summary.json"]);
+  EXPECT_EQ(summary["best_step"], 3);
+  EXPECT_EQ(summary["evaluation"]["first"]["step"], 0);
+  EXPECT_EQ(summary["evaluation"]["last"]["step"], 3);
+}
+
 TEST(FineTuneTest, AnAdapterThatIsThereIsReplacedOnlyIfAsked) {
   Bench bench;
   bench.registrar.adapters[kOutput].set_name(kOutput);
   v1::JobSpec spec = Spec();
   EXPECT_TRUE(absl::IsAlreadyExists(bench.Validate(spec)));
   // It may have come since the job was made.
-  const absl::Status status = bench.Run(spec);
-  EXPECT_TRUE(absl::IsAlreadyExists(status)) << status;
-  EXPECT_THAT(status.message(), HasSubstr("artifacts/sha256:"));
+  for (const bool is_own : {false, true}) {
+    bench.registrar.adapters[kOutput].set_owner(is_own ? "users/ada"
+                                                       : "users/bob");
+    const absl::Status status = bench.Run(spec);
+    EXPECT_TRUE(absl::IsAlreadyExists(status)) << status;
+    EXPECT_THAT(status.message(),
+                HasSubstr(is_own ? "by you with other files"
+                                 : "by somebody else with other files"));
+    EXPECT_THAT(status.message(), HasSubstr("artifacts/sha256:"));
+  }
   spec.mutable_fine_tune()->set_replace(true);
   EXPECT_TRUE(bench.Validate(spec).ok());
   EXPECT_TRUE(bench.Run(spec).ok());
@@ -226,14 +287,16 @@ TEST(FineTuneTest, TheSameAdapterRegisteredBeforeIsNoError) {
 
 TEST(FineTuneTest, AReplayLeavesTheAdapterAlone) {
   Bench bench;
-  ASSERT_TRUE(bench.Run(Spec()).ok());
+  v1::JobSpec spec = Spec();
+  spec.mutable_fine_tune()->mutable_checkpoints()->set_register_adapters(true);
+  ASSERT_TRUE(bench.Run(spec).ok());
   FineTune kind(bench.Parts());
-  EXPECT_TRUE(kind.ValidateReplay(Spec()).ok());
+  EXPECT_TRUE(kind.ValidateReplay(spec).ok());
   const auto first = Results(bench.job);
   bench.job = FakeJob();
   bench.job.stored().set_replay_of("jobs/first");
   bench.registrar.registered.clear();
-  ASSERT_TRUE(bench.Run(Spec()).ok());
+  ASSERT_TRUE(bench.Run(spec).ok());
   EXPECT_THAT(bench.registrar.registered, IsEmpty());
   EXPECT_EQ(Results(bench.job), first);
   EXPECT_EQ(bench.job.job().provenance(0).adapter_digest(), "sha256:adapter");
@@ -248,13 +311,44 @@ TEST(FineTuneTest, RefusesWhatIsNotThere) {
   EXPECT_TRUE(absl::IsInvalidArgument(bench.Validate(v1::JobSpec())));
 }
 
+TEST(FineTuneTest, AnErrorInADocumentNamesItsFile) {
+  for (const bool is_named : {true, false}) {
+    Bench bench;
+    bench.training.messages_left = 0;
+    bench.training.loss =
+        absl::InvalidArgumentError("document of line 3: the document is empty");
+    v1::JobSpec spec = Spec();
+    if (!is_named) spec.mutable_fine_tune()->clear_data_name();
+    const absl::Status status = bench.Run(spec);
+    EXPECT_TRUE(absl::IsInvalidArgument(status));
+    EXPECT_EQ(status.message(),
+              absl::StrCat(is_named ? "docs.jsonl" : "data",
+                           ": document of line 3: the document is empty"));
+  }
+}
+
+TEST(FineTuneTest, RefusesMoreStepsThanItCanRecord) {
+  for (const bool is_dry : {false, true}) {
+    Bench bench;
+    bench.training.step_count = kMaxTrainingSteps + 1;
+    v1::JobSpec spec = Spec();
+    spec.mutable_fine_tune()->set_dry_run(is_dry);
+    // It ends here if they are not refused.
+    bench.training.messages_left = 2;
+    const absl::Status status = bench.Run(spec);
+    EXPECT_TRUE(absl::IsInvalidArgument(status)) << status;
+    EXPECT_THAT(status.message(), HasSubstr("1000001 steps; at most 1000000"));
+    EXPECT_THAT(bench.OutputNames(), IsEmpty());
+  }
+}
+
 TEST(FineTuneTest, NoMemoryInTheWorkerFailsWithItsFigures) {
   Bench bench;
   bench.training.messages_left = 0;
   bench.training.loss = absl::ResourceExhaustedError("needs 9 GiB, 2 free");
   const absl::Status status = bench.Run(Spec());
   EXPECT_TRUE(absl::IsResourceExhausted(status));
-  EXPECT_THAT(status.message(), HasSubstr("9 GiB"));
+  EXPECT_EQ(status.message(), "needs 9 GiB, 2 free");
 }
 
 }  // namespace

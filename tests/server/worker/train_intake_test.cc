@@ -4,6 +4,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <filesystem>
+#include <fstream>
+#include <set>
 #include <string>
 
 #include "absl/strings/str_cat.h"
@@ -132,6 +135,38 @@ TEST_F(TrainIntakeTest, RefusesWhatDoesNotFitButPlansIt) {
     }
     EXPECT_EQ(budget.free_bytes(), 1000);
   }
+}
+
+TEST_F(TrainIntakeTest, RendersChatsAtTheTimeThatItIsTold) {
+  TempFolder model;
+  std::filesystem::copy(DISSONANCE_SOURCE_DIR "/tests/goldens/e2e_chat/model",
+                        model.path());
+  std::ofstream(model.File("chat_template.jinja"))
+      << "{{ strftime_now('%d %b %Y') }}: {{ messages[0].content }}";
+  ASSERT_TRUE(registry_.LoadModel("models/dated", model.path(), {}).ok());
+  std::set<std::string> digests;
+  constexpr int64_t kDay = 86400;
+  for (const int64_t seconds : {5 * kDay, 5 * kDay + 60, 6 * kDay}) {
+    intake_.emplace(registry_, EngineOptions(), folder_.path());
+    internal::v1::TrainBegin begin = Usual();
+    begin.set_model("models/dated");
+    begin.mutable_template_time()->set_seconds(seconds);
+    ASSERT_TRUE(Begin(begin).ok());
+    TrainRequest request;
+    v1::ChatMessage& message = *request.mutable_documents()
+                                    ->add_documents()
+                                    ->mutable_chat()
+                                    ->add_messages();
+    message.set_role("user");
+    message.set_content("Hello");
+    ASSERT_TRUE(Take(request).ok());
+    ASSERT_TRUE(StartNow().ok());
+    TrainingBudget budget(int64_t{1} << 30, [] { return std::nullopt; });
+    const auto training = intake_->Prepare(budget);
+    ASSERT_TRUE(training.ok()) << training.status();
+    digests.insert(training->plan.digest());
+  }
+  EXPECT_EQ(digests.size(), 2U);
 }
 
 TEST_F(TrainIntakeTest, RefusesACheckpointThatNoStateCouldBe) {

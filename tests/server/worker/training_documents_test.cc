@@ -149,7 +149,7 @@ TEST(TrainingDocumentsTest, CutsAndCountsLongDocuments) {
 TEST(TrainingDocumentsTest, RefusesWhatHasNothingToPredictNamingTheLine) {
   const DocumentEncoder encoder = EncoderOf("llama3_bytelevel");
   EXPECT_EQ(ErrorOf(encoder, Text(""), absl::StatusCode::kInvalidArgument),
-            "line 7: the document is empty");
+            "document of line 7: the document is empty");
   const DocumentEncoder answers =
       EncoderOf("llama3_bytelevel", {.max_tokens = 30, .assistant_only = true});
   const TrainingDocument asked =
@@ -169,6 +169,29 @@ TEST(TrainingDocumentsTest, RefusesMoreTokensThanTheModelHasPositions) {
       ErrorOf(encoder, Text(words), absl::StatusCode::kInvalidArgument),
       HasSubstr("line 7: the document has 602 tokens; the model's positions "
                 "end at 512"));
+}
+
+TEST(TrainingDocumentsTest, ChatTemplatesTellTheTimeThatTrainingWasGiven) {
+  ResidentModel model = ModelWith(InTree("tokenizers/llama3_bytelevel"));
+  const TempFolder folder;
+  std::ofstream(folder.path() + "/chat_template.jinja")
+      << "{{ strftime_now('%Y') }}{% for m in messages %}{{ m.content }}"
+         "{% endfor %}";
+  model.chat_template = *ChatTemplate::Load(folder.path());
+  internal::v1::TrainBegin begin;
+  EXPECT_EQ(TemplateTimeOf(begin), std::nullopt);
+  begin.mutable_template_time()->set_seconds(951825599);
+  const TrainingDocument document =
+      ChatOf({{{"role", "assistant"}, {"content", "word"}}});
+  for (const bool assistant_only : {false, true}) {
+    const auto encoder = DocumentEncoder::Create(
+        model, {.assistant_only = assistant_only,
+                .template_time = TemplateTimeOf(begin)});
+    ASSERT_TRUE(encoder.ok()) << encoder.status();
+    const auto text = model.tokenizer->Decode(TokensOf(*encoder, document),
+                                              /*skip_special_tokens=*/true);
+    EXPECT_EQ(*text, "2000word");
+  }
 }
 
 TEST(TrainingDocumentsTest, ChatsAreRenderedAsTransformersRendersThem) {

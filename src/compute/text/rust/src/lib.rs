@@ -206,7 +206,10 @@ pub unsafe extern "C" fn dissonance_template_render(
     handle: *const ChatTemplate,
     context: *const u8,
     size: usize,
+    now: *const i64,
     out: *mut Buffer,
 ) -> i32 {
-    guarded(out, || unsafe { (*handle).render(slice(context, size)) })
+    guarded(out, || unsafe {
+        (*handle).render(slice(context, size), now.as_ref().copied())
+    })
 }

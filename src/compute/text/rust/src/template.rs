@@ -6,6 +6,7 @@ use std::io::Write;
 use std::sync::Arc;
 
 use chrono::format::{Item, StrftimeItems};
+use chrono::{DateTime, TimeZone};
 use minijinja::{Environment, Error, ErrorKind, State, Value};
 
 use crate::bounded::{self, Losses};
@@ -43,13 +44,38 @@ fn raise_exception(message: Value) -> std::result::Result<Value, Error> {
         .with_source(raised))
 }
 
-fn strftime_now(format: &str) -> std::result::Result<String, Error> {
+fn strftime<Zone: TimeZone>(
+    format: &str,
+    time: &DateTime<Zone>,
+) -> std::result::Result<String, Error>
+where
+    Zone::Offset: std::fmt::Display,
+{
     let items: Vec<Item> = StrftimeItems::new(format).collect();
     if items.contains(&Item::Error) {
         let what = format!("strftime_now does not know the format '{format}'");
         return Err(Error::new(ErrorKind::InvalidOperation, what));
     }
-    Ok(chrono::Local::now().format_with_items(items.iter()).to_string())
+    Ok(time.format_with_items(items.iter()).to_string())
+}
+
+fn strftime_now(format: &str) -> std::result::Result<String, Error> {
+    strftime(format, &chrono::Local::now())
+}
+
+/// The same templates at a time of the caller's, in seconds since 1970.
+fn at_time(
+    environment: &Environment<'static>,
+    seconds: i64,
+) -> Result<Environment<'static>> {
+    let time = DateTime::from_timestamp(seconds, 0).ok_or_else(|| {
+        Failure::invalid(format!("chat: {seconds} seconds are no time"))
+    })?;
+    let mut environment = environment.clone();
+    environment.add_function("strftime_now", move |format: String| {
+        strftime(&format, &time)
+    });
+    Ok(environment)
 }
 
 /// Writes at most OUTPUT_LIMIT_BYTES.
@@ -185,13 +211,17 @@ impl ChatTemplate {
         Ok(ChatTemplate { environment: Arc::new(environment), losses })
     }
 
-    /// `context` is a JSON object: the variables that the template sees.
-    pub fn render(&self, context: &[u8]) -> Result<Vec<u8>> {
+    /// `context` is a JSON object: the variables that the template sees. `now`
+    /// is what strftime_now tells, in UTC; without it, the local time.
+    pub fn render(&self, context: &[u8], now: Option<i64>) -> Result<Vec<u8>> {
         let context: Value =
             serde_json::from_slice(context).map_err(|error| {
                 Failure::invalid(format!("chat template variables: {error}"))
             })?;
-        let environment = Arc::clone(&self.environment);
+        let environment = match now {
+            Some(seconds) => Arc::new(at_time(&self.environment, seconds)?),
+            None => Arc::clone(&self.environment),
+        };
         bounded::run(&self.losses, move || {
             let mut output = BoundedOutput(Vec::new());
             environment
