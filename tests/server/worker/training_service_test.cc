@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <filesystem>
 #include <functional>
 #include <map>
 #include <memory>
@@ -381,7 +382,38 @@ TEST_F(TrainingServiceTest, SaysWhenSnapshotsCannotBeWritten) {
   const Outcome out = Train(Usual());
   EXPECT_FALSE(out.status.ok());
   EXPECT_THAT(out.status.error_message(), HasSubstr("writing a snapshot"));
+  EXPECT_THAT(out.status.error_message(), HasSubstr(folder_.File("nowhere")));
   EXPECT_EQ(out.losses.size(), 12u);
+  // Whoever reads is not misled by an empty one.
+  EXPECT_EQ(out.chunk_count, 0);
+}
+
+TEST_F(TrainingServiceTest, AFileThatEndsEarlyIsNotSentAsAWholeOne) {
+  internal::v1::TrainBegin begin = Usual();
+  begin.set_evaluates(true);
+  // So that most of the file is not on its way yet.
+  begin.mutable_lora()->set_rank(8192);
+  grpc::ClientContext context;
+  const auto stream = stub_->Train(&context);
+  SendBegin(*stream, begin, "");
+  TrainRequest stop;
+  stop.mutable_stop();
+  stream->Write(stop);
+  Outcome out;
+  TrainResponse response;
+  bool has_last = false;
+  while (stream->Read(&response)) {
+    if (!response.has_chunk()) continue;
+    has_last = has_last || response.chunk().last();
+    if (out.chunk_count++ > 0) continue;
+    ASSERT_EQ(folder_.Names().size(), 1u);
+    std::filesystem::resize_file(folder_.File(folder_.Names().front()), 0);
+  }
+  const grpc::Status status = stream->Finish();
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::DATA_LOSS);
+  EXPECT_THAT(status.error_message(), HasSubstr("bytes were left, read 0"));
+  EXPECT_GT(out.chunk_count, 0);
+  EXPECT_FALSE(has_last);
 }
 
 }  // namespace
