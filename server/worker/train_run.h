@@ -94,8 +94,9 @@ class TrainRun final : public EngineWork {
   enum class Answer { kNoneAwaited, kAwaited, kCame };
 
   absl::Status Train();
-  void ReportPiece(const TrainingPiece& piece, double seconds);
-  // What is due after the present step, if the training is not over.
+  void ReportPiece(const TrainingPiece& piece);
+  // What is due after the present step and its validation, if the training is
+  // not over.
   void PlanStep();
   absl::Status Do(Due due);
   absl::Status Evaluate();
@@ -122,9 +123,8 @@ class TrainRun final : public EngineWork {
   std::deque<Due> due_;
   internal::v1::TrainingEnd::Reason reason_ =
       internal::v1::TrainingEnd::REASON_UNSPECIFIED;
-  bool is_ending_ = false;  // a stop changes nothing any more
-  bool validates_ = false;  // pieces are of a validation, not of a step
-  double step_seconds_ = 0.0;
+  bool is_ending_ = false;     // a stop changes nothing any more
+  double step_seconds_ = 0.0;  // of the step under way
   int64_t peak_bytes_ = 0;
 };
 
