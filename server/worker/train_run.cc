@@ -1,11 +1,9 @@
 #include "server/worker/train_run.h"
 
-#include <algorithm>
 #include <chrono>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "server/worker/training_budget.h"
 #include "server/worker/training_messages.h"
 #include "src/base/status_macros.h"
 #include "src/compute/lora/lora_parameters.h"
@@ -30,8 +28,8 @@ TrainingSnapshot SnapshotOf(int64_t step, TrainingSnapshot::Kind kind) {
 TrainRun::TrainRun(PreparedTraining training, const TrainContext& context,
                    TrainSink& sink)
     : training_(std::move(training)), context_(context), sink_(sink) {
+  peak_.emplace(context_.peaks);
   ++context_.counts.training_count;
-  ForgetPeak(training_.model.model->device());
   // That comes first, as it would have.
   if (training_.trainer->needs_validation()) return;
   const int64_t step = training_.trainer->step();
@@ -122,6 +120,7 @@ void TrainRun::Finish(const absl::Status& status) {
   }
   // Whoever is told may start the next at once.
   training_ = {};
+  peak_.reset();
   --context_.counts.training_count;
   sink_.Conclude(end);
 }
@@ -153,12 +152,10 @@ void TrainRun::ReportPiece(const TrainingPiece& piece) {
   if (piece.step.has_value()) {
     ++context_.counts.step_count;
     context_.counts.token_count += piece.step->token_count;
-    peak_bytes_ =
-        std::max(peak_bytes_, PeakDeviceBytes(training_.model.model->device()));
     TrainResponse message;
     *message.mutable_step() = StepMessage(*piece.step);
     message.mutable_step()->set_seconds(step_seconds_);
-    message.mutable_step()->set_peak_bytes(peak_bytes_);
+    message.mutable_step()->set_peak_bytes(peak_->bytes());
     step_seconds_ = 0.0;
     sink_.Report(std::move(message));
   }

@@ -16,6 +16,7 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
@@ -23,6 +24,7 @@
 #include "absl/synchronization/mutex.h"
 #include "dissonance/internal/v1/training.pb.h"
 #include "server/worker/model_registry.h"
+#include "server/worker/peak_memory.h"
 #include "server/worker/train_intake.h"
 #include "src/compute/engine/engine.h"
 #include "src/compute/tensor/safetensors.h"
@@ -65,6 +67,7 @@ struct TrainContext {
   Engine& engine;
   ModelRegistry& registry;
   TrainingCounts& counts;
+  PeakMemory& peaks;
 };
 
 class TrainRun final : public EngineWork {
@@ -123,9 +126,9 @@ class TrainRun final : public EngineWork {
   std::deque<Due> due_;
   internal::v1::TrainingEnd::Reason reason_ =
       internal::v1::TrainingEnd::REASON_UNSPECIFIED;
-  bool is_ending_ = false;     // a stop changes nothing any more
-  double step_seconds_ = 0.0;  // of the step under way
-  int64_t peak_bytes_ = 0;
+  bool is_ending_ = false;                 // a stop changes nothing any more
+  double step_seconds_ = 0.0;              // of the step under way
+  std::optional<PeakMemory::Watch> peak_;  // until Finish
 };
 
 }  // namespace dissonance
