@@ -30,6 +30,8 @@ TrainRun::TrainRun(PreparedTraining training, const TrainContext& context,
     : training_(std::move(training)), context_(context), sink_(sink) {
   peak_.emplace(context_.peaks);
   ++context_.counts.training_count;
+  training_.trainer->SetProgress(
+      [&counts = context_.counts] { ++counts.block_count; });
   // That comes first, as it would have.
   if (training_.trainer->needs_validation()) return;
   const int64_t step = training_.trainer->step();

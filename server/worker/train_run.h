@@ -35,6 +35,7 @@ namespace dissonance {
 struct TrainingCounts {
   std::atomic<int64_t> step_count = 0;
   std::atomic<int64_t> token_count = 0;
+  std::atomic<int64_t> block_count = 0;     // of either pass
   std::atomic<int64_t> training_count = 0;  // under way
 };
 

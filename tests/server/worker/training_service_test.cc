@@ -363,6 +363,8 @@ TEST_F(TrainingServiceTest, MemoryComesBackWhenTheCallerGoesAway) {
   const Outcome admitted = Train(Usual());
   EXPECT_TRUE(admitted.status.ok()) << admitted.status.error_message();
   EXPECT_EQ(service_->counts().step_count, 12);
+  // Signs of life within a micro-batch: two blocks, forward and backward.
+  EXPECT_EQ(service_->counts().block_count, 12 * 2 * 4);
 }
 
 TEST_F(TrainingServiceTest, SaysWhatWasExpectedOfAMessageOutOfOrder) {
