@@ -22,15 +22,27 @@ namespace {
 // Left for requests that come meanwhile, where no limit is set.
 constexpr int64_t kReserveBytes = int64_t{256} << 20;
 
-absl::Status TooLarge(const TrainingNeed& need, int64_t free_bytes,
-                      int64_t held_bytes, int64_t lease_count) {
+struct BudgetFigures {
+  int64_t limit_bytes = 0;  // 0: none
+  int64_t free_bytes = 0;
+  int64_t held_bytes = 0;
+  int64_t lease_count = 0;
+};
+
+absl::Status TooLarge(const TrainingNeed& need, const BudgetFigures& budget) {
+  const int64_t free_bytes = budget.free_bytes;
   const TrainingMemory& memory = need.memory;
   const std::string figures = absl::StrCat(
       "training needs about ", memory.state_bytes + memory.activation_bytes,
       " bytes beside the model's weights: ", memory.state_bytes,
       " of adapter weights, gradients and moments, and ",
       memory.activation_bytes, " of the largest micro-batch; ", free_bytes,
-      " are free, and ", lease_count, " other trainings hold ", held_bytes);
+      " are free",
+      budget.limit_bytes > 0 ? absl::StrCat(" of the ", budget.limit_bytes,
+                                            " of worker.training_bytes")
+                             : "",
+      ", and ", budget.lease_count, " other trainings hold ",
+      budget.held_bytes);
   if (memory.state_bytes > free_bytes) {
     return absl::ResourceExhaustedError(absl::StrCat(
         figures,
@@ -78,8 +90,10 @@ absl::StatusOr<TrainingBudget::Lease> TrainingBudget::Reserve(
   const absl::MutexLock lock(&mutex_);
   const int64_t free_bytes = FreeBytes();
   if (need.memory.state_bytes + need.memory.activation_bytes > free_bytes) {
-    return TooLarge(need, free_bytes, state_bytes_ + activation_bytes_,
-                    lease_count_);
+    return TooLarge(need, {.limit_bytes = limit_bytes_,
+                           .free_bytes = free_bytes,
+                           .held_bytes = state_bytes_ + activation_bytes_,
+                           .lease_count = lease_count_});
   }
   state_bytes_ += need.memory.state_bytes;
   activation_bytes_ += need.memory.activation_bytes;

@@ -56,8 +56,13 @@ TEST(TrainingBudgetTest, SaysWhatHelps) {
       Refusal(budget, Need(500, 900, 300)),
       HasSubstr("training needs about 1400 bytes beside the model's weights: "
                 "500 of adapter weights, gradients and moments, and 900 of the "
-                "largest micro-batch; 1000 are free, and 0 other trainings "
-                "hold 0; set a smaller micro_batch_size"));
+                "largest micro-batch; 1000 are free of the 1000 of "
+                "worker.training_bytes, and 0 other trainings hold 0; set a "
+                "smaller micro_batch_size"));
+  // Where nothing is set, nothing is named.
+  TrainingBudget unlimited(0, [] { return kReserve + 1000; });
+  EXPECT_THAT(Refusal(unlimited, Need(500, 900, 300)),
+              HasSubstr("; 1000 are free, and 0 other trainings"));
 }
 
 TEST(TrainingBudgetTest, WithoutALimitItIsWhatIsFreeLessAReserve) {
