@@ -113,10 +113,7 @@ class StreamCall : public Reactor {
     const absl::Status filled =
         CatchTorch("a message of the stream",
                    [&]() -> absl::Status { return next.fill(current_); });
-    if (!filled.ok()) {
-      Break(filled);
-      return;
-    }
+    if (!filled.ok()) return Break(filled);
     OnMessage(current_);
     if (before >= kStreamQueueBytes && has_room()) engine_.Wake();
     this->StartWrite(&current_);
