@@ -81,8 +81,15 @@ TrainingBudget::Lease::~Lease() {
   if (budget_ == nullptr) return;
   const absl::MutexLock lock(&budget_->mutex_);
   budget_->state_bytes_ -= memory_.state_bytes;
+  if (!is_allocated_) budget_->unallocated_bytes_ -= memory_.state_bytes;
   budget_->activation_bytes_ -= memory_.activation_bytes;
   --budget_->lease_count_;
+}
+
+void TrainingBudget::Lease::SetAllocated() {
+  const absl::MutexLock lock(&budget_->mutex_);
+  budget_->unallocated_bytes_ -= memory_.state_bytes;
+  is_allocated_ = true;
 }
 
 absl::StatusOr<TrainingBudget::Lease> TrainingBudget::Reserve(
@@ -96,6 +103,7 @@ absl::StatusOr<TrainingBudget::Lease> TrainingBudget::Reserve(
                            .lease_count = lease_count_});
   }
   state_bytes_ += need.memory.state_bytes;
+  unallocated_bytes_ += need.memory.state_bytes;
   activation_bytes_ += need.memory.activation_bytes;
   ++lease_count_;
   Lease lease;
@@ -117,7 +125,8 @@ int64_t TrainingBudget::FreeBytes() const {
   const std::optional<int64_t> available = available_();
   if (!available.has_value()) return std::numeric_limits<int64_t>::max() / 2;
   // What others hold between their pieces is missing from it already.
-  return std::max<int64_t>(*available - activation_bytes_ - kReserveBytes, 0);
+  return std::max<int64_t>(
+      *available - unallocated_bytes_ - activation_bytes_ - kReserveBytes, 0);
 }
 
 std::optional<int64_t> AvailableDeviceBytes(const at::Device& device) {
