@@ -72,11 +72,16 @@ class TrainCall::FileSender : public std::enable_shared_from_this<FileSender> {
     }));
     file.tensors.clear();
     reader_.open(scratch_->path(), std::ios::binary | std::ios::ate);
+    if (!reader_.is_open()) {
+      return absl::ErrnoToStatus(
+          errno, absl::StrCat("cannot open ", scratch_->path()));
+    }
     left_bytes_ = static_cast<int64_t>(reader_.tellg());
     reader_.seekg(0);
-    if (reader_.good() && left_bytes_ > 0) return absl::OkStatus();
-    return absl::ErrnoToStatus(
-        errno, absl::StrCat(scratch_->path(), ": can't be read back"));
+    if (left_bytes_ > 0) return absl::OkStatus();
+    return absl::DataLossError(absl::StrCat(
+        scratch_->path(),
+        ": has no bytes right after it was written; look after its disk"));
   }
 
   // A chunk of what is left. A file that ends early is no file.
@@ -87,8 +92,7 @@ class TrainCall::FileSender : public std::enable_shared_from_this<FileSender> {
     if (reader_.gcount() != count) {
       return absl::DataLossError(absl::StrCat(
           scratch_->path(), ": ", left_bytes_, " bytes were left, read ",
-          static_cast<int64_t>(reader_.gcount()),
-          "; look after the disk under server.data_folder"));
+          static_cast<int64_t>(reader_.gcount()), "; look after its disk"));
     }
     left_bytes_ -= count;
     return absl::OkStatus();
@@ -171,7 +175,6 @@ absl::Status TrainCall::Begin(bool& goes_on) {
   *message.mutable_plan() = training.plan;
   if (training.begin.plan_only()) {
     goes_on = false;
-    training = {};
     Send(std::move(message));
     End(absl::OkStatus());
     return absl::OkStatus();
