@@ -147,6 +147,7 @@ class ActivationsCall::Unit final : public GenerateListener {
             *chunk.mutable_place() = ToMessage(place);
             chunk.set_first_row(static_cast<int32_t>(begin));
             FillTensor(own, dtype, *chunk.mutable_tensor());
+            return absl::OkStatus();
           });
     }
   }

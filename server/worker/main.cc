@@ -31,6 +31,7 @@
 #include "server/worker/options.h"
 #include "server/worker/training_service.h"
 #include "server/worker/versions.h"
+#include "server/worker/weight_residency.h"
 #include "server/worker/worker_metrics.h"
 #include "src/base/digest_cache.h"
 #include "src/base/file.h"
@@ -130,6 +131,19 @@ internal::v1::RegisterWorkerRequest Registration(const WorkerOptions& options,
   return request;
 }
 
+WorkerVitals VitalsOf(const EngineStats& engine,
+                      const ResidencyStats& residency,
+                      int64_t activation_store_bytes,
+                      const TrainingCounts& training) {
+  return {// A long micro-batch is no hang while its blocks get done.
+          .step_count = engine.step_count + engine.background_piece_count +
+                        training.block_count,
+          .busy = engine.busy,
+          .resident_bytes = ResidentBytes(),
+          .metrics =
+              MetricsOf(engine, residency, activation_store_bytes, training)};
+}
+
 absl::Status Run(const WorkerOptions& options, const std::string& token) {
   ASSIGN_OR_RETURN(const at::Device device, OpenDevice(options));
   sigset_t signals;
@@ -158,14 +172,9 @@ absl::Status Run(const WorkerOptions& options, const std::string& token) {
       ControlLink::Register(options.control, Registration(options, token)));
   link->StartHeartbeats(
       [&] {
-        const EngineStats stats = engine.stats();
-        return WorkerVitals{
-            .step_count = stats.step_count + stats.background_piece_count,
-            .busy = stats.busy,
-            .resident_bytes = ResidentBytes(),
-            .metrics = MetricsOf(stats, registry.stats(),
-                                 store == nullptr ? 0 : store->bytes(),
-                                 training.counts())};
+        return VitalsOf(engine.stats(), registry.stats(),
+                        store == nullptr ? 0 : store->bytes(),
+                        training.counts());
       },
       [](const absl::Status& why) {
         // A step may be stuck, so nothing is waited for.

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
 #include "absl/synchronization/mutex.h"
 #include "server/worker/stream_call.h"
 #include "src/compute/engine/engine.h"
@@ -46,6 +47,7 @@ class OrderedStream : public StreamCall<Response> {
     const auto bytes = static_cast<int64_t>(response.ByteSizeLong());
     SendOf(unit, bytes, [own = std::move(response)](Response& to) mutable {
       to.Swap(&own);
+      return absl::OkStatus();
     });
   }
 

@@ -28,8 +28,8 @@ template <typename Response,
 class StreamCall : public Reactor {
  public:
   // Makes a message just before it is written. What that sends is made later,
-  // by a thread of the transport.
-  using Fill = std::function<void(Response&)>;
+  // by a thread of the transport. An error ends the stream instead.
+  using Fill = std::function<absl::Status(Response&)>;
 
   // Borrows the engine, which is woken when there is room again.
   explicit StreamCall(Engine& engine) : engine_(engine) {}
@@ -48,8 +48,10 @@ class StreamCall : public Reactor {
   }
   void Send(Response response) ABSL_LOCKS_EXCLUDED(mutex_) {
     const auto bytes = static_cast<int64_t>(response.ByteSizeLong());
-    Send(bytes,
-         [own = std::move(response)](Response& to) mutable { to.Swap(&own); });
+    Send(bytes, [own = std::move(response)](Response& to) mutable {
+      to.Swap(&own);
+      return absl::OkStatus();
+    });
   }
 
   // Ends the stream behind what is queued. Call once; nothing is sent later
@@ -109,11 +111,9 @@ class StreamCall : public Reactor {
     const int64_t before = queued_bytes_.fetch_sub(next.bytes);
     current_.Clear();
     const absl::Status filled =
-        CatchTorch("a message of the stream", [&] { next.fill(current_); });
-    if (!filled.ok()) {
-      Break(filled);
-      return;
-    }
+        CatchTorch("a message of the stream",
+                   [&]() -> absl::Status { return next.fill(current_); });
+    if (!filled.ok()) return Break(filled);
     OnMessage(current_);
     if (before >= kStreamQueueBytes && has_room()) engine_.Wake();
     this->StartWrite(&current_);

@@ -1,9 +1,13 @@
 #include "server/worker/train_call.h"
 
+#include <algorithm>
+#include <cerrno>
 #include <fstream>
 #include <optional>
+#include <string>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "server/worker/scratch_path.h"
 #include "src/base/status_macros.h"
 #include "src/compute/tensor/safetensors.h"
@@ -34,27 +38,20 @@ class TrainCall::FileSender : public std::enable_shared_from_this<FileSender> {
   // Queues the next chunk.
   void Queue() {
     call_.Send(kChunkBytes, [self = shared_from_this()](TrainResponse& to) {
-      self->Fill(*to.mutable_chunk());
+      return self->Fill(*to.mutable_chunk());
     });
   }
 
  private:
-  void Fill(internal::v1::SnapshotChunk& chunk) {
+  absl::Status Fill(internal::v1::SnapshotChunk& chunk) {
     SnapshotFile& file = files_[next_];
     if (!scratch_.has_value()) {
-      const absl::Status written = Write(file);
-      if (!written.ok()) {
-        // The training ends with it; nothing else is sent.
-        call_.run()->Fail(Annotate(written, "writing a snapshot"));
-        return;
-      }
+      RETURN_IF_ERROR(Annotate(Write(file), "writing a snapshot"));
     }
-    std::string& data = *chunk.mutable_data();
-    data.resize(kChunkBytes);
-    reader_.read(data.data(), kChunkBytes);
-    data.resize(static_cast<size_t>(reader_.gcount()));
+    RETURN_IF_ERROR(Annotate(Read(*chunk.mutable_data()),
+                             "reading what was written of a snapshot"));
     chunk.set_file(file.file);
-    chunk.set_last(reader_.peek() == std::ifstream::traits_type::eof());
+    chunk.set_last(left_bytes_ == 0);
     if (chunk.last()) {
       reader_ = {};
       scratch_.reset();
@@ -65,6 +62,7 @@ class TrainCall::FileSender : public std::enable_shared_from_this<FileSender> {
     } else {
       sent_();
     }
+    return absl::OkStatus();
   }
 
   absl::Status Write(SnapshotFile& file) {
@@ -73,7 +71,30 @@ class TrainCall::FileSender : public std::enable_shared_from_this<FileSender> {
       return WriteSafetensors(scratch_->path(), file.tensors, file.metadata);
     }));
     file.tensors.clear();
-    reader_.open(scratch_->path(), std::ios::binary);
+    reader_.open(scratch_->path(), std::ios::binary | std::ios::ate);
+    if (!reader_.is_open()) {
+      return absl::ErrnoToStatus(
+          errno, absl::StrCat("cannot open ", scratch_->path()));
+    }
+    left_bytes_ = static_cast<int64_t>(reader_.tellg());
+    reader_.seekg(0);
+    if (left_bytes_ > 0) return absl::OkStatus();
+    return absl::DataLossError(absl::StrCat(
+        scratch_->path(),
+        ": has no bytes right after it was written; look after its disk"));
+  }
+
+  // A chunk of what is left. A file that ends early is no file.
+  absl::Status Read(std::string& data) {
+    const int64_t count = std::min(left_bytes_, kChunkBytes);
+    data.resize(static_cast<size_t>(count));
+    reader_.read(data.data(), count);
+    if (reader_.gcount() != count) {
+      return absl::DataLossError(absl::StrCat(
+          scratch_->path(), ": ", left_bytes_, " bytes were left, read ",
+          static_cast<int64_t>(reader_.gcount()), "; look after its disk"));
+    }
+    left_bytes_ -= count;
     return absl::OkStatus();
   }
 
@@ -83,6 +104,7 @@ class TrainCall::FileSender : public std::enable_shared_from_this<FileSender> {
   size_t next_ = 0;
   std::optional<ScratchPath> scratch_;  // of the file being sent
   std::ifstream reader_;
+  int64_t left_bytes_ = 0;  // of it
 };
 
 TrainCall::TrainCall(const TrainContext& context, TrainingBudget& budget,
@@ -153,7 +175,6 @@ absl::Status TrainCall::Begin(bool& goes_on) {
   *message.mutable_plan() = training.plan;
   if (training.begin.plan_only()) {
     goes_on = false;
-    training = {};
     Send(std::move(message));
     End(absl::OkStatus());
     return absl::OkStatus();
@@ -190,6 +211,7 @@ void TrainCall::ReportWithFiles(internal::v1::TrainingSnapshot snapshot,
        [sender, own = std::move(snapshot)](TrainResponse& to) {
          *to.mutable_snapshot() = own;
          sender->Queue();
+         return absl::OkStatus();
        });
 }
 

@@ -10,6 +10,7 @@
 #include "src/compute/tensor/safetensors.h"
 #include "src/compute/tensor/torch_status.h"
 #include "src/compute/train/training_checks.h"
+#include "src/compute/train/training_memory.h"
 
 namespace dissonance {
 namespace {
@@ -45,6 +46,21 @@ absl::Status OutOfOrder(const TrainRequest& request,
                         absl::string_view expected) {
   return absl::InvalidArgumentError(
       absl::StrCat("Train: expected ", expected, ", found ", NameOf(request)));
+}
+
+TrainingNeed NeedOf(const Model& model, const LoraShape& lora,
+                    const TrainingOptions& options, const TrainingSets& sets) {
+  std::vector<DocumentLength> lengths;
+  int64_t longest = 0;
+  for (const DocumentSet* set : {&sets.trained, &sets.held_out}) {
+    for (const TrainingDocument& own : set->documents) {
+      const auto tokens = static_cast<int64_t>(own.tokens.size());
+      lengths.push_back({.line = own.line, .tokens = tokens});
+      longest = std::max(longest, tokens);
+    }
+  }
+  return {.memory = TrainingMemoryFor(model, lora, options, std::move(lengths)),
+          .longest_tokens = longest};
 }
 
 }  // namespace
@@ -85,8 +101,7 @@ absl::Status TrainIntake::TakeBegin(const internal::v1::TrainBegin& begin) {
   }
   if (begin.adapter().empty()) {
     ASSIGN_OR_RETURN(const PeftConfig config, PeftConfigOf(begin.lora()));
-    ASSIGN_OR_RETURN(
-        lora_, LoraParameters::Init(config, *model_.model, options_.seed));
+    ASSIGN_OR_RETURN(lora_, LoraShape::New(config, *model_.model));
   } else {
     if (ModelOfAdapter(begin.adapter()) != begin.model()) {
       return absl::InvalidArgumentError(
@@ -97,9 +112,10 @@ absl::Status TrainIntake::TakeBegin(const internal::v1::TrainBegin& begin) {
     ASSIGN_OR_RETURN(const PeftConfig config, PeftConfigOf(begin.lora()));
     ASSIGN_OR_RETURN(const ResidentAdapter adapter,
                      registry_.GetAdapter(begin.adapter()));
+    adapter_path_ = adapter.path;
     adapter_digest_ = adapter.adapter->digest();
-    ASSIGN_OR_RETURN(lora_, LoraParameters::Read(adapter.path, *model_.model));
-    if (begin.lora().has_dropout()) lora_->set_dropout(config.dropout);
+    ASSIGN_OR_RETURN(lora_, LoraShape::Stored(adapter_path_, *model_.model));
+    if (begin.lora().has_dropout()) lora_.config.dropout = config.dropout;
   }
   ASSIGN_OR_RETURN(
       encoder_,
@@ -133,14 +149,12 @@ absl::Status TrainIntake::TakeDocuments(
 }
 
 absl::Status TrainIntake::TakeCheckpoint(const std::string& bytes) {
-  const int64_t most =
-      kStateCopies * static_cast<int64_t>(lora_->flat().nbytes()) +
-      kStateHeaderBytes;
+  const int64_t most = kStateCopies * lora_.bytes() + kStateHeaderBytes;
   checkpoint_bytes_ += static_cast<int64_t>(bytes.size());
   if (checkpoint_bytes_ > most) {
     return absl::InvalidArgumentError(
         absl::StrCat("the checkpoint has more than the ", most,
-                     " bytes that a state of ", lora_->flat().numel(),
+                     " bytes that a state of ", lora_.parameter_count,
                      " trained numbers can have; it is of another training"));
   }
   if (!checkpoint_.has_value()) {
@@ -166,31 +180,75 @@ absl::StatusOr<PreparedTraining> TrainIntake::Prepare(TrainingBudget& budget) {
   out.model = model_;
   TrainingSets sets =
       SplitSets(std::move(documents_), held_out_share_, options_.seed);
+  RETURN_IF_ERROR(
+      CheckTrainingDocuments(*model_.model, sets.trained.documents));
   *out.plan.mutable_documents() = StatisticsMessage(sets.trained);
   *out.plan.mutable_validation() = StatisticsMessage(sets.held_out);
-  std::vector<std::pair<int64_t, int64_t>> lengths;  // line, tokens
-  for (const DocumentSet* set : {&sets.trained, &sets.held_out}) {
-    for (const TrainingDocument& own : set->documents) {
-      lengths.emplace_back(own.line, static_cast<int64_t>(own.tokens.size()));
-    }
+  const TrainingNeed need = NeedOf(*model_.model, lora_, options_, sets);
+  out.plan.set_available_bytes(budget.free_bytes());
+  Plan(need.memory, static_cast<int64_t>(sets.trained.documents.size()), out);
+  if (out.begin.plan_only()) return out;
+  ASSIGN_OR_RETURN(out.lease, budget.Reserve(need));
+  RETURN_IF_ERROR(Begin(std::move(sets), out));
+  out.lease.SetAllocated();
+  return out;
+}
+
+void TrainIntake::Plan(const TrainingMemory& memory, int64_t document_count,
+                       PreparedTraining& out) const {
+  internal::v1::TrainingPlan& plan = out.plan;
+  const TrainingSchedule schedule = ScheduleOf(document_count, options_);
+  plan.set_step_count(schedule.step_count);
+  plan.set_steps_per_epoch(schedule.steps_per_epoch);
+  plan.set_parameter_count(lora_.parameter_count);
+  for (const LoraShape::Module& module : lora_.modules) {
+    plan.add_modules(module.name);
   }
+  plan.set_state_bytes(memory.state_bytes);
+  plan.set_activation_bytes(memory.activation_bytes);
+  if (out.begin.evaluates()) {
+    const int64_t asked = out.begin.evaluation_step_count();
+    plan.set_evaluation_step_count(
+        asked > 0
+            ? asked
+            : std::max<int64_t>(schedule.step_count / kUsualEvaluations, 1));
+  }
+  plan.set_validation_step_count(schedule.validation_step_count);
+  *plan.mutable_provenance() =
+      ProvenanceOf({.model = model_}, "", options_.seed, engine_);
+  plan.mutable_provenance()->set_adapter_digest(adapter_digest_);
+  plan.set_adapter_config(
+      PeftConfigJson(lora_.config, model_.model->spec(), model_.name));
+}
+
+absl::StatusOr<LoraParameters> TrainIntake::MakeLora() const {
+  if (adapter_path_.empty()) {
+    return LoraParameters::Init(lora_.config, *model_.model, options_.seed);
+  }
+  ASSIGN_OR_RETURN(LoraParameters lora,
+                   LoraParameters::Read(adapter_path_, *model_.model));
+  if (lora.files_digest() != adapter_digest_) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "adapter: the files in ", adapter_path_,
+        " are other ones now than when it was loaded; put the old ones back, "
+        "or delete it and register it again"));
+  }
+  lora.set_dropout(lora_.config.dropout);
+  return lora;
+}
+
+absl::Status TrainIntake::Begin(TrainingSets sets, PreparedTraining& out) {
+  ASSIGN_OR_RETURN(LoraParameters lora, MakeLora());
   ASSIGN_OR_RETURN(
       out.trainer,
-      Trainer::Create(model_.model, *std::move(lora_),
+      Trainer::Create(model_.model, std::move(lora),
                       std::move(sets.trained.documents),
                       std::move(sets.held_out.documents), options_));
-  TrainingNeed need{.memory = out.trainer->Memory()};
-  for (const auto& [line, tokens] : lengths) {
-    if (line != need.memory.longest_line) continue;
-    need.longest_tokens = std::max(need.longest_tokens, tokens);
-  }
-  out.plan.set_available_bytes(budget.free_bytes());
-  if (!out.begin.plan_only()) {
-    ASSIGN_OR_RETURN(out.lease, budget.Reserve(need));
-  }
   if (checkpoint_.has_value()) RETURN_IF_ERROR(Restore(*out.trainer));
-  Plan(need.memory, out);
-  return out;
+  out.plan.set_start_step(out.trainer->step());
+  out.plan.set_digest(out.trainer->digest());
+  out.plan.mutable_provenance()->set_input_digest(out.trainer->digest());
+  return absl::OkStatus();
 }
 
 absl::Status TrainIntake::Restore(Trainer& trainer) {
@@ -201,36 +259,6 @@ absl::Status TrainIntake::Restore(Trainer& trainer) {
       "reading the checkpoint", [&] { return trainer.Restore(*file); });
   checkpoint_path_.reset();
   return Annotate(restored, "checkpoint");
-}
-
-void TrainIntake::Plan(const TrainingMemory& memory,
-                       PreparedTraining& out) const {
-  internal::v1::TrainingPlan& plan = out.plan;
-  const Trainer& trainer = *out.trainer;
-  const TrainingSchedule& schedule = trainer.schedule();
-  plan.set_step_count(schedule.step_count);
-  plan.set_steps_per_epoch(schedule.steps_per_epoch);
-  plan.set_parameter_count(trainer.lora().flat().numel());
-  for (const LoraParameter& module : trainer.lora().modules()) {
-    plan.add_modules(module.name);
-  }
-  plan.set_state_bytes(memory.state_bytes);
-  plan.set_activation_bytes(memory.activation_bytes);
-  plan.set_start_step(trainer.step());
-  if (out.begin.evaluates()) {
-    const int64_t asked = out.begin.evaluation_step_count();
-    plan.set_evaluation_step_count(
-        asked > 0
-            ? asked
-            : std::max<int64_t>(schedule.step_count / kUsualEvaluations, 1));
-  }
-  plan.set_validation_step_count(schedule.validation_step_count);
-  plan.set_digest(trainer.digest());
-  *plan.mutable_provenance() =
-      ProvenanceOf({.model = model_}, trainer.digest(), options_.seed, engine_);
-  plan.mutable_provenance()->set_adapter_digest(adapter_digest_);
-  plan.set_adapter_config(PeftConfigJson(trainer.lora().config(),
-                                         model_.model->spec(), model_.name));
 }
 
 }  // namespace dissonance

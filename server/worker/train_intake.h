@@ -26,6 +26,7 @@
 #include "src/base/file.h"
 #include "src/compute/engine/engine_options.h"
 #include "src/compute/lora/lora_parameters.h"
+#include "src/compute/lora/lora_shape.h"
 #include "src/compute/train/trainer.h"
 
 namespace dissonance {
@@ -38,8 +39,9 @@ inline constexpr int64_t kMostDocuments = 1'000'000;
 struct PreparedTraining {
   internal::v1::TrainBegin begin;
   internal::v1::TrainingPlan plan;
-  ResidentModel model;          // held, so that its weights stay
-  TrainingBudget::Lease lease;  // none if only the plan is wanted
+  ResidentModel model;  // held, so that its weights stay
+  // None if only the plan is wanted, also below.
+  TrainingBudget::Lease lease;
   std::unique_ptr<Trainer> trainer;
 };
 
@@ -63,8 +65,11 @@ class TrainIntake {
   bool is_stopped() const { return is_stopped_; }
 
   // The training with its memory reserved, from its checkpoint if one was sent.
-  // REQUIRES: is_complete(). Call once. Also fails as Trainer::Create, Restore
-  // and TrainingBudget::Reserve do.
+  // Nothing is allocated before it is known to fit; if only the plan is wanted,
+  // nothing at all, and there is no trainer. REQUIRES: is_complete(). Call
+  // once. FAILED_PRECONDITION if the adapter's files are other ones than when
+  // it was loaded. Also fails as Trainer::Create, Restore and
+  // TrainingBudget::Reserve do.
   absl::StatusOr<PreparedTraining> Prepare(TrainingBudget& budget);
 
  private:
@@ -73,8 +78,12 @@ class TrainIntake {
                              const Cancelled& cancelled);
   absl::Status TakeCheckpoint(const std::string& bytes);
   absl::Status TakeStart();
+  // What is known without the weights, for the trained documents.
+  void Plan(const TrainingMemory& memory, int64_t document_count,
+            PreparedTraining& out) const;
+  absl::StatusOr<LoraParameters> MakeLora() const;
+  absl::Status Begin(TrainingSets sets, PreparedTraining& out);
   absl::Status Restore(Trainer& trainer);
-  void Plan(const TrainingMemory& memory, PreparedTraining& out) const;
 
   ModelRegistry& registry_;
   const EngineOptions engine_;
@@ -84,10 +93,11 @@ class TrainIntake {
   // Set by begin.
   std::optional<internal::v1::TrainBegin> begin_;
   ResidentModel model_;
-  std::string adapter_digest_;
+  std::string adapter_path_;    // to go on from; empty: none
+  std::string adapter_digest_;  // of what is loaded
   TrainingOptions options_;
   double held_out_share_ = 0.0;
-  std::optional<LoraParameters> lora_;
+  LoraShape lora_;
   std::optional<DocumentEncoder> encoder_;
 
   std::vector<EncodedDocument> documents_;

@@ -1,11 +1,9 @@
 #include "server/worker/train_run.h"
 
-#include <algorithm>
 #include <chrono>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "server/worker/training_budget.h"
 #include "server/worker/training_messages.h"
 #include "src/base/status_macros.h"
 #include "src/compute/lora/lora_parameters.h"
@@ -30,8 +28,12 @@ TrainingSnapshot SnapshotOf(int64_t step, TrainingSnapshot::Kind kind) {
 TrainRun::TrainRun(PreparedTraining training, const TrainContext& context,
                    TrainSink& sink)
     : training_(std::move(training)), context_(context), sink_(sink) {
+  peak_.emplace(context_.peaks);
   ++context_.counts.training_count;
-  ForgetPeak(training_.model.model->device());
+  training_.trainer->SetProgress(
+      [&counts = context_.counts] { ++counts.block_count; });
+  // That comes first, as it would have.
+  if (training_.trainer->needs_validation()) return;
   const int64_t step = training_.trainer->step();
   const int64_t every = training_.plan.evaluation_step_count();
   // Before the first step; that of the step of a checkpoint may not have come
@@ -120,50 +122,46 @@ void TrainRun::Finish(const absl::Status& status) {
   }
   // Whoever is told may start the next at once.
   training_ = {};
+  peak_.reset();
   --context_.counts.training_count;
   sink_.Conclude(end);
 }
 
 absl::Status TrainRun::Train() {
+  Trainer& trainer = *training_.trainer;
+  const bool validates = trainer.needs_validation();
   const auto begin = std::chrono::steady_clock::now();
-  ASSIGN_OR_RETURN(const TrainingPiece piece, training_.trainer->RunPiece());
+  ASSIGN_OR_RETURN(const TrainingPiece piece, trainer.RunPiece());
   const std::chrono::duration<double> took =
       std::chrono::steady_clock::now() - begin;
-  ReportPiece(piece, took.count());
+  if (!validates) step_seconds_ += took.count();
+  ReportPiece(piece);
   if (piece.finished) {
-    reason_ = training_.trainer->stopped_early()
-                  ? TrainingEnd::REASON_EARLY_STOP
-                  : TrainingEnd::REASON_FINISHED;
+    reason_ = trainer.stopped_early() ? TrainingEnd::REASON_EARLY_STOP
+                                      : TrainingEnd::REASON_FINISHED;
     if (training_.begin.evaluates()) due_.push_back(Due::kEvaluation);
     due_.push_back(Due::kFinal);
     due_.push_back(Due::kEnd);
-  } else if (piece.step.has_value()) {
+  } else if (validates
+                 ? piece.validation.has_value()
+                 : piece.step.has_value() && !trainer.needs_validation()) {
     PlanStep();
   }
   return absl::OkStatus();
 }
 
-void TrainRun::ReportPiece(const TrainingPiece& piece, double seconds) {
-  if (!validates_) step_seconds_ += seconds;
+void TrainRun::ReportPiece(const TrainingPiece& piece) {
   if (piece.step.has_value()) {
-    const int64_t step = piece.step->step;
-    const internal::v1::TrainingPlan& plan = training_.plan;
-    validates_ =
-        plan.validation().document_count() > 0 &&
-        (step % plan.validation_step_count() == 0 || step == plan.step_count());
     ++context_.counts.step_count;
     context_.counts.token_count += piece.step->token_count;
-    peak_bytes_ =
-        std::max(peak_bytes_, PeakDeviceBytes(training_.model.model->device()));
     TrainResponse message;
     *message.mutable_step() = StepMessage(*piece.step);
     message.mutable_step()->set_seconds(step_seconds_);
-    message.mutable_step()->set_peak_bytes(peak_bytes_);
+    message.mutable_step()->set_peak_bytes(peak_->bytes());
     step_seconds_ = 0.0;
     sink_.Report(std::move(message));
   }
   if (piece.validation.has_value()) {
-    validates_ = false;
     TrainResponse message;
     *message.mutable_validation() = ValidationMessage(*piece.validation);
     sink_.Report(std::move(message));

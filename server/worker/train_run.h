@@ -16,6 +16,7 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
@@ -23,6 +24,7 @@
 #include "absl/synchronization/mutex.h"
 #include "dissonance/internal/v1/training.pb.h"
 #include "server/worker/model_registry.h"
+#include "server/worker/peak_memory.h"
 #include "server/worker/train_intake.h"
 #include "src/compute/engine/engine.h"
 #include "src/compute/tensor/safetensors.h"
@@ -33,6 +35,7 @@ namespace dissonance {
 struct TrainingCounts {
   std::atomic<int64_t> step_count = 0;
   std::atomic<int64_t> token_count = 0;
+  std::atomic<int64_t> block_count = 0;     // of either pass
   std::atomic<int64_t> training_count = 0;  // under way
 };
 
@@ -65,6 +68,7 @@ struct TrainContext {
   Engine& engine;
   ModelRegistry& registry;
   TrainingCounts& counts;
+  PeakMemory& peaks;
 };
 
 class TrainRun final : public EngineWork {
@@ -94,8 +98,9 @@ class TrainRun final : public EngineWork {
   enum class Answer { kNoneAwaited, kAwaited, kCame };
 
   absl::Status Train();
-  void ReportPiece(const TrainingPiece& piece, double seconds);
-  // What is due after the present step, if the training is not over.
+  void ReportPiece(const TrainingPiece& piece);
+  // What is due after the present step and its validation, if the training is
+  // not over.
   void PlanStep();
   absl::Status Do(Due due);
   absl::Status Evaluate();
@@ -122,10 +127,9 @@ class TrainRun final : public EngineWork {
   std::deque<Due> due_;
   internal::v1::TrainingEnd::Reason reason_ =
       internal::v1::TrainingEnd::REASON_UNSPECIFIED;
-  bool is_ending_ = false;  // a stop changes nothing any more
-  bool validates_ = false;  // pieces are of a validation, not of a step
-  double step_seconds_ = 0.0;
-  int64_t peak_bytes_ = 0;
+  bool is_ending_ = false;                 // a stop changes nothing any more
+  double step_seconds_ = 0.0;              // of the step under way
+  std::optional<PeakMemory::Watch> peak_;  // until Finish
 };
 
 }  // namespace dissonance

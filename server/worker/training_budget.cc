@@ -22,15 +22,27 @@ namespace {
 // Left for requests that come meanwhile, where no limit is set.
 constexpr int64_t kReserveBytes = int64_t{256} << 20;
 
-absl::Status TooLarge(const TrainingNeed& need, int64_t free_bytes,
-                      int64_t held_bytes, int64_t lease_count) {
+struct BudgetFigures {
+  int64_t limit_bytes = 0;  // 0: none
+  int64_t free_bytes = 0;
+  int64_t held_bytes = 0;
+  int64_t lease_count = 0;
+};
+
+absl::Status TooLarge(const TrainingNeed& need, const BudgetFigures& budget) {
+  const int64_t free_bytes = budget.free_bytes;
   const TrainingMemory& memory = need.memory;
   const std::string figures = absl::StrCat(
       "training needs about ", memory.state_bytes + memory.activation_bytes,
       " bytes beside the model's weights: ", memory.state_bytes,
       " of adapter weights, gradients and moments, and ",
       memory.activation_bytes, " of the largest micro-batch; ", free_bytes,
-      " are free, and ", lease_count, " other trainings hold ", held_bytes);
+      " are free",
+      budget.limit_bytes > 0 ? absl::StrCat(" of the ", budget.limit_bytes,
+                                            " of worker.training_bytes")
+                             : "",
+      ", and ", budget.lease_count, " other trainings hold ",
+      budget.held_bytes);
   if (memory.state_bytes > free_bytes) {
     return absl::ResourceExhaustedError(absl::StrCat(
         figures,
@@ -69,8 +81,15 @@ TrainingBudget::Lease::~Lease() {
   if (budget_ == nullptr) return;
   const absl::MutexLock lock(&budget_->mutex_);
   budget_->state_bytes_ -= memory_.state_bytes;
+  if (!is_allocated_) budget_->unallocated_bytes_ -= memory_.state_bytes;
   budget_->activation_bytes_ -= memory_.activation_bytes;
   --budget_->lease_count_;
+}
+
+void TrainingBudget::Lease::SetAllocated() {
+  const absl::MutexLock lock(&budget_->mutex_);
+  budget_->unallocated_bytes_ -= memory_.state_bytes;
+  is_allocated_ = true;
 }
 
 absl::StatusOr<TrainingBudget::Lease> TrainingBudget::Reserve(
@@ -78,10 +97,13 @@ absl::StatusOr<TrainingBudget::Lease> TrainingBudget::Reserve(
   const absl::MutexLock lock(&mutex_);
   const int64_t free_bytes = FreeBytes();
   if (need.memory.state_bytes + need.memory.activation_bytes > free_bytes) {
-    return TooLarge(need, free_bytes, state_bytes_ + activation_bytes_,
-                    lease_count_);
+    return TooLarge(need, {.limit_bytes = limit_bytes_,
+                           .free_bytes = free_bytes,
+                           .held_bytes = state_bytes_ + activation_bytes_,
+                           .lease_count = lease_count_});
   }
   state_bytes_ += need.memory.state_bytes;
+  unallocated_bytes_ += need.memory.state_bytes;
   activation_bytes_ += need.memory.activation_bytes;
   ++lease_count_;
   Lease lease;
@@ -103,7 +125,8 @@ int64_t TrainingBudget::FreeBytes() const {
   const std::optional<int64_t> available = available_();
   if (!available.has_value()) return std::numeric_limits<int64_t>::max() / 2;
   // What others hold between their pieces is missing from it already.
-  return std::max<int64_t>(*available - activation_bytes_ - kReserveBytes, 0);
+  return std::max<int64_t>(
+      *available - unallocated_bytes_ - activation_bytes_ - kReserveBytes, 0);
 }
 
 std::optional<int64_t> AvailableDeviceBytes(const at::Device& device) {

@@ -40,14 +40,20 @@ class TrainingBudget {
     Lease& operator=(Lease&& other) noexcept {
       std::swap(budget_, other.budget_);
       std::swap(memory_, other.memory_);
+      std::swap(is_allocated_, other.is_allocated_);
       return *this;
     }
     ~Lease();
+
+    // The state is allocated: it is missing from what is free. Until then it
+    // is reckoned. REQUIRES: of Reserve; call once.
+    void SetAllocated();
 
    private:
     friend class TrainingBudget;
     TrainingBudget* budget_ = nullptr;
     TrainingMemory memory_;
+    bool is_allocated_ = false;
   };
 
   // `limit_bytes` of all trainings together; 0: what is free when one begins,
@@ -68,7 +74,8 @@ class TrainingBudget {
   const int64_t limit_bytes_;
   const Available available_;
   mutable absl::Mutex mutex_;
-  int64_t state_bytes_ ABSL_GUARDED_BY(mutex_) = 0;  // of all leases
+  int64_t state_bytes_ ABSL_GUARDED_BY(mutex_) = 0;        // of all leases
+  int64_t unallocated_bytes_ ABSL_GUARDED_BY(mutex_) = 0;  // of those
   int64_t activation_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
   int64_t lease_count_ ABSL_GUARDED_BY(mutex_) = 0;
 };

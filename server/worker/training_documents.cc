@@ -13,6 +13,7 @@
 #include "absl/synchronization/mutex.h"
 #include "server/worker/prompt_text.h"
 #include "src/base/status_macros.h"
+#include "src/compute/tensor/torch_status.h"
 #include "src/compute/train/document_order.h"
 #include "src/compute/train/document_statistics.h"
 
@@ -151,10 +152,13 @@ absl::StatusOr<std::vector<EncodedDocument>> DocumentEncoder::EncodeAll(
   absl::Status error;
   const auto work = [&] {
     for (size_t i = next++; i < count; i = next++) {
-      absl::StatusOr<EncodedDocument> own =
-          cancelled()
-              ? absl::CancelledError("nobody waits for the training any more")
-              : Encode(documents[static_cast<int>(i)]);
+      // An exception may not leave a thread.
+      absl::StatusOr<EncodedDocument> own = CatchTorch(
+          "a training's documents", [&]() -> absl::StatusOr<EncodedDocument> {
+            if (!cancelled()) return Encode(documents[static_cast<int>(i)]);
+            return absl::CancelledError(
+                "nobody waits for the training any more");
+          });
       if (own.ok()) {
         encoded[i] = *std::move(own);
         continue;
@@ -169,7 +173,13 @@ absl::StatusOr<std::vector<EncodedDocument>> DocumentEncoder::EncodeAll(
   std::vector<std::thread> threads;
   const size_t most = std::min<size_t>(
       {kMostThreads, std::max(1U, std::thread::hardware_concurrency()), count});
-  for (size_t t = 1; t < most; ++t) threads.emplace_back(work);
+  threads.reserve(most);
+  for (size_t t = 1; t < most; ++t) {
+    // Fewer do it too, where the system gives no more.
+    if (!CatchTorch("a thread", [&] { threads.emplace_back(work); }).ok()) {
+      break;
+    }
+  }
   work();
   for (std::thread& thread : threads) thread.join();
   RETURN_IF_ERROR(error);

@@ -8,6 +8,7 @@
 
 #include "dissonance/internal/v1/training.grpc.pb.h"
 #include "server/worker/model_registry.h"
+#include "server/worker/peak_memory.h"
 #include "server/worker/train_run.h"
 #include "server/worker/training_budget.h"
 #include "src/compute/engine/engine.h"
@@ -36,6 +37,7 @@ class TrainingService final : public internal::v1::Training::CallbackService {
   const Options options_;
   TrainingBudget budget_;
   TrainingCounts counts_;
+  PeakMemory peaks_;
 };
 
 }  // namespace dissonance

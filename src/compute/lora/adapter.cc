@@ -31,13 +31,6 @@ void AddName(const std::string& name, std::vector<std::string>& names) {
   }
 }
 
-std::string DigestOf(const std::string& config, const std::string& weights) {
-  Sha256 digest;
-  digest.UpdateFramed(config);
-  digest.UpdateFramed(weights);
-  return digest.Finish();
-}
-
 }  // namespace
 
 std::shared_ptr<LoraAdapter> LoraAdapter::FromModules(
@@ -80,11 +73,7 @@ absl::StatusOr<std::shared_ptr<const LoraAdapter>> LoraAdapter::Load(
   });
   ReleaseThreads();
   ASSIGN_OR_RETURN(const std::shared_ptr<LoraAdapter> adapter, std::move(made));
-  ASSIGN_OR_RETURN(
-      const std::string config_digest,
-      Sha256OfFile(absl::StrCat(directory, "/adapter_config.json")));
-  ASSIGN_OR_RETURN(const std::string weights_digest, stored.weights->Digest());
-  adapter->digest_ = DigestOf(config_digest, weights_digest);
+  adapter->digest_ = std::move(stored.digest);
   return adapter;
 }
 
@@ -103,8 +92,8 @@ absl::StatusOr<std::shared_ptr<const LoraAdapter>> LoraAdapter::Make(
       });
   ASSIGN_OR_RETURN(const std::shared_ptr<LoraAdapter> adapter, std::move(made));
   adapter->digest_ =
-      DigestOf(Sha256Of(PeftConfigJson(lora.config(), spec, base_model)),
-               weights_digest);
+      AdapterDigest(Sha256Of(PeftConfigJson(lora.config(), spec, base_model)),
+                    weights_digest);
   return adapter;
 }
 

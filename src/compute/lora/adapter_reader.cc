@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "src/base/memory.h"
+#include "src/base/sha256.h"
 #include "src/base/status_macros.h"
 #include "src/compute/model/weights.h"
 #include "src/compute/tensor/parallel.h"
@@ -186,6 +187,14 @@ at::ScalarType LoraDtype(const Model& model) {
   return model.dtype() == at::kDouble ? at::kDouble : at::kFloat;
 }
 
+std::string AdapterDigest(const std::string& config,
+                          const std::string& weights) {
+  Sha256 digest;
+  digest.UpdateFramed(config);
+  digest.UpdateFramed(weights);
+  return digest.Finish();
+}
+
 absl::StatusOr<StoredAdapter> ReadStoredAdapter(const std::string& directory,
                                                 const Model& model) {
   StoredAdapter adapter;
@@ -196,6 +205,11 @@ absl::StatusOr<StoredAdapter> ReadStoredAdapter(const std::string& directory,
   });
   ReleaseThreads();
   ASSIGN_OR_RETURN(adapter.modules, std::move(modules));
+  ASSIGN_OR_RETURN(
+      const std::string config_digest,
+      Sha256OfFile(absl::StrCat(directory, "/adapter_config.json")));
+  ASSIGN_OR_RETURN(const std::string weights_digest, adapter.weights->Digest());
+  adapter.digest = AdapterDigest(config_digest, weights_digest);
   return adapter;
 }
 

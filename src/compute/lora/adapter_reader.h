@@ -59,7 +59,13 @@ struct StoredAdapter {
   // In the decoder's order; matrices on the model's device, in LoraDtype, each
   // a copy of its own.
   std::vector<LoraParameter> modules;
+  // "sha256:..." over both files.
+  std::string digest;
 };
+
+// Of the digests of its files.
+std::string AdapterDigest(const std::string& config,
+                          const std::string& weights);
 
 // Fails as LoraAdapter::Load says.
 absl::StatusOr<StoredAdapter> ReadStoredAdapter(const std::string& directory,

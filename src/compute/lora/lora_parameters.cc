@@ -234,8 +234,10 @@ absl::StatusOr<LoraParameters> LoraParameters::Read(
     const std::string& directory, const Model& model) {
   ASSIGN_OR_RETURN(StoredAdapter stored, ReadStoredAdapter(directory, model));
   return CatchTorch(absl::StrCat("loading ", directory), [&] {
-    return Pack(std::move(stored.config), std::move(stored.modules),
-                OptionsOf(model));
+    LoraParameters lora = Pack(std::move(stored.config),
+                               std::move(stored.modules), OptionsOf(model));
+    lora.files_digest_ = std::move(stored.digest);
+    return lora;
   });
 }
 

@@ -55,6 +55,9 @@ class LoraParameters {
   const PeftConfig& config() const { return config_; }
   // REQUIRES: 0 <= dropout < 1.
   void set_dropout(double dropout) { config_.dropout = dropout; }
+  // Of the files that Read took them from, as LoraAdapter::digest; empty after
+  // Init.
+  const std::string& files_digest() const { return files_digest_; }
   // In the decoder's order.
   const std::vector<LoraParameter>& modules() const { return modules_; }
   // All numbers, [parameter_count]: a, b of the first module, and so on.
@@ -79,6 +82,7 @@ class LoraParameters {
                              const at::TensorOptions& options);
 
   PeftConfig config_;
+  std::string files_digest_;
   at::Tensor flat_;
   std::vector<LoraParameter> modules_;
 };

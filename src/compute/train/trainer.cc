@@ -35,6 +35,7 @@ class Trainer::Impl {
   const std::string& digest() const { return digest_; }
   const TrainingPosition& position() const { return position_; }
   bool stopped_early() const;
+  bool NeedsValidation() const;
   int64_t out_step() const;
   TrainingState state() const;
   absl::Status Restore(const SafetensorsFile& file);
@@ -59,7 +60,6 @@ class Trainer::Impl {
   };
 
   bool IsFinished() const;
-  bool NeedsValidation() const;
   absl::Status RunMicroBatch(TrainingPiece& piece);
   absl::Status EndStep(const std::vector<std::vector<int64_t>>& batch,
                        StepReport& report);
@@ -383,6 +383,7 @@ const std::string& Trainer::digest() const { return impl_->digest(); }
 int64_t Trainer::step() const { return impl_->position().step; }
 int64_t Trainer::best_step() const { return impl_->out_step(); }
 bool Trainer::stopped_early() const { return impl_->stopped_early(); }
+bool Trainer::needs_validation() const { return impl_->NeedsValidation(); }
 TrainingState Trainer::state() const { return impl_->state(); }
 absl::Status Trainer::Restore(const SafetensorsFile& state) {
   return impl_->Restore(state);

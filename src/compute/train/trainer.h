@@ -107,6 +107,8 @@ class Trainer {
   int64_t best_step() const;  // whose weights come out; step() unless it
                               // stopped early
   bool stopped_early() const;
+  // Whether the next pieces are of the validation after step().
+  bool needs_validation() const;
 
   // As of the last whole step: a micro-batch after it is done again.
   TrainingState state() const;

@@ -56,14 +56,16 @@ Json DatasetJson(const FineTunePlan& asked, const TrainingPlan& plan) {
 }
 
 Json PlanJson(const TrainingPlan& plan) {
-  return {{"digest", plan.digest()},
-          {"step_count", plan.step_count()},
-          {"steps_per_epoch", plan.steps_per_epoch()},
-          {"parameter_count", plan.parameter_count()},
-          {"modules", Json(std::vector<std::string>(plan.modules().begin(),
-                                                    plan.modules().end()))},
-          {"evaluation_step_count", plan.evaluation_step_count()},
-          {"validation_step_count", plan.validation_step_count()}};
+  Json json = {{"step_count", plan.step_count()},
+               {"steps_per_epoch", plan.steps_per_epoch()},
+               {"parameter_count", plan.parameter_count()},
+               {"modules", Json(std::vector<std::string>(
+                               plan.modules().begin(), plan.modules().end()))},
+               {"evaluation_step_count", plan.evaluation_step_count()},
+               {"validation_step_count", plan.validation_step_count()}};
+  // A dry run makes no weights and has none.
+  if (!plan.digest().empty()) json["digest"] = plan.digest();
+  return json;
 }
 
 Json MemoryJson(const TrainingPlan& plan) {

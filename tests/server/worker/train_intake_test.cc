@@ -10,6 +10,10 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "src/base/file.h"
+#include "src/compute/lora/lora_parameters.h"
+#include "src/compute/lora/peft_config.h"
+#include "src/compute/tensor/safetensors.h"
 #include "tests/testing/temp_folder.h"
 
 namespace dissonance {
@@ -214,6 +218,75 @@ TEST_F(TrainIntakeTest, RefusesOptionsAndNamesThatAreNone) {
   begin.set_adapter("models/m/adapters/a");
   EXPECT_THAT(std::string(Begin(begin).message()),
               HasSubstr("only dropout may be set beside an adapter"));
+}
+
+TEST_F(TrainIntakeTest, TakesNoMemoryBeforeItIsKnownToBeThere) {
+  // 48 MB of weights.
+  internal::v1::TrainBegin begin = Usual();
+  begin.mutable_lora()->set_rank(8192);
+  begin.mutable_lora()->add_target_modules("all-linear");
+  for (const bool plan_only : {false, true}) {
+    intake_.emplace(registry_, EngineOptions(), folder_.path());
+    begin.set_plan_only(plan_only);
+    ForgetPeak(at::kCPU);
+    const int64_t before = PeakDeviceBytes(at::kCPU);
+    ASSERT_TRUE(Begin(begin).ok());
+    ASSERT_TRUE(Documents(3).ok());
+    ASSERT_TRUE(StartNow().ok());
+    TrainingBudget budget(1000, [] { return std::nullopt; });
+    const auto training = intake_->Prepare(budget);
+    EXPECT_EQ(training.ok(), plan_only) << training.status();
+    if (training.ok()) {
+      EXPECT_EQ(training->plan.parameter_count(), 12 << 20);
+      EXPECT_EQ(training->plan.digest(), "");
+    }
+    EXPECT_LT(PeakDeviceBytes(at::kCPU) - before, 32 << 20);
+  }
+}
+
+TEST_F(TrainIntakeTest, RefusesAnAdapterWhoseFilesAreOtherOnesNow) {
+  const auto model = registry_.GetModel("models/m");
+  ASSERT_TRUE(model.ok());
+  TempFolder adapter;
+  const auto write = [&](uint64_t seed) {
+    PeftConfig config;
+    config.rank = 4;
+    const auto lora = LoraParameters::Init(config, *model->model, seed);
+    ASSERT_TRUE(lora.ok()) << lora.status();
+    ASSERT_TRUE(WriteSafetensors(adapter.File("adapter_model.safetensors"),
+                                 lora->PeftTensors(model->model->spec()),
+                                 PeftMetadata())
+                    .ok());
+    ASSERT_TRUE(WriteFileAtomically(
+                    adapter.File("adapter_config.json"),
+                    PeftConfigJson(lora->config(), model->model->spec(), ""))
+                    .ok());
+  };
+  write(1);
+  constexpr char kName[] = "models/m/adapters/a";
+  ASSERT_TRUE(registry_.RegisterAdapter(kName, adapter.path()).ok());
+  internal::v1::TrainBegin begin = Usual();
+  begin.clear_lora();
+  begin.set_adapter(kName);
+  TrainingBudget budget(int64_t{1} << 30, [] { return std::nullopt; });
+  for (const uint64_t seed : {1, 2}) {
+    write(seed);
+    intake_.emplace(registry_, EngineOptions(), folder_.path());
+    ASSERT_TRUE(Begin(begin).ok());
+    ASSERT_TRUE(Documents(3).ok());
+    ASSERT_TRUE(StartNow().ok());
+    const auto training = intake_->Prepare(budget);
+    if (seed == 1) {
+      ASSERT_TRUE(training.ok()) << training.status();
+      EXPECT_EQ(training->plan.provenance().adapter_digest(),
+                registry_.GetAdapter(kName)->adapter->digest());
+    } else {
+      EXPECT_EQ(training.status().code(),
+                absl::StatusCode::kFailedPrecondition);
+      EXPECT_THAT(std::string(training.status().message()),
+                  HasSubstr("are other ones now"));
+    }
+  }
 }
 
 }  // namespace

@@ -36,8 +36,10 @@ TEST(TrainingBudgetTest, AdmitsWhileTheSumFitsAndTakesBytesBack) {
     auto second = budget.Reserve(Need(100, 400, 50));
     ASSERT_TRUE(second.ok()) << second.status();
     EXPECT_EQ(budget.free_bytes(), 0);
-    EXPECT_THAT(Refusal(budget, Need(1, 0, 0)),
-                HasSubstr("0 are free, and 2 other trainings hold 1000"));
+    EXPECT_THAT(
+        Refusal(budget, Need(1, 0, 0)),
+        HasSubstr("; 0 are free of the 1000 of worker.training_bytes, and "
+                  "2 other trainings hold 1000"));
   }
   EXPECT_EQ(budget.free_bytes(), 500);
   TrainingBudget::Lease moved = *std::move(first);
@@ -56,19 +58,35 @@ TEST(TrainingBudgetTest, SaysWhatHelps) {
       Refusal(budget, Need(500, 900, 300)),
       HasSubstr("training needs about 1400 bytes beside the model's weights: "
                 "500 of adapter weights, gradients and moments, and 900 of the "
-                "largest micro-batch; 1000 are free, and 0 other trainings "
-                "hold 0; set a smaller micro_batch_size"));
+                "largest micro-batch; 1000 are free of the 1000 of "
+                "worker.training_bytes, and 0 other trainings hold 0; set a "
+                "smaller micro_batch_size"));
+  // Where nothing is set, nothing is named.
+  TrainingBudget unlimited(0, [] { return kReserve + 1000; });
+  EXPECT_THAT(Refusal(unlimited, Need(500, 900, 300)),
+              HasSubstr("; 1000 are free, and 0 other trainings"));
 }
 
 TEST(TrainingBudgetTest, WithoutALimitItIsWhatIsFreeLessAReserve) {
   std::optional<int64_t> available = kReserve + 1000;
   TrainingBudget budget(0, [&] { return available; });
   EXPECT_EQ(budget.free_bytes(), 1000);
-  const auto lease = budget.Reserve(Need(100, 600, 50));
-  ASSERT_TRUE(lease.ok()) << lease.status();
-  // Its state is allocated by now; its activations come and go.
-  available = kReserve + 900;
-  EXPECT_EQ(budget.free_bytes(), 300);
+  {
+    auto lease = budget.Reserve(Need(100, 600, 50));
+    ASSERT_TRUE(lease.ok()) << lease.status();
+    // Nobody else gets what it is about to take.
+    EXPECT_EQ(budget.free_bytes(), 300);
+    // Its state is allocated by now; its activations come and go.
+    available = kReserve + 900;
+    lease->SetAllocated();
+    EXPECT_EQ(budget.free_bytes(), 300);
+    const TrainingBudget::Lease moved = *std::move(lease);
+    EXPECT_EQ(budget.free_bytes(), 300);
+  }
+  EXPECT_EQ(budget.free_bytes(), 900);
+  // One that ends before.
+  EXPECT_TRUE(budget.Reserve(Need(100, 600, 50)).ok());
+  EXPECT_EQ(budget.free_bytes(), 900);
   available = kReserve - 1;
   EXPECT_EQ(budget.free_bytes(), 0);
   available.reset();

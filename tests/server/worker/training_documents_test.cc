@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <fstream>
 #include <memory>
+#include <new>
 #include <string>
 #include <utility>
 #include <vector>
@@ -326,6 +327,17 @@ TEST(TrainingDocumentsTest, SaysHowLongDocumentsAre) {
   EXPECT_EQ(figures.max_tokens(), 101);
   EXPECT_EQ(figures.cut_count(), 1);
   EXPECT_EQ(StatisticsMessage({}).document_count(), 0);
+}
+
+TEST(TrainingDocumentsTest, AnExceptionEndsTheCallAndNotTheProcess) {
+  const DocumentEncoder encoder = EncoderOf("llama3_bytelevel");
+  DocumentEncoder::Documents documents;
+  for (int64_t line = 1; line <= 64; ++line) {
+    *documents.Add() = Text("one of many", line);
+  }
+  const auto encoded =
+      encoder.EncodeAll(documents, []() -> bool { throw std::bad_alloc(); });
+  EXPECT_EQ(encoded.status().code(), absl::StatusCode::kResourceExhausted);
 }
 
 }  // namespace

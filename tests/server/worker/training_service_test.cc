@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <filesystem>
 #include <functional>
 #include <map>
 #include <memory>
@@ -14,6 +15,8 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+#include "absl/strings/strip.h"
 #include "absl/synchronization/notification.h"
 #include "grpcpp/create_channel.h"
 #include "grpcpp/server.h"
@@ -45,6 +48,7 @@ class TrainingServiceTest : public testing::Test {
     std::vector<int64_t> validated;
     std::vector<int64_t> evaluated;
     std::vector<int64_t> checkpoints;
+    std::vector<std::string> order;  // of steps and what came after them
     std::map<SnapshotChunk::File, std::string> files;  // the latest of each
     int chunk_count = 0;
     TrainingEnd end;
@@ -117,19 +121,27 @@ class TrainingServiceTest : public testing::Test {
     stream.Write(request);
   }
 
+  static void Note(absl::string_view what, int64_t step, Outcome& out) {
+    out.order.push_back(absl::StrCat(what, " ", step));
+  }
+
   static void Collect(const TrainResponse& response, Outcome& out) {
     if (response.has_plan()) out.plan = response.plan();
     if (response.has_step()) {
+      Note("step", response.step().step(), out);
       out.losses[response.step().step()] = response.step().loss();
       EXPECT_GT(response.step().seconds(), 0.0);
       EXPECT_GT(response.step().peak_bytes(), 0);
     }
     if (response.has_validation()) {
+      Note("validation", response.validation().step(), out);
       out.validated.push_back(response.validation().step());
     }
     if (response.has_snapshot()) {
       const int64_t step = response.snapshot().step();
       const auto kind = response.snapshot().kind();
+      Note(absl::StripPrefix(TrainingSnapshot::Kind_Name(kind), "KIND_"), step,
+           out);
       if (kind == TrainingSnapshot::KIND_EVALUATION) {
         out.evaluated.push_back(step);
       } else {
@@ -217,6 +229,38 @@ TEST_F(TrainingServiceTest, StoppedAndGoneOnItComesToTheSameBytes) {
   EXPECT_EQ(losses, whole.losses);
   EXPECT_TRUE(resumed.files.at(SnapshotChunk::FILE_ADAPTER_WEIGHTS) ==
               whole.files.at(SnapshotChunk::FILE_ADAPTER_WEIGHTS));
+}
+
+TEST_F(TrainingServiceTest, AStepIsValidatedBeforeItIsEvaluatedAndKept) {
+  internal::v1::TrainBegin begin = Usual();
+  begin.set_checkpoint_step_count(6);
+  begin.set_evaluates(true);
+  begin.set_evaluation_step_count(6);
+  begin.mutable_training()->set_validation_fraction(0.2);
+  begin.mutable_training()->set_validation_step_count(6);
+  const Outcome whole = Train(begin);
+  ASSERT_TRUE(whole.status.ok()) << whole.status.error_message();
+  const std::vector<std::string> before = {"EVALUATION 0", "step 1", "step 2",
+                                           "step 3",       "step 4", "step 5"};
+  std::vector<std::string> after = {
+      "step 7",  "step 8",        "step 9",        "step 10", "step 11",
+      "step 12", "validation 12", "EVALUATION 12", "FINAL 12"};
+  std::vector<std::string> order = before;
+  for (const char* own :
+       {"step 6", "validation 6", "EVALUATION 6", "CHECKPOINT 6"}) {
+    order.emplace_back(own);
+  }
+  order.insert(order.end(), after.begin(), after.end());
+  EXPECT_EQ(whole.order, order);
+
+  // What goes on from there does not validate again.
+  const Outcome stopped =
+      Train(begin, "", [](int64_t step) { return step < 6; });
+  ASSERT_TRUE(stopped.status.ok()) << stopped.status.error_message();
+  const Outcome resumed =
+      Train(begin, stopped.files.at(SnapshotChunk::FILE_STATE));
+  after.insert(after.begin(), "EVALUATION 6");
+  EXPECT_EQ(resumed.order, after);
 }
 
 TEST_F(TrainingServiceTest, ACheckpointOfAnotherTrainingIsRefused) {
@@ -319,6 +363,8 @@ TEST_F(TrainingServiceTest, MemoryComesBackWhenTheCallerGoesAway) {
   const Outcome admitted = Train(Usual());
   EXPECT_TRUE(admitted.status.ok()) << admitted.status.error_message();
   EXPECT_EQ(service_->counts().step_count, 12);
+  // Signs of life within a micro-batch: two blocks, forward and backward.
+  EXPECT_EQ(service_->counts().block_count, 12 * 2 * 4);
 }
 
 TEST_F(TrainingServiceTest, SaysWhatWasExpectedOfAMessageOutOfOrder) {
@@ -381,7 +427,38 @@ TEST_F(TrainingServiceTest, SaysWhenSnapshotsCannotBeWritten) {
   const Outcome out = Train(Usual());
   EXPECT_FALSE(out.status.ok());
   EXPECT_THAT(out.status.error_message(), HasSubstr("writing a snapshot"));
+  EXPECT_THAT(out.status.error_message(), HasSubstr(folder_.File("nowhere")));
   EXPECT_EQ(out.losses.size(), 12u);
+  // Whoever reads is not misled by an empty one.
+  EXPECT_EQ(out.chunk_count, 0);
+}
+
+TEST_F(TrainingServiceTest, AFileThatEndsEarlyIsNotSentAsAWholeOne) {
+  internal::v1::TrainBegin begin = Usual();
+  begin.set_evaluates(true);
+  // So that most of the file is not on its way yet.
+  begin.mutable_lora()->set_rank(8192);
+  grpc::ClientContext context;
+  const auto stream = stub_->Train(&context);
+  SendBegin(*stream, begin, "");
+  TrainRequest stop;
+  stop.mutable_stop();
+  stream->Write(stop);
+  Outcome out;
+  TrainResponse response;
+  bool has_last = false;
+  while (stream->Read(&response)) {
+    if (!response.has_chunk()) continue;
+    has_last = has_last || response.chunk().last();
+    if (out.chunk_count++ > 0) continue;
+    ASSERT_EQ(folder_.Names().size(), 1u);
+    std::filesystem::resize_file(folder_.File(folder_.Names().front()), 0);
+  }
+  const grpc::Status status = stream->Finish();
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::DATA_LOSS);
+  EXPECT_THAT(status.error_message(), HasSubstr("bytes were left, read 0"));
+  EXPECT_GT(out.chunk_count, 0);
+  EXPECT_FALSE(has_last);
 }
 
 }  // namespace
