@@ -28,6 +28,8 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::Key;
 
+// That workers are lost over and over is meant here.
+constexpr char kConfig[] = "[worker]\nmax_backoff_seconds = 0.2\n";
 constexpr char kRequest[] = "the-training";
 constexpr char kSecondCheckpoint[] = "checkpoint-00006/state.safetensors";
 
@@ -69,7 +71,7 @@ class KilledWorkerTest : public ::testing::TestWithParam<std::string> {
   static void SetUpTestSuite() {
     folder_ = std::make_unique<TempFolder>();
     server_ = std::make_unique<ServerProcess>(ServerProcess::Options{
-        .data_dir = FineTuneWorld::Get().CopyTo(*folder_)});
+        .data_dir = FineTuneWorld::Get().CopyTo(*folder_), .config = kConfig});
     ASSERT_TRUE(server_->AwaitServing());
   }
   static void TearDownTestSuite() {
@@ -113,7 +115,8 @@ INSTANTIATE_TEST_SUITE_P(Here, KilledWorkerTest,
 
 TEST(FineTuneTest, AWorkerThatIsKilledAgainAndAgainCostsNothingEither) {
   const TempFolder folder;
-  ServerProcess server({.data_dir = FineTuneWorld::Get().CopyTo(folder)});
+  ServerProcess server(
+      {.data_dir = FineTuneWorld::Get().CopyTo(folder), .config = kConfig});
   ASSERT_TRUE(server.AwaitServing());
   const auto job = CreateJob(server, SmallTraining(), "");
   ASSERT_TRUE(job.ok()) << job.status();
@@ -256,7 +259,9 @@ TEST(FineTuneTest, ADiskThatFillsUpFailsTheTrainingAndARetryFinishesIt) {
   disk.Fill(/*left=*/12'500'000);
   const auto job = CreateJob(server, LargerTraining(), "");
   ASSERT_TRUE(job.ok()) << job.status();
-  ExpectFailed(server, job->name(), {"disk is full", "bytes", data_dir});
+  ExpectFailed(server, job->name(),
+               {"RESOURCE_EXHAUSTED", "checkpoint-00006/", "cannot write ",
+                " bytes", data_dir, "No space left on device"});
   const auto failed = GetJob(server, job->name());
   EXPECT_NE(ArtifactOf(*failed, "checkpoint-00003/state.safetensors"), "");
   EXPECT_EQ(ArtifactOf(*failed, kSecondCheckpoint), "");
