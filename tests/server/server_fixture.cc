@@ -1,6 +1,7 @@
 #include "tests/server/server_fixture.h"
 
 #include <cstdlib>
+#include <filesystem>
 #include <utility>
 #include <vector>
 
@@ -40,6 +41,16 @@ absl::StatusOr<Response> Call(
 
 std::string InTree(const std::string& path) {
   return absl::StrCat(DISSONANCE_SOURCE_DIR "/", path);
+}
+
+void CopyDataDir(const std::string& from, const std::string& to) {
+  for (const auto& entry : std::filesystem::directory_iterator(from)) {
+    if (entry.is_socket()) continue;
+    if (entry.path().filename() == "run") continue;
+    std::filesystem::copy(entry.path(),
+                          std::filesystem::path(to) / entry.path().filename(),
+                          std::filesystem::copy_options::recursive);
+  }
 }
 
 absl::Status ToAbsl(const grpc::Status& status) {

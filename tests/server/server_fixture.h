@@ -22,6 +22,9 @@ inline constexpr char kTinyAdapter[] = "models/tiny/adapters/cubic";
 // A path below the tree's root.
 std::string InTree(const std::string& path);
 
+// Copies a data directory that no server has open.
+void CopyDataDir(const std::string& from, const std::string& to);
+
 absl::Status ToAbsl(const grpc::Status& status);
 
 // Where it serves HTTP, by its log; 0 if it does not say.

@@ -1,10 +1,6 @@
 // Jobs end to end, drains, and crashes at every point of a job's life.
-#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <sys/mount.h>
-#include <sys/statvfs.h>
-#include <unistd.h>
 
 #include <csignal>
 #include <filesystem>
@@ -23,6 +19,7 @@
 #include "src/lab/jobs/failpoints.h"
 #include "tests/server/server_fixture.h"
 #include "tests/testing/server_process.h"
+#include "tests/testing/small_disk.h"
 #include "tests/testing/temp_folder.h"
 
 namespace dissonance {
@@ -65,14 +62,7 @@ class World {
   }
 
   void CopyTo(const std::string& path) const {
-    for (const auto& entry :
-         std::filesystem::directory_iterator(folder_.path())) {
-      if (entry.is_socket()) continue;
-      if (entry.path().filename() == "run") continue;
-      std::filesystem::copy(
-          entry.path(), std::filesystem::path(path) / entry.path().filename(),
-          std::filesystem::copy_options::recursive);
-    }
+    CopyDataDir(folder_.path(), path);
   }
   const Files& files() const { return files_; }
 
@@ -171,39 +161,6 @@ TEST(JobsTest, APausedJobOutlivesTheServerAndGoesOnToTheSameFiles) {
   ExpectWholeResult(server);
 }
 
-// A small file system of its own; unmounted at the end.
-class SmallDisk {
- public:
-  SmallDisk()
-      : mounted_(::mount("tmpfs", folder_.path().c_str(), "tmpfs", 0,
-                         "size=3m") == 0) {}
-  ~SmallDisk() {
-    if (mounted_) ::umount2(folder_.path().c_str(), MNT_DETACH);
-  }
-  SmallDisk(const SmallDisk&) = delete;
-  SmallDisk& operator=(const SmallDisk&) = delete;
-
-  bool mounted() const { return mounted_; }
-  const std::string& path() const { return folder_.path(); }
-  // Takes all of the free space but `left` bytes.
-  void Fill(uint64_t left) {
-    struct statvfs space {};
-    ASSERT_EQ(::statvfs(path().c_str(), &space), 0);
-    const int fd =
-        ::open(filler_.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-    const auto size =
-        static_cast<off_t>(space.f_bavail * space.f_frsize - left);
-    EXPECT_EQ(::posix_fallocate(fd, 0, size), 0);
-    ::close(fd);
-  }
-  void Free() const { std::filesystem::remove(filler_); }
-
- private:
-  const TempFolder folder_;
-  const std::string filler_ = folder_.File("filler");
-  const bool mounted_;
-};
-
 TEST(JobsTest, ADiskThatFillsUpFailsTheJobAndARetryFinishesIt) {
   constexpr int kMany = 60;
   const TempFolder whole_folder;
@@ -215,7 +172,7 @@ TEST(JobsTest, ADiskThatFillsUpFailsTheJobAndARetryFinishesIt) {
   const auto expected = JobFiles(whole, *AwaitJob(whole, expected_job->name()));
   ASSERT_TRUE(expected.ok()) << expected.status();
 
-  SmallDisk disk;
+  SmallDisk disk(/*mebibytes=*/3);
   if (!disk.mounted()) {
     GTEST_SKIP() << "NOT RUN: mounting a small tmpfs needs root";
   }

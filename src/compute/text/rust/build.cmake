@@ -32,6 +32,25 @@ endif()
 
 # Another checkout may build in the same folder: hold it until the copy is made.
 file(LOCK ${_target}/used GUARD PROCESS)
+# Cargo goes by the files' times and would take the crate of that checkout for
+# this one's.
+file(GLOB _sources ${CRATE}/src/*.rs ${CRATE}/Cargo.toml)
+set(_sources_digest "")
+foreach(_source ${_sources})
+  file(SHA256 ${_source} _digest)
+  string(APPEND _sources_digest ${_digest} "\n")
+endforeach()
+set(_built_digest "")
+if(EXISTS ${_target}/sources)
+  file(READ ${_target}/sources _built_digest)
+endif()
+if(NOT _built_digest STREQUAL _sources_digest)
+  file(REMOVE ${_target}/sources)
+  execute_process(
+    COMMAND ${CARGO} clean --release --quiet --package dissonance_text
+            --target-dir ${_target}
+    WORKING_DIRECTORY ${CRATE})
+endif()
 execute_process(
   COMMAND ${CARGO} build --release --locked --quiet --target-dir ${_target}
   WORKING_DIRECTORY ${CRATE}
@@ -41,4 +60,5 @@ if(_failed)
           "build needs the network or a filled cargo cache, which './run "
           "setup' provides)")
 endif()
+file(WRITE ${_target}/sources ${_sources_digest})
 file(COPY_FILE ${_target}/release/libdissonance_text.a ${ARCHIVE})
