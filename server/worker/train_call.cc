@@ -41,10 +41,12 @@ class TrainCall::FileSender : public std::enable_shared_from_this<FileSender> {
  private:
   void Fill(internal::v1::SnapshotChunk& chunk) {
     SnapshotFile& file = files_[next_];
+    // Also of an empty chunk, which is on its way already.
+    chunk.set_file(file.file);
     if (!scratch_.has_value()) {
       const absl::Status written = Write(file);
       if (!written.ok()) {
-        // The training ends with it; nothing else is sent.
+        // The training ends with it; no other chunk is sent.
         call_.run()->Fail(Annotate(written, "writing a snapshot"));
         return;
       }
@@ -53,7 +55,6 @@ class TrainCall::FileSender : public std::enable_shared_from_this<FileSender> {
     data.resize(kChunkBytes);
     reader_.read(data.data(), kChunkBytes);
     data.resize(static_cast<size_t>(reader_.gcount()));
-    chunk.set_file(file.file);
     chunk.set_last(reader_.peek() == std::ifstream::traits_type::eof());
     if (chunk.last()) {
       reader_ = {};

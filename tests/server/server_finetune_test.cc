@@ -12,6 +12,7 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "dissonance/v1/jobs.grpc.pb.h"
 #include "nlohmann/json.hpp"
 #include "tests/server/finetune_fixture.h"
@@ -225,7 +226,7 @@ TEST(FineTuneTest, SigtermPutsATrainingBackAndTheNextStartEndsIt) {
   ExpectUndisturbed(server, name);
 }
 
-// With some megabytes a checkpoint.
+// With checkpoints of 1.4 and 4.2 MB.
 v1::JobSpec LargerTraining() {
   v1::JobSpec spec = SmallTraining();
   spec.mutable_fine_tune()->mutable_lora()->set_rank(64);
@@ -234,13 +235,9 @@ v1::JobSpec LargerTraining() {
   return spec;
 }
 
-TEST(FineTuneTest, ADiskThatFillsUpFailsTheTrainingAndARetryFinishesIt) {
-  SmallDisk disk(/*mebibytes=*/48);
-  if (!disk.mounted()) {
-    GTEST_SKIP() << "NOT RUN: mounting a small tmpfs needs root";
-  }
-  Files expected;
-  {
+class FullDiskTest : public ::testing::Test {
+ protected:
+  static void SetUpTestSuite() {
     const TempFolder folder;
     ServerProcess whole({.data_dir = FineTuneWorld::Get().CopyTo(folder)});
     ASSERT_TRUE(whole.AwaitServing());
@@ -248,39 +245,75 @@ TEST(FineTuneTest, ADiskThatFillsUpFailsTheTrainingAndARetryFinishesIt) {
     ASSERT_TRUE(job.ok()) << job.status();
     const auto ended = AwaitJob(whole, job->name());
     ASSERT_TRUE(ended.ok()) << ended.status();
-    expected = *ResultFiles(whole, *ended);
+    expected_ = *ResultFiles(whole, *ended);
   }
-  const std::string data_dir = disk.path() + "/data";
-  std::filesystem::create_directory(data_dir);
-  FineTuneWorld::Get().CopyTo(data_dir);
-  ServerProcess server({.data_dir = data_dir});
-  ASSERT_TRUE(server.AwaitServing());
-  // Room for one checkpoint of 1.4 and 4.2 MB, written from a file beside.
-  disk.Fill(/*left=*/12'500'000);
-  const auto job = CreateJob(server, LargerTraining(), "");
-  ASSERT_TRUE(job.ok()) << job.status();
-  ExpectFailed(server, job->name(),
-               {"RESOURCE_EXHAUSTED", "checkpoint-00006/", "cannot write ",
-                " bytes", data_dir, "No space left on device"});
-  const auto failed = GetJob(server, job->name());
-  EXPECT_NE(ArtifactOf(*failed, "checkpoint-00003/state.safetensors"), "");
-  EXPECT_EQ(ArtifactOf(*failed, kSecondCheckpoint), "");
-  EXPECT_EQ(ArtifactOf(*failed, "checkpoint-00006/adapter_model.safetensors"),
-            "");
-  EXPECT_TRUE(std::filesystem::is_empty(data_dir + "/scratch"));
 
-  disk.Free();
-  const auto retried =
-      Client::Owner(server).CallOf(&v1::Jobs::Stub::RetryJob, job->name());
-  ASSERT_TRUE(retried.ok()) << retried.status();
-  JobEvents events(server, job->name());
-  EXPECT_TRUE(events.Await("resumes after step 3"));
-  const auto ended = AwaitJob(server, job->name());
-  ASSERT_TRUE(ended.ok()) << ended.status();
-  EXPECT_EQ(ended->state(), v1::JOB_STATE_SUCCEEDED) << ended->reason();
-  const auto files = ResultFiles(server, *ended);
-  ASSERT_TRUE(files.ok()) << files.status();
-  EXPECT_TRUE(*files == expected);
+  void SetUp() override {
+    if (!disk_.mounted() || !scratch_.mounted()) {
+      GTEST_SKIP() << "NOT RUN: mounting a small tmpfs needs root";
+    }
+    std::filesystem::create_directory(data_dir_);
+    FineTuneWorld::Get().CopyTo(data_dir_);
+    // What the worker writes does not take the room of the artifacts.
+    std::filesystem::remove(data_dir_ + "/scratch");
+    std::filesystem::create_directory_symlink(scratch_.path(),
+                                              data_dir_ + "/scratch");
+  }
+
+  // The disk has so much room that not all checkpoints fit, of which
+  // `checkpoint` is the last that does; 0: none.
+  void FailAndRetry(SmallDisk& disk, uint64_t left, const std::string& path,
+                    int64_t checkpoint) {
+    ServerProcess server({.data_dir = data_dir_});
+    ASSERT_TRUE(server.AwaitServing());
+    disk.Fill(left);
+    const auto job = CreateJob(server, LargerTraining(), "");
+    ASSERT_TRUE(job.ok()) << job.status();
+    ExpectFailed(server, job->name(),
+                 {"RESOURCE_EXHAUSTED", "cannot write ", " bytes", path,
+                  "No space left on device"});
+    const auto failed = GetJob(server, job->name());
+    ASSERT_TRUE(failed.ok()) << failed.status();
+    for (const int64_t step : {3, 6}) {
+      for (const char* file : {"adapter_model", "state"}) {
+        const std::string name =
+            absl::StrFormat("checkpoint-%05d/%s.safetensors", step, file);
+        EXPECT_EQ(!ArtifactOf(*failed, name).empty(), step <= checkpoint)
+            << name;
+      }
+    }
+
+    disk.Free();
+    const auto retried =
+        Client::Owner(server).CallOf(&v1::Jobs::Stub::RetryJob, job->name());
+    ASSERT_TRUE(retried.ok()) << retried.status();
+    JobEvents events(server, job->name());
+    EXPECT_TRUE(
+        events.Await(absl::StrCat("resumes after step ", checkpoint, "; ")));
+    const auto ended = AwaitJob(server, job->name());
+    ASSERT_TRUE(ended.ok()) << ended.status();
+    EXPECT_EQ(ended->state(), v1::JOB_STATE_SUCCEEDED) << ended->reason();
+    const auto files = ResultFiles(server, *ended);
+    ASSERT_TRUE(files.ok()) << files.status();
+    EXPECT_TRUE(*files == expected_);
+    EXPECT_EQ(server.Stop(), 0);
+    EXPECT_TRUE(std::filesystem::is_empty(scratch_.path()));
+  }
+
+  static inline Files expected_;
+  SmallDisk disk_{/*mebibytes=*/48};
+  SmallDisk scratch_{/*mebibytes=*/16};
+  const std::string data_dir_ = disk_.path() + "/data";
+};
+
+TEST_F(FullDiskTest, FailsTheTrainingAndARetryGoesOnFromTheLastCheckpoint) {
+  FailAndRetry(disk_, /*left=*/8'500'000, data_dir_ + "/artifacts/",
+               /*checkpoint=*/3);
+}
+
+TEST_F(FullDiskTest, FailsATrainingWhoseWorkerHasNoRoom) {
+  FailAndRetry(scratch_, /*left=*/3'000'000, data_dir_ + "/scratch/",
+               /*checkpoint=*/0);
 }
 
 }  // namespace

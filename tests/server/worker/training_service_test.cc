@@ -31,6 +31,7 @@ using internal::v1::TrainRequest;
 using internal::v1::TrainResponse;
 using testing::ElementsAre;
 using testing::HasSubstr;
+using testing::Pair;
 
 constexpr char kEvaluated[] = "models/m/adapters/~01JOB";
 
@@ -381,6 +382,8 @@ TEST_F(TrainingServiceTest, SaysWhenSnapshotsCannotBeWritten) {
   const Outcome out = Train(Usual());
   EXPECT_FALSE(out.status.ok());
   EXPECT_THAT(out.status.error_message(), HasSubstr("writing a snapshot"));
+  EXPECT_THAT(out.files,
+              ElementsAre(Pair(SnapshotChunk::FILE_ADAPTER_WEIGHTS, "")));
   EXPECT_EQ(out.losses.size(), 12u);
 }
 
