@@ -49,6 +49,7 @@ class KilledWorkerTest : public ::testing::TestWithParam<std::string> {
 
 TEST_P(KilledWorkerTest, CostsTheTrainingNothing) {
   ASSERT_TRUE(server_->AwaitServing());
+  const pid_t worker = server_->WorkerPid();
   v1::JobSpec spec = SmallTraining();
   spec.mutable_fine_tune()->set_replace(true);
   const auto job = CreateJob(*server_, spec, "");
@@ -56,7 +57,7 @@ TEST_P(KilledWorkerTest, CostsTheTrainingNothing) {
   {
     JobEvents events(*server_, job->name());
     ASSERT_TRUE(events.Await(GetParam()));
-    ASSERT_EQ(::kill(server_->WorkerPid(), SIGKILL), 0);
+    ASSERT_EQ(::kill(worker, SIGKILL), 0);
   }
   ExpectUndisturbed(*server_, job->name());
   const auto ended = GetJob(*server_, job->name());
