@@ -1,17 +1,15 @@
-// Trainings that are cut at every kind of place end with the bytes of one that
-// nothing disturbed.
+// Trainings on real processes: what they leave, and that they end with the same
+// bytes after a pause, a stop of the server and a full disk.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <cctype>
-#include <csignal>
 #include <filesystem>
 #include <map>
-#include <memory>
 #include <sstream>
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "dissonance/v1/jobs.grpc.pb.h"
 #include "nlohmann/json.hpp"
 #include "tests/server/finetune_fixture.h"
@@ -27,19 +25,6 @@ using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::Key;
-
-// That workers are lost over and over is meant here.
-constexpr char kConfig[] = "[worker]\nmax_backoff_seconds = 0.2\n";
-constexpr char kRequest[] = "the-training";
-constexpr char kSecondCheckpoint[] = "checkpoint-00006/state.safetensors";
-
-std::string TestName(const ::testing::TestParamInfo<std::string>& info) {
-  std::string name = info.param;
-  for (char& c : name) {
-    if (std::isalnum(static_cast<unsigned char>(c)) == 0) c = '_';
-  }
-  return name;
-}
 
 TEST(FineTuneTest, ATrainingLeavesItsFilesItsFiguresAndItsAdapter) {
   const Files& files = FineTuneWorld::Get().files();
@@ -64,122 +49,6 @@ TEST(FineTuneTest, ATrainingLeavesItsFilesItsFiguresAndItsAdapter) {
   }
   EXPECT_LT(steps[kSmallSteps]["validation_loss"], steps[4]["validation_loss"]);
 }
-
-// Each kills the worker of one server, which then gets another.
-class KilledWorkerTest : public ::testing::TestWithParam<std::string> {
- protected:
-  static void SetUpTestSuite() {
-    folder_ = std::make_unique<TempFolder>();
-    server_ = std::make_unique<ServerProcess>(ServerProcess::Options{
-        .data_dir = FineTuneWorld::Get().CopyTo(*folder_), .config = kConfig});
-    ASSERT_TRUE(server_->AwaitServing());
-  }
-  static void TearDownTestSuite() {
-    EXPECT_EQ(server_->Stop(), 0);
-    server_ = nullptr;
-    folder_ = nullptr;
-  }
-
-  static inline std::unique_ptr<TempFolder> folder_;
-  static inline std::unique_ptr<ServerProcess> server_;
-};
-
-TEST_P(KilledWorkerTest, CostsTheTrainingNothing) {
-  ASSERT_TRUE(server_->AwaitServing());
-  v1::JobSpec spec = SmallTraining();
-  spec.mutable_fine_tune()->set_replace(true);
-  const auto job = CreateJob(*server_, spec, "");
-  ASSERT_TRUE(job.ok()) << job.status();
-  {
-    JobEvents events(*server_, job->name());
-    ASSERT_TRUE(events.Await(GetParam()));
-    ASSERT_EQ(::kill(server_->WorkerPid(), SIGKILL), 0);
-  }
-  ExpectUndisturbed(*server_, job->name());
-  const auto ended = GetJob(*server_, job->name());
-  ASSERT_TRUE(ended.ok()) << ended.status();
-  // Else it came too late to show anything.
-  EXPECT_GT(ended->attempt_count(), 1);
-}
-
-// Before the first step, in the first evaluation, after steps, and around
-// checkpoints.
-INSTANTIATE_TEST_SUITE_P(Here, KilledWorkerTest,
-                         ::testing::Values("JOB_STATE_RUNNING",
-                                           "numbers trained",
-                                           "step 0: ", "step 2",
-                                           "checkpoint-00003/state.safetensors",
-                                           "step 6: ", kSecondCheckpoint,
-                                           "step 8"),
-                         TestName);
-
-TEST(FineTuneTest, AWorkerThatIsKilledAgainAndAgainCostsNothingEither) {
-  const TempFolder folder;
-  ServerProcess server(
-      {.data_dir = FineTuneWorld::Get().CopyTo(folder), .config = kConfig});
-  ASSERT_TRUE(server.AwaitServing());
-  const auto job = CreateJob(server, SmallTraining(), "");
-  ASSERT_TRUE(job.ok()) << job.status();
-  {
-    JobEvents events(server, job->name());
-    for (const char* place :
-         {"step 1", "resumes after step ", kSecondCheckpoint}) {
-      ASSERT_TRUE(events.Await(place)) << place;
-      ASSERT_EQ(::kill(server.WorkerPid(), SIGKILL), 0);
-    }
-  }
-  ExpectUndisturbed(server, job->name());
-}
-
-TEST(FineTuneTest, AKilledServerGoesOnWhenItIsStartedAgain) {
-  const TempFolder folder;
-  FineTuneWorld::Get().CopyTo(folder);
-  std::string name;
-  {
-    ServerProcess server({.data_dir = folder.path()});
-    ASSERT_TRUE(server.AwaitServing());
-    const auto job = CreateJob(server, SmallTraining(), kRequest);
-    ASSERT_TRUE(job.ok()) << job.status();
-    name = job->name();
-    JobEvents events(server, name);
-    ASSERT_TRUE(events.Await("step 5"));
-    server.Signal(SIGKILL);
-    EXPECT_EQ(server.AwaitExit(), 128 + SIGKILL);
-  }
-  ServerProcess server({.data_dir = folder.path()});
-  ASSERT_TRUE(server.AwaitServing());
-  ExpectUndisturbed(server, name);
-}
-
-class FineTuneCrashTest : public ::testing::TestWithParam<std::string> {};
-
-TEST_P(FineTuneCrashTest, ATrainingInterruptedHereEndsWithTheSameBytes) {
-  const TempFolder folder;
-  FineTuneWorld::Get().CopyTo(folder);
-  {
-    ServerProcess server(
-        {.data_dir = folder.path(),
-         .environment = {{"DISSONANCE_FAILPOINT", GetParam()}}});
-    ASSERT_TRUE(server.AwaitServing());
-    ASSERT_TRUE(CreateJob(server, SmallTraining(), kRequest).ok());
-    ASSERT_EQ(server.AwaitExit(), 128 + SIGKILL);
-  }
-  ServerProcess server({.data_dir = folder.path()});
-  ASSERT_TRUE(server.AwaitServing());
-  const auto job = CreateJob(server, SmallTraining(), kRequest);
-  ASSERT_TRUE(job.ok()) << job.status();
-  ExpectUndisturbed(server, job->name());
-}
-
-// The first output is the configuration, then come the weights and the state
-// of the first checkpoint.
-INSTANTIATE_TEST_SUITE_P(
-    Here, FineTuneCrashTest,
-    ::testing::Values("jobs.before_record:2", "jobs.items_recorded:2",
-                      "jobs.output_stored:2", "jobs.output_written:3",
-                      "jobs.output_stored:3", "jobs.output_removed:1",
-                      "jobs.before_success:1"),
-    TestName);
 
 TEST(FineTuneTest, APausedTrainingGoesOnToTheSameBytes) {
   const TempFolder folder;
@@ -225,7 +94,7 @@ TEST(FineTuneTest, SigtermPutsATrainingBackAndTheNextStartEndsIt) {
   ExpectUndisturbed(server, name);
 }
 
-// With some megabytes a checkpoint.
+// With checkpoints of 1.4 and 4.2 MB.
 v1::JobSpec LargerTraining() {
   v1::JobSpec spec = SmallTraining();
   spec.mutable_fine_tune()->mutable_lora()->set_rank(64);
@@ -234,13 +103,9 @@ v1::JobSpec LargerTraining() {
   return spec;
 }
 
-TEST(FineTuneTest, ADiskThatFillsUpFailsTheTrainingAndARetryFinishesIt) {
-  SmallDisk disk(/*mebibytes=*/48);
-  if (!disk.mounted()) {
-    GTEST_SKIP() << "NOT RUN: mounting a small tmpfs needs root";
-  }
-  Files expected;
-  {
+class FullDiskTest : public ::testing::Test {
+ protected:
+  static void SetUpTestSuite() {
     const TempFolder folder;
     ServerProcess whole({.data_dir = FineTuneWorld::Get().CopyTo(folder)});
     ASSERT_TRUE(whole.AwaitServing());
@@ -248,39 +113,75 @@ TEST(FineTuneTest, ADiskThatFillsUpFailsTheTrainingAndARetryFinishesIt) {
     ASSERT_TRUE(job.ok()) << job.status();
     const auto ended = AwaitJob(whole, job->name());
     ASSERT_TRUE(ended.ok()) << ended.status();
-    expected = *ResultFiles(whole, *ended);
+    expected_ = *ResultFiles(whole, *ended);
   }
-  const std::string data_dir = disk.path() + "/data";
-  std::filesystem::create_directory(data_dir);
-  FineTuneWorld::Get().CopyTo(data_dir);
-  ServerProcess server({.data_dir = data_dir});
-  ASSERT_TRUE(server.AwaitServing());
-  // Room for one checkpoint of 1.4 and 4.2 MB, written from a file beside.
-  disk.Fill(/*left=*/12'500'000);
-  const auto job = CreateJob(server, LargerTraining(), "");
-  ASSERT_TRUE(job.ok()) << job.status();
-  ExpectFailed(server, job->name(),
-               {"RESOURCE_EXHAUSTED", "checkpoint-00006/", "cannot write ",
-                " bytes", data_dir, "No space left on device"});
-  const auto failed = GetJob(server, job->name());
-  EXPECT_NE(ArtifactOf(*failed, "checkpoint-00003/state.safetensors"), "");
-  EXPECT_EQ(ArtifactOf(*failed, kSecondCheckpoint), "");
-  EXPECT_EQ(ArtifactOf(*failed, "checkpoint-00006/adapter_model.safetensors"),
-            "");
-  EXPECT_TRUE(std::filesystem::is_empty(data_dir + "/scratch"));
 
-  disk.Free();
-  const auto retried =
-      Client::Owner(server).CallOf(&v1::Jobs::Stub::RetryJob, job->name());
-  ASSERT_TRUE(retried.ok()) << retried.status();
-  JobEvents events(server, job->name());
-  EXPECT_TRUE(events.Await("resumes after step 3"));
-  const auto ended = AwaitJob(server, job->name());
-  ASSERT_TRUE(ended.ok()) << ended.status();
-  EXPECT_EQ(ended->state(), v1::JOB_STATE_SUCCEEDED) << ended->reason();
-  const auto files = ResultFiles(server, *ended);
-  ASSERT_TRUE(files.ok()) << files.status();
-  EXPECT_TRUE(*files == expected);
+  void SetUp() override {
+    if (!disk_.mounted() || !scratch_.mounted()) {
+      GTEST_SKIP() << "NOT RUN: mounting a small tmpfs needs root";
+    }
+    std::filesystem::create_directory(data_dir_);
+    FineTuneWorld::Get().CopyTo(data_dir_);
+    // What the worker writes does not take the room of the artifacts.
+    std::filesystem::remove(data_dir_ + "/scratch");
+    std::filesystem::create_directory_symlink(scratch_.path(),
+                                              data_dir_ + "/scratch");
+  }
+
+  // The disk has so much room that not all checkpoints fit, of which
+  // `checkpoint` is the last that does; 0: none.
+  void FailAndRetry(SmallDisk& disk, uint64_t left, const std::string& path,
+                    int64_t checkpoint) {
+    ServerProcess server({.data_dir = data_dir_});
+    ASSERT_TRUE(server.AwaitServing());
+    disk.Fill(left);
+    const auto job = CreateJob(server, LargerTraining(), "");
+    ASSERT_TRUE(job.ok()) << job.status();
+    ExpectFailed(server, job->name(),
+                 {"RESOURCE_EXHAUSTED", "cannot write ", " bytes", path,
+                  "No space left on device"});
+    const auto failed = GetJob(server, job->name());
+    ASSERT_TRUE(failed.ok()) << failed.status();
+    for (const int64_t step : {3, 6}) {
+      for (const char* file : {"adapter_model", "state"}) {
+        const std::string name =
+            absl::StrFormat("checkpoint-%05d/%s.safetensors", step, file);
+        EXPECT_EQ(!ArtifactOf(*failed, name).empty(), step <= checkpoint)
+            << name;
+      }
+    }
+
+    disk.Free();
+    const auto retried =
+        Client::Owner(server).CallOf(&v1::Jobs::Stub::RetryJob, job->name());
+    ASSERT_TRUE(retried.ok()) << retried.status();
+    JobEvents events(server, job->name());
+    EXPECT_TRUE(
+        events.Await(absl::StrCat("resumes after step ", checkpoint, "; ")));
+    const auto ended = AwaitJob(server, job->name());
+    ASSERT_TRUE(ended.ok()) << ended.status();
+    EXPECT_EQ(ended->state(), v1::JOB_STATE_SUCCEEDED) << ended->reason();
+    const auto files = ResultFiles(server, *ended);
+    ASSERT_TRUE(files.ok()) << files.status();
+    EXPECT_TRUE(*files == expected_);
+    EXPECT_EQ(server.Stop(), 0);
+    EXPECT_TRUE(std::filesystem::is_empty(scratch_.path()));
+  }
+
+  static inline Files expected_;
+  SmallDisk disk_{/*mebibytes=*/48};
+  SmallDisk scratch_{/*mebibytes=*/16};
+  const std::string data_dir_ = disk_.path() + "/data";
+};
+
+TEST_F(FullDiskTest, FailsTheTrainingAndARetryGoesOnFromTheLastCheckpoint) {
+  FailAndRetry(disk_, /*left=*/8'500'000, data_dir_ + "/artifacts/",
+               /*checkpoint=*/3);
+}
+
+TEST_F(FullDiskTest, FailsATrainingWhoseWorkerHasNoRoom) {
+  FailAndRetry(scratch_, /*left=*/3'000'000, data_dir_ + "/scratch/",
+               /*checkpoint=*/0);
 }
 
 }  // namespace
