@@ -50,7 +50,7 @@ Principal CallerOf(v1::Scope scope) {
 bool IsNamedAsAChange(const std::string& method) {
   for (const char* verb :
        {"Create", "Update", "Delete", "Set", "Register", "Load", "Unload",
-        "Write", "Cancel", "Retry", "Run", "Revoke", "Rotate", "Drain",
+        "Write", "Cancel", "Pause", "Retry", "Run", "Revoke", "Rotate", "Drain",
         "Resume", "Backup", "CollectGarbage", "Replay"}) {
     if (absl::StartsWith(method, verb)) return true;
   }
