@@ -132,7 +132,7 @@ TEST_F(FineTuneFaultsTest, NumbersThatOverflowNameStepBlockAndLine) {
   const std::string job = Start(*server_, change);
   const std::vector<std::string> parts = {"INVALID_ARGUMENT", "step 2",
                                           "the document of line ", "block ",
-                                          "lower the learning rate"};
+                                          "lower learning rate"};
   ExpectFailed(*server_, job, parts);
   const v1::Job failed = *GetJob(*server_, job);
   EXPECT_EQ(failed.progress().done_count(), 1);
