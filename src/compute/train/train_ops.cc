@@ -205,7 +205,7 @@ struct LinearFunction : Function<LinearFunction> {
 
   // Adds to grad_b; `into` [rows, rank] gets the gradient of the shrunk rows.
   static void BackwardUp(const TrainModule& module, const at::Tensor& shrunk,
-                         const at::Tensor& grad, at::Tensor into) {
+                         const at::Tensor& grad, const at::Tensor& into) {
     const LoraParameter& own = *module.parameter;
     AddProduct(module.grad_b, OwnGrad(grad, own).t(), shrunk, own.scaling);
     into.copy_(Product(OwnGrad(grad, own), own.b).mul_(own.scaling));
