@@ -21,15 +21,7 @@
 #include "src/compute/model/product_heights.h"
 #include "src/compute/model/row_product.h"
 #include "src/compute/tensor/parallel.h"
-
-// A loop over one row, compiled for each kind of vector unit; the loader picks.
-// It picks before ThreadSanitizer is ready for instrumented code.
-#ifdef __SANITIZE_THREAD__
-#define DISSONANCE_ROW_KERNEL
-#else
-#define DISSONANCE_ROW_KERNEL \
-  __attribute__((target_clones("avx512f", "avx2", "default")))
-#endif
+#include "src/compute/tensor/vector_kernel.h"
 
 namespace dissonance {
 namespace {
@@ -72,15 +64,15 @@ void TiledLinearInto(const at::Tensor& out, const at::Tensor& x,
   }
 }
 
-DISSONANCE_ROW_KERNEL void SwiGluRow(const float* gate, const float* up,
-                                     float* out, int64_t width) {
+DISSONANCE_VECTOR_KERNEL void SwiGluRow(const float* gate, const float* up,
+                                        float* out, int64_t width) {
   for (int64_t i = 0; i < width; ++i) {
     out[i] = gate[i] / (1.0F + expf(-gate[i])) * up[i];
   }
 }
 
-DISSONANCE_ROW_KERNEL void SwiGluRow(const double* gate, const double* up,
-                                     double* out, int64_t width) {
+DISSONANCE_VECTOR_KERNEL void SwiGluRow(const double* gate, const double* up,
+                                        double* out, int64_t width) {
   for (int64_t i = 0; i < width; ++i) {
     out[i] = gate[i] / (1.0 + exp(-gate[i])) * up[i];
   }
@@ -178,27 +170,29 @@ __attribute__((always_inline)) inline void RmsNormRow(const T* x,
   }
 }
 
-DISSONANCE_ROW_KERNEL void RmsNormRowOf(const float* x, const float* weight,
-                                        float* out, int64_t width, double eps) {
+DISSONANCE_VECTOR_KERNEL void RmsNormRowOf(const float* x, const float* weight,
+                                           float* out, int64_t width,
+                                           double eps) {
   RmsNormRow<float, float, float>(x, weight, out, width, eps);
 }
 
-DISSONANCE_ROW_KERNEL void RmsNormRowOf(const double* x, const double* weight,
-                                        double* out, int64_t width,
-                                        double eps) {
+DISSONANCE_VECTOR_KERNEL void RmsNormRowOf(const double* x,
+                                           const double* weight, double* out,
+                                           int64_t width, double eps) {
   RmsNormRow<double, double, double>(x, weight, out, width, eps);
 }
 
-DISSONANCE_ROW_KERNEL void RmsNormRowOf(const c10::BFloat16* x,
-                                        const c10::BFloat16* weight,
-                                        c10::BFloat16* out, int64_t width,
-                                        double eps) {
+DISSONANCE_VECTOR_KERNEL void RmsNormRowOf(const c10::BFloat16* x,
+                                           const c10::BFloat16* weight,
+                                           c10::BFloat16* out, int64_t width,
+                                           double eps) {
   RmsNormRow<c10::BFloat16, c10::BFloat16, float>(x, weight, out, width, eps);
 }
 
-DISSONANCE_ROW_KERNEL void RmsNormRowOf(const c10::BFloat16* x,
-                                        const float* weight, c10::BFloat16* out,
-                                        int64_t width, double eps) {
+DISSONANCE_VECTOR_KERNEL void RmsNormRowOf(const c10::BFloat16* x,
+                                           const float* weight,
+                                           c10::BFloat16* out, int64_t width,
+                                           double eps) {
   RmsNormRow<c10::BFloat16, float, float>(x, weight, out, width, eps);
 }
 
@@ -234,13 +228,13 @@ __attribute__((always_inline)) inline T DotRow(const T* x, const T* y,
   return sum;
 }
 
-DISSONANCE_ROW_KERNEL float DotRowOf(const float* x, const float* y,
-                                     int64_t width) {
+DISSONANCE_VECTOR_KERNEL float DotRowOf(const float* x, const float* y,
+                                        int64_t width) {
   return DotRow(x, y, width);
 }
 
-DISSONANCE_ROW_KERNEL double DotRowOf(const double* x, const double* y,
-                                      int64_t width) {
+DISSONANCE_VECTOR_KERNEL double DotRowOf(const double* x, const double* y,
+                                         int64_t width) {
   return DotRow(x, y, width);
 }
 
@@ -266,14 +260,17 @@ __attribute__((always_inline)) inline void Rotate(T* low, T* high, const T* cos,
   }
 }
 
-DISSONANCE_ROW_KERNEL void RotateHead(float* low, float* high, const float* cos,
-                                      const float* sin, int64_t half) {
+DISSONANCE_VECTOR_KERNEL void RotateHead(float* low, float* high,
+                                         const float* cos, const float* sin,
+                                         int64_t half) {
   Rotate(low, high, cos, sin, half);
 }
 
-DISSONANCE_ROW_KERNEL void RotateHead(c10::BFloat16* low, c10::BFloat16* high,
-                                      const c10::BFloat16* cos,
-                                      const c10::BFloat16* sin, int64_t half) {
+DISSONANCE_VECTOR_KERNEL void RotateHead(c10::BFloat16* low,
+                                         c10::BFloat16* high,
+                                         const c10::BFloat16* cos,
+                                         const c10::BFloat16* sin,
+                                         int64_t half) {
   Rotate(low, high, cos, sin, half);
 }
 

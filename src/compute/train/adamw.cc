@@ -11,7 +11,7 @@
 
 #include "absl/functional/function_ref.h"
 #include "src/compute/tensor/parallel.h"
-#include "src/compute/train/vector_kernel.h"
+#include "src/compute/tensor/vector_kernel.h"
 
 namespace dissonance {
 namespace {

@@ -14,7 +14,7 @@
 
 #include "src/base/mix.h"
 #include "src/compute/tensor/parallel.h"
-#include "src/compute/train/vector_kernel.h"
+#include "src/compute/tensor/vector_kernel.h"
 
 namespace dissonance {
 namespace {

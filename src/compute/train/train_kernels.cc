@@ -15,7 +15,7 @@
 #include <vector>
 
 #include "src/compute/tensor/parallel.h"
-#include "src/compute/train/vector_kernel.h"
+#include "src/compute/tensor/vector_kernel.h"
 
 namespace dissonance {
 namespace {
