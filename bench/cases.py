@@ -3,6 +3,7 @@
 import capturing
 import generating
 import gpu
+import probing
 import scoring
 import serving
 import streaming
@@ -23,6 +24,10 @@ CASES = {
         "training, lengths as of real texts", 6, training.train_ragged
     ),
     "train-equal": Case("training, equal lengths", 8, training.train_equal),
+    "probes": Case("probes of all blocks", 2, probing.probes),
+    "probe-sizes": Case(
+        "probes of a large model, and of more rows", 4, probing.probe_sizes
+    ),
     "overhead": Case("time that the server adds", 1, serving.overhead),
     "footprint": Case("idle memory and start", 2, serving.footprint),
     **gpu.CASES,
