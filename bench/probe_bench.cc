@@ -2,11 +2,12 @@
 // line of standard input says what to fit and is answered with a line:
 //
 //   {"rows": "rows.safetensors", "places": ["0", "1"], "folds": [...],
-//    "labels": [[...], [...]], "permutations": 0}
+//    "labels": [...], "permutations": 1}
 //
 // `places` are tensors [rows, width] of the file, read before the time is
-// taken; `labels` are sets of classes, each a target. The answer has `seconds`
-// and `aucs` [places][labels][folds].
+// taken; `labels` are classes. The answer has `seconds`, `aucs` [places][folds]
+// and `dummy_aucs` [places]; with no places `shuffled`, the controls' labels
+// [permutations][rows].
 #include <ATen/core/Tensor.h>
 
 #include <chrono>
@@ -34,15 +35,23 @@ absl::StatusOr<std::shared_ptr<const ProbePlan>> PlanOf(
   options.test_fraction = 0.0;
   options.bootstrap_count = 0;
   options.permutation_count = request["permutations"];
-  std::vector<ProbeTarget> targets;
-  for (const nlohmann::json& classes : request["labels"]) {
-    targets.push_back({.name = "labels", .labels = {{.classes = classes}}});
-  }
   const std::vector<std::string> groups(options.fold_of_row.size());
-  return ProbePlan::Create(std::move(options), std::move(targets), groups, 1);
+  return ProbePlan::Create(
+      std::move(options),
+      {{.name = "labels", .labels = {{.classes = request["labels"]}}}}, groups,
+      1);
+}
+
+nlohmann::json ShuffledLabels(const ProbePlan& plan) {
+  return {{"shuffled", plan.problems()[0].shuffled}};
 }
 
 absl::StatusOr<nlohmann::json> Answer(const nlohmann::json& request) {
+  if (request["places"].empty()) {
+    ASSIGN_OR_RETURN(const std::shared_ptr<const ProbePlan> plan,
+                     PlanOf(request));
+    return ShuffledLabels(*plan);
+  }
   ASSIGN_OR_RETURN(const std::shared_ptr<SafetensorsFile> file,
                    SafetensorsFile::Open(request["rows"].get<std::string>()));
   std::vector<at::Tensor> places;
@@ -54,20 +63,21 @@ absl::StatusOr<nlohmann::json> Answer(const nlohmann::json& request) {
   ASSIGN_OR_RETURN(const std::shared_ptr<const ProbePlan> plan,
                    PlanOf(request));
   nlohmann::json aucs = nlohmann::json::array();
+  nlohmann::json dummy_aucs = nlohmann::json::array();
   for (at::Tensor& rows : places) {
     ASSIGN_OR_RETURN(const std::unique_ptr<PlaceFit> fit,
                      PlaceFit::Create(plan, {std::move(rows)}));
     while (fit->RunPiece()) {
     }
-    nlohmann::json own = nlohmann::json::array();
-    for (const FittedProbe& probe : fit->Take()) {
-      own.push_back(probe.auc->folds);
-    }
-    aucs.push_back(std::move(own));
+    const FittedProbe probe = std::move(fit->Take().front());
+    aucs.push_back(probe.auc->folds);
+    dummy_aucs.push_back(probe.dummy_auc_mean.value_or(0.5));
   }
   const std::chrono::duration<double> taken =
       std::chrono::steady_clock::now() - start;
-  return nlohmann::json{{"aucs", std::move(aucs)}, {"seconds", taken.count()}};
+  return nlohmann::json{{"aucs", std::move(aucs)},
+                        {"dummy_aucs", std::move(dummy_aucs)},
+                        {"seconds", taken.count()}};
 }
 
 absl::Status Run() {

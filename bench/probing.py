@@ -1,14 +1,14 @@
 """Probes of all blocks: our batched fits against scikit-learn's, one by one.
 
-Rows are drawn with a spectrum that falls as that of real residual streams; the
-control is a second set of labels, in another order, so that both sides fit the
-same. scikit-learn works in two processes, as n_jobs=2 has it.
+Rows are drawn with a spectrum that falls as that of real residual streams; both
+sides take the same folds and, as control, the same labels in another order.
+scikit-learn works in two processes, as n_jobs=2 has it.
 """
 
 import json
 import subprocess
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +37,9 @@ class Given:
 
     file: Path
     rows: np.ndarray
-    labels: list[np.ndarray]
+    labels: np.ndarray
     folds: np.ndarray
+    control: np.ndarray  # labels in another order
 
 
 class ProbeProcess:
@@ -62,21 +63,28 @@ class ProbeProcess:
         self._process.stdin.close()
         self._process.wait()
 
-    def fit(self, given: Given, permutations: int = 0) -> Timed:
+    def _ask(self, given: Given, places: list[str]) -> dict[str, Any]:
         request = {
             "rows": str(given.file),
-            "places": [str(block) for block in range(len(given.rows))],
+            "places": places,
             "folds": given.folds.tolist(),
-            "labels": [labels.tolist() for labels in given.labels],
-            "permutations": permutations,
+            "labels": given.labels.tolist(),
+            "permutations": 1,
         }
         self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()
         line = self._process.stdout.readline()
         if not line:
             raise RuntimeError("dissonance-bench-probes ended; see its message")
-        answer = json.loads(line)
-        return Timed(answer["seconds"], answer["aucs"])
+        return json.loads(line)
+
+    def with_control(self, given: Given) -> Given:
+        shuffled = self._ask(given, [])["shuffled"][0]
+        return replace(given, control=np.array(shuffled, int))
+
+    def fit(self, given: Given) -> Timed:
+        answer = self._ask(given, [str(b) for b in range(len(given.rows))])
+        return Timed(answer["seconds"], (answer["aucs"], answer["dummy_aucs"]))
 
     def peak_mib(self, given: Given) -> float:
         """Most memory beside the rows while it fits them."""
@@ -104,7 +112,7 @@ def draw(folder: Path, pair: int, shape: tuple[int, int, int]) -> Given:
         folds[test] = fold
     file = folder / f"probe-rows-{blocks}-{count}-{width}.safetensors"
     save_file({str(b): rows[b] for b in range(blocks)}, file)
-    return Given(file, rows, [labels, rng.permutation(labels)], folds)
+    return Given(file, rows, labels, folds, labels)
 
 
 def fold_auc(
@@ -121,17 +129,20 @@ def run_peer(workers: Parallel, given: Given) -> Timed:
     start = time.perf_counter()
     aucs = workers(
         delayed(fold_auc)(rows, labels, given.folds == fold)
+        for labels in (given.labels, given.control)
         for rows in given.rows
-        for labels in given.labels
         for fold in range(FOLDS)
     )
     seconds = time.perf_counter() - start
-    shape = (len(given.rows), len(given.labels), FOLDS)
-    return Timed(seconds, np.reshape(aucs, shape).tolist())
+    own, control = np.reshape(aucs, (2, len(given.rows), FOLDS))
+    return Timed(seconds, (own.tolist(), control.mean(axis=1).tolist()))
 
 
-def largest_difference(_: Given, peer: list, ours: list) -> float:
-    return float(np.max(np.abs(np.subtract(peer, ours))))
+def largest_difference(_: Given, peer: tuple, ours: tuple) -> float:
+    return max(
+        float(np.max(np.abs(np.subtract(theirs, own))))
+        for theirs, own in zip(peer, ours)
+    )
 
 
 def probes(bench: Bench) -> None:
@@ -141,7 +152,9 @@ def probes(bench: Bench) -> None:
             Comparison(
                 case="probes, 5 folds and control",
                 peer="scikit-learn, n_jobs=2",
-                inputs=lambda pair: draw(bench.models, pair, shape),
+                inputs=lambda pair: ours.with_control(
+                    draw(bench.models, pair, shape)
+                ),
                 run_peer=lambda given: run_peer(workers, given),
                 run_ours=ours.fit,
                 tolerance=TOLERANCE,

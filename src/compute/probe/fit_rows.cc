@@ -30,13 +30,13 @@ at::Tensor DeviationOf(const at::Tensor& variance,
 ScaledRows::ScaledRows(at::Tensor rows, at::Tensor masks, bool scale)
     : rows_(std::move(rows)), masks_(std::move(masks)) {
   is_constant_ = (rows_.amax({0}) == rows_.amin({0})).all().item<bool>();
-  at::Tensor exact = Raw();
+  at::Tensor exact = rows_.to(at::kDouble, false, /*copy=*/true);
   center_ = exact.mean(at::IntArrayRef{0});
-  exact = exact - center_;
+  exact.sub_(center_);
   const at::Tensor square = exact.square().mean(at::IntArrayRef{0});
   spread_ = scale ? DeviationOf(square, square + center_.square())
                   : at::ones_like(center_);
-  exact = exact / spread_;
+  if (scale) exact.div_(spread_);
   const at::Tensor counts = masks_.sum(1).unsqueeze(1);  // [masks, 1]
   const at::Tensor mean = masks_.mm(exact) / counts;
   const at::Tensor mean_square = masks_.mm(exact.square()) / counts;
@@ -53,7 +53,11 @@ ScaledRows::ScaledRows(at::Tensor rows, at::Tensor masks, bool scale)
   coarse_ = rows_.scalar_type() == at::kDouble ? exact : exact.to(at::kFloat);
 }
 
-at::Tensor ScaledRows::Centered() const { return (Raw() - center_) / spread_; }
+at::Tensor ScaledRows::Centered() const {
+  return rows_.to(at::kDouble, false, /*copy=*/true)
+      .sub_(center_)
+      .div_(spread_);
+}
 
 at::Tensor ScaledRows::Raw() const { return rows_.to(at::kDouble); }
 
@@ -70,7 +74,7 @@ FitRows ScaledRows::ForFits() const {
 
 at::Tensor ScaledRows::Scaled(int64_t mask) const {
   if (!mean_.defined()) return Raw();
-  return (Centered() - mean_.select(0, mask)) / scale_.select(0, mask);
+  return Centered().sub_(mean_.select(0, mask)).div_(scale_.select(0, mask));
 }
 
 std::pair<at::Tensor, at::Tensor> ScaledRows::Scaler(int64_t mask) const {
