@@ -36,7 +36,7 @@ std::string FreeText(const BudgetFigures& budget) {
                           ? absl::StrCat(" of the ", budget.limit_bytes,
                                          " of worker.training_bytes")
                           : "",
-                      ", and ", budget.lease_count, " other trainings hold ",
+                      ", and ", budget.lease_count, " other trainings and fits hold ",
                       budget.held_bytes);
 }
 

@@ -15,6 +15,9 @@ void ProbesFixture::SetUpTestSuite() {
   ASSERT_TRUE(
       parts_->registry.LoadModel(kModel, world + "/base", at::kFloat).ok());
   ASSERT_TRUE(
+      parts_->registry.LoadModel(kExactModel, world + "/base", at::kDouble)
+          .ok());
+  ASSERT_TRUE(
       parts_->registry.RegisterAdapter(kAdapter, world + "/lora_cubic").ok());
   parts_->engine.Start();
   const std::string address = absl::StrCat("unix:", parts_->folder.File("s"));

@@ -23,6 +23,7 @@
 namespace dissonance {
 
 inline constexpr char kModel[] = "models/m";
+inline constexpr char kExactModel[] = "models/exact";  // in float64
 inline constexpr char kAdapter[] = "models/m/adapters/a";
 inline constexpr int64_t kBudget = int64_t{1} << 30;
 inline constexpr int kInputs = 24;
