@@ -1,21 +1,19 @@
 #include "client/cli/meter_option.h"
 
 #include <string>
-#include <utility>
 
 #include "absl/status/status.h"
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/strip.h"
+#include "client/cli/interventions.h"
+#include "client/cli/names.h"
 #include "client/cli/places.h"
-#include "client/cli/safetensors_reader.h"
 #include "src/base/status_macros.h"
+#include "src/lab/tensors/safetensors_reader.h"
 
 namespace dissonance::cli {
 namespace {
 
 constexpr absl::string_view kSuffix = ".safetensors";
-constexpr absl::string_view kCollection = "directions/";
 
 absl::Status SetPlace(absl::string_view text, v1::SiteRef& out) {
   ASSIGN_OR_RETURN(const Place place, ParsePlace(text));
@@ -32,17 +30,15 @@ absl::Status SetPlace(absl::string_view text, v1::SiteRef& out) {
   return absl::OkStatus();
 }
 
-// Whether `vector` is a file's; splits "FILE.safetensors:TENSOR".
-bool IsFile(absl::string_view vector, std::string& file, std::string& tensor) {
+// FILE.safetensors[:TENSOR].
+absl::StatusOr<v1::Tensor> ReadFileVector(absl::string_view vector) {
   const size_t colon = vector.find(absl::StrCat(kSuffix, ":"));
-  if (colon == absl::string_view::npos && !absl::EndsWith(vector, kSuffix)) {
-    return false;
+  if (colon == absl::string_view::npos) {
+    return ReadTensor(std::string(vector), /*name=*/"");
   }
-  const size_t end =
-      colon == absl::string_view::npos ? vector.size() : colon + kSuffix.size();
-  file = std::string(vector.substr(0, end));
-  if (end < vector.size()) tensor = std::string(vector.substr(end + 1));
-  return true;
+  const size_t end = colon + kSuffix.size();
+  return ReadTensor(std::string(vector.substr(0, end)),
+                    std::string(vector.substr(end + 1)));
 }
 
 }  // namespace
@@ -63,18 +59,15 @@ absl::StatusOr<v1::Meter> ReadMeter(absl::string_view text) {
         SetPlace(text.substr(at + 1), *meter.mutable_place());
     if (!placed.ok()) return wrong(placed.message());
   }
-  std::string file;
-  std::string tensor;
-  if (!IsFile(vector, file, tensor)) {
-    meter.mutable_vector()->set_direction(
-        absl::StrCat(kCollection, absl::StripPrefix(vector, kCollection)));
+  if (IsDirectionName(vector)) {
+    meter.mutable_vector()->set_direction(DirectionName(std::string(vector)));
     return meter;
   }
   if (!meter.has_place()) {
     return wrong("a file's vector has no place of its own");
   }
   ASSIGN_OR_RETURN(*meter.mutable_vector()->mutable_tensor(),
-                   ReadTensor(file, tensor));
+                   ReadFileVector(vector));
   return meter;
 }
 

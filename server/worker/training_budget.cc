@@ -36,8 +36,8 @@ std::string FreeText(const BudgetFigures& budget) {
                           ? absl::StrCat(" of the ", budget.limit_bytes,
                                          " of worker.training_bytes")
                           : "",
-                      ", and ", budget.lease_count, " other trainings and fits hold ",
-                      budget.held_bytes);
+                      ", and ", budget.lease_count,
+                      " other trainings and fits hold ", budget.held_bytes);
 }
 
 absl::Status TooLarge(const ProbeNeed& need, const BudgetFigures& budget) {
