@@ -5,6 +5,8 @@
 #include <utility>
 
 #include "CLI/CLI.hpp"
+#include "absl/algorithm/container.h"
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "client/cli/command.h"
 #include "client/cli/compared_variants.h"
@@ -13,6 +15,7 @@
 #include "client/cli/generate_run.h"
 #include "client/cli/input_file.h"
 #include "client/cli/interrupts.h"
+#include "client/cli/meter_option.h"
 #include "client/cli/parsed_option.h"
 #include "client/cli/prompt_options.h"
 #include "client/cli/variant_options.h"
@@ -42,6 +45,7 @@ struct GenerateArgs {
   int samples = 1;
   int top_logprobs = 0;
   bool echo = false;
+  std::vector<std::string> meters;
 };
 
 // In the order in which they are shown: what is compared with comes first.
@@ -89,6 +93,19 @@ v1::GenerateRequest RequestOf(const GenerateArgs& args) {
   return request;
 }
 
+absl::Status ReadMeters(const GenerateArgs& args,
+                        v1::GenerateRequest& request) {
+  for (const std::string& text : args.meters) {
+    if (absl::c_count(args.meters, text) > 1) {
+      return UsageError(absl::StrCat("--meter ", text, " is given twice"));
+    }
+    absl::StatusOr<v1::Meter> meter = ReadMeter(text);
+    if (!meter.ok()) return Annotate(meter.status(), "--meter");
+    *request.add_meters() = *std::move(meter);
+  }
+  return absl::OkStatus();
+}
+
 absl::Status Generate(const Session& session, const GenerateArgs& args) {
   for (const std::string& stop : args.stop_strings) {
     RETURN_IF_ERROR(CheckUtf8(stop, "--stop"));
@@ -96,6 +113,7 @@ absl::Status Generate(const Session& session, const GenerateArgs& args) {
   GeneratePlan plan;
   plan.format = session.output;
   plan.request = RequestOf(args);
+  RETURN_IF_ERROR(ReadMeters(args, plan.request));
   ASSIGN_OR_RETURN(plan.variants, VariantsOf(args));
   ASSIGN_OR_RETURN(plan.rows, ReadPrompts(args.prompt));
   plan.is_list = plan.variants.size() > 1 || !args.prompt.input.empty();
@@ -176,11 +194,18 @@ CommandRun DefineGenerate(CLI::App& app) {
       ->check(AtLeast(0));
   app.add_flag("--echo", args->echo,
                "Also the prompt; in JSON with its log-probabilities");
+  app.add_option("--meter", args->meters,
+                 "Measure each token along a direction of the server, or of a "
+                 "file; can be repeated. The first one colours the text on a "
+                 "terminal")
+      ->type_name(kMeterForm)
+      ->allow_extra_args(false);
   app.footer(
       "The text goes to stdout as it comes; several variants stand side by "
       "side on a terminal that is wide enough. -o json: {prompt_tokens, "
       "samples: [{text, tokens, logprobs, finish_reason, seed}], usage}, for "
       "--input and for several variants a list of these with id and variant; "
+      "with --meter samples have projections, {METER: [number per token]}; "
       "-o jsonl: one of these a line.");
   return [args](const Session& session) { return Generate(session, *args); };
 }

@@ -57,6 +57,14 @@ int GenerateRun::sample_count() const {
   return std::max(plan_.request.sample_count(), 1);
 }
 
+std::vector<std::string> GenerateRun::MeterNames() const {
+  std::vector<std::string> names;
+  for (const v1::Meter& meter : plan_.request.meters()) {
+    names.push_back(meter.name());
+  }
+  return names;
+}
+
 absl::Status GenerateRun::PrepareText() {
   v1::GetModelRequest request;
   request.set_name(plan_.variants.front().variant.model());
@@ -145,7 +153,12 @@ void GenerateRun::ShowProgress(const Generations& generations) {
 
 void GenerateRun::EndText(GenerationText& text) {
   progress_.Finish();
-  Write(columns_width_ > 0 ? text.Columns(columns_width_) : text.Finish());
+  const std::vector<std::string> meters = MeterNames();
+  if (is_coloured()) {
+    Write(text.Coloured(Heat(/*coloured=*/true), meters.front()));
+  } else {
+    Write(columns_width_ > 0 ? text.Columns(columns_width_) : text.Finish());
+  }
   if (plan_.request.top_logprob_count() > 0) {
     TokenTexts texts(connection_, plan_.variants.front().variant.model());
     interrupts_.EndProcessDuring([&] {
@@ -154,7 +167,7 @@ void GenerateRun::EndText(GenerationText& text) {
       Write(absl::StrCat("\n", table.Render()));
     });
   }
-  const std::vector<std::string> endings = text.Endings();
+  const std::vector<std::string> endings = text.Endings(meters);
   if (endings.size() > kMostEndings) return;
   for (const std::string& line : endings) progress_.Line(line);
 }
@@ -164,7 +177,8 @@ void GenerateRun::AddRecords(const Generations& generations,
   for (size_t input = 0; input < rows.size(); ++input) {
     for (size_t variant = 0; variant < plan_.variants.size(); ++variant) {
       nlohmann::json& record = records_.emplace_back(GenerationJson(
-          generations.At(static_cast<int>(variant), static_cast<int>(input))));
+          generations.At(static_cast<int>(variant), static_cast<int>(input)),
+          MeterNames()));
       record["id"] = rows[input].id;
       record["variant"] = plan_.variants[variant].name;
     }
@@ -192,7 +206,8 @@ absl::Status GenerateRun::RunRequest(absl::Span<const InputRow> rows) {
                            .inputs = static_cast<int>(rows.size()),
                            .samples = sample_count()});
   GenerationText text(generations, LabelsFor(rows));
-  const bool is_live = is_text() && columns_width_ == 0;
+  // The colours are known once all is there.
+  const bool is_live = is_text() && columns_width_ == 0 && !is_coloured();
   // In a log, what fits into one request needs no progress.
   const bool has_progress = !is_live && (IsTerminal(STDERR_FILENO) ||
                                          rows.size() < plan_.rows.size());

@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <string>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -16,6 +17,7 @@
 #include "client/cli/connection.h"
 #include "client/cli/generation.h"
 #include "client/cli/generation_text.h"
+#include "client/cli/heat.h"
 #include "client/cli/input_rows.h"
 #include "client/cli/interrupts.h"
 #include "client/cli/output.h"
@@ -49,6 +51,11 @@ class GenerateRun {
   using OnEvent = std::function<absl::Status(const v1::GenerateResponse&)>;
 
   bool is_text() const { return plan_.format == OutputFormat::kTable; }
+  // Whether text is coloured by what the first meter reads.
+  bool is_coloured() const {
+    return !plan_.request.meters().empty() && UsesColour();
+  }
+  std::vector<std::string> MeterNames() const;
   int variant_count() const { return static_cast<int>(plan_.variants.size()); }
   int sample_count() const;
 

@@ -1,5 +1,6 @@
 #include "client/cli/generation.h"
 
+#include <cmath>
 #include <utility>
 
 #include "client/cli/proto_json.h"
@@ -30,7 +31,36 @@ Json TopLogprobs(const v1::GeneratedToken& token) {
   return out;
 }
 
-Json SampleJson(const GeneratedSample& sample) {
+Json ProjectionsJson(const Projections& projections, size_t token_count,
+                     const std::vector<std::string>& meters) {
+  Json out = Json::object();
+  for (size_t m = 0; m < meters.size(); ++m) {
+    Json& own = out[meters[m]] = Json::array();
+    for (size_t token = 0; token < token_count; ++token) {
+      const bool has = token < projections.size() &&
+                       m < projections[token].size() &&
+                       std::isfinite(projections[token][m]);
+      own.push_back(has ? Json(projections[token][m]) : Json());
+    }
+  }
+  return out;
+}
+
+// Of these tokens; what is said of others has no meaning.
+template <typename Readings>
+void AddReadings(const Readings& readings, size_t token_count,
+                 Projections& projections) {
+  projections.resize(token_count);
+  for (const v1::MeterReading& reading : readings) {
+    const auto index = static_cast<size_t>(reading.token_index());
+    if (index >= token_count) continue;
+    projections[index] = {reading.projections().begin(),
+                          reading.projections().end()};
+  }
+}
+
+Json SampleJson(const GeneratedSample& sample,
+                const std::vector<std::string>& meters) {
   Json out = {
       {"text", sample.text}, {"finish_reason", nullptr}, {"seed", nullptr}};
   if (sample.end.has_value()) {
@@ -38,6 +68,10 @@ Json SampleJson(const GeneratedSample& sample) {
     out["seed"] = sample.end->seed();
   }
   AddTokens(sample.tokens, out);
+  if (!meters.empty()) {
+    out["projections"] =
+        ProjectionsJson(sample.projections, sample.tokens.size(), meters);
+  }
   if (sample.tokens.empty() || sample.tokens.front().top().empty()) return out;
   Json& top = out["top_logprobs"] = Json::array();
   for (const v1::GeneratedToken& token : sample.tokens) {
@@ -85,11 +119,16 @@ absl::Status Generations::Add(const v1::GenerateResponse& event) {
       sample.text += event.delta().text();
       sample.tokens.insert(sample.tokens.end(), event.delta().tokens().begin(),
                            event.delta().tokens().end());
+      sample.text_ends.resize(sample.tokens.size(), sample.text.size());
+      AddReadings(event.delta().meters(), sample.tokens.size(),
+                  sample.projections);
       generated_token_count_ += event.delta().tokens_size();
       break;
     case v1::GenerateResponse::kEnd:
       sample.text += event.end().text();
       sample.end = event.end();
+      AddReadings(event.end().meters(), sample.tokens.size(),
+                  sample.projections);
       break;
     default:
       break;
@@ -107,11 +146,12 @@ int64_t Generations::UnusedTokens(int64_t most) const {
   return unused;
 }
 
-nlohmann::json GenerationJson(const Generation& generation) {
+nlohmann::json GenerationJson(const Generation& generation,
+                              const std::vector<std::string>& meters) {
   Json samples = Json::array();
   size_t generated = 0;
   for (const GeneratedSample& sample : generation.samples) {
-    samples.push_back(SampleJson(sample));
+    samples.push_back(SampleJson(sample, meters));
     generated += sample.tokens.size();
   }
   const int prompt_tokens = generation.prompt.token_count();
@@ -123,6 +163,13 @@ nlohmann::json GenerationJson(const Generation& generation) {
   if (!generation.prompt.tokens().empty()) {
     out["prompt"]["text"] = generation.prompt.text();
     AddTokens(generation.prompt.tokens(), out["prompt"]);
+    if (!meters.empty()) {
+      const auto count = static_cast<size_t>(generation.prompt.tokens_size());
+      Projections projections;
+      AddReadings(generation.prompt.meters(), count, projections);
+      out["prompt"]["projections"] =
+          ProjectionsJson(projections, count, meters);
+    }
   }
   return out;
 }

@@ -19,9 +19,14 @@
 
 namespace dissonance::cli {
 
+// What each meter read of each token; empty where nothing came.
+using Projections = std::vector<std::vector<double>>;
+
 struct GeneratedSample {
   std::string text;
   std::vector<v1::GeneratedToken> tokens;
+  std::vector<size_t> text_ends;       // of each token: bytes of text with it
+  Projections projections;             // of the tokens
   std::optional<v1::GenerateEnd> end;  // unset: it goes on
 };
 
@@ -76,7 +81,10 @@ class Generations {
 // usage: {prompt_tokens, generated_tokens}}; samples also have top_logprobs,
 // [[{token, logprob}]], and the object a prompt, {text, tokens, logprobs},
 // where they were asked for. finish_reason is null of a sample without end.
-nlohmann::json GenerationJson(const Generation& generation);
+// With meters, samples and prompt have projections, {METER: [number per token,
+// null where none came]}.
+nlohmann::json GenerationJson(const Generation& generation,
+                              const std::vector<std::string>& meters = {});
 
 }  // namespace dissonance::cli
 

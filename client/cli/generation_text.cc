@@ -1,5 +1,6 @@
 #include "client/cli/generation_text.h"
 
+#include <cmath>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -16,6 +17,23 @@ std::string IdsOf(const Tokens& tokens) {
   return absl::StrJoin(tokens, ",", [](std::string* out, const auto& token) {
     absl::StrAppend(out, token.token_id());
   });
+}
+
+// The mean of what a meter read of a sample's tokens; NaN: nothing.
+double MeanOf(const GeneratedSample& sample, size_t meter) {
+  double sum = 0;
+  int count = 0;
+  for (const std::vector<double>& own : sample.projections) {
+    if (meter >= own.size()) continue;
+    sum += own[meter];
+    ++count;
+  }
+  return sum / count;
+}
+
+std::string Styled(const std::string& style, absl::string_view text) {
+  if (style.empty() || text.empty()) return std::string(text);
+  return absl::StrCat("\x1b[", style, "m", text, "\x1b[0m");
 }
 
 }  // namespace
@@ -110,6 +128,72 @@ std::string GenerationText::Columns(int width) const {
   return out;
 }
 
+GenerationText::Scale GenerationText::ScaleOf() const {
+  Scale scale;
+  double squares = 0;  // Welford's
+  for (int number = 0; number < turn_count(); ++number) {
+    for (const auto& own : SampleOf(TurnAt(number)).projections) {
+      if (own.empty()) continue;
+      const double before = own.front() - scale.mean;
+      scale.mean += before / static_cast<double>(++scale.count);
+      squares += before * (own.front() - scale.mean);
+    }
+  }
+  if (scale.count > 0) {
+    scale.deviation = std::sqrt(squares / static_cast<double>(scale.count));
+  }
+  return scale;
+}
+
+std::string GenerationText::ColouredText(const Turn& turn, const Heat& heat,
+                                         const Scale& scale) const {
+  const GeneratedSample& sample = SampleOf(turn);
+  const auto shown = [&](absl::string_view text) {
+    return labels_.escape ? PrintableLines(text) : std::string(text);
+  };
+  std::string out =
+      shown(generations_.At(turn.variant, turn.input).prompt.text());
+  size_t begin = 0;
+  for (size_t token = 0; token < sample.tokens.size(); ++token) {
+    const size_t end = sample.text_ends[token];
+    const bool has = token < sample.projections.size() &&
+                     !sample.projections[token].empty() && scale.deviation > 0;
+    const double value =
+        has ? (sample.projections[token].front() - scale.mean) /
+                  (2 * scale.deviation)
+            : 0;
+    out += Styled(
+        heat.Style(value),
+        shown(absl::string_view(sample.text).substr(begin, end - begin)));
+    begin = end;
+  }
+  return out + shown(absl::string_view(sample.text).substr(begin));
+}
+
+std::string GenerationText::Coloured(const Heat& heat,
+                                     absl::string_view meter) const {
+  const Scale scale = ScaleOf();
+  std::string out;
+  for (int number = 0; number < turn_count(); ++number) {
+    const Turn turn = TurnAt(number);
+    const std::string title = TitleOf(turn, /*with_variant=*/true);
+    if (!title.empty()) {
+      absl::StrAppend(&out, number > 0 ? "\n" : "", "--- ", title, " ---\n");
+    }
+    out += ColouredText(turn, heat, scale);
+    if (!out.empty() && out.back() != '\n') out += "\n";
+  }
+  absl::StrAppend(
+      &out, "\n", Printable(meter), ": ",
+      Styled(heat.Style(-1),
+             absl::StrFormat(" %.4g ", scale.mean - 2 * scale.deviation)),
+      absl::StrFormat(" %.4g ", scale.mean),
+      Styled(heat.Style(1),
+             absl::StrFormat(" %.4g ", scale.mean + 2 * scale.deviation)),
+      " (mean and two deviations over ", scale.count, " tokens)\n");
+  return out;
+}
+
 Table GenerationText::TokenTable(
     const std::function<std::string(int32_t)>& text_of) const {
   std::vector<Table::Column> columns = {{"TOKEN", Align::kRight},
@@ -139,18 +223,24 @@ Table GenerationText::TokenTable(
   return table;
 }
 
-std::vector<std::string> GenerationText::Endings() const {
+std::vector<std::string> GenerationText::Endings(
+    const std::vector<std::string>& meters) const {
   std::vector<std::string> lines;
   for (int number = 0; number < turn_count(); ++number) {
     const Turn turn = TurnAt(number);
     const GeneratedSample& sample = SampleOf(turn);
     const std::string title = TitleOf(turn, /*with_variant=*/true);
-    lines.push_back(absl::StrCat(
+    std::string line = absl::StrCat(
         title, title.empty() ? "" : ": ", sample.tokens.size(),
         sample.tokens.size() == 1 ? " token, " : " tokens, ",
         sample.end.has_value()
             ? absl::StrCat("ended by ", EnumWord(sample.end->finish_reason()))
-            : "cut short"));
+            : "cut short");
+    for (size_t m = 0; m < meters.size(); ++m) {
+      absl::StrAppend(&line, ", ", Printable(meters[m]),
+                      absl::StrFormat(" %+.4g", MeanOf(sample, m)));
+    }
+    lines.push_back(std::move(line));
   }
   return lines;
 }

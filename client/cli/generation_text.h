@@ -13,7 +13,9 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/string_view.h"
 #include "client/cli/generation.h"
+#include "client/cli/heat.h"
 #include "client/cli/output.h"
 
 namespace dissonance::cli {
@@ -43,11 +45,18 @@ class GenerationText {
   // width.
   std::string Columns(int width) const;
 
+  // Everything, each token's text coloured by how far what the first meter read
+  // of it is from the mean over all tokens: blue below, red above, full at two
+  // deviations. Ends with a line that says so.
+  std::string Coloured(const Heat& heat, absl::string_view meter) const;
+
   // A row for each generated token, with the most likely ones at its place.
   Table TokenTable(const std::function<std::string(int32_t)>& text_of) const;
 
-  // A line for each sample: how many tokens it has, and why it ended.
-  std::vector<std::string> Endings() const;
+  // A line for each sample: how many tokens it has, why it ended, and what each
+  // of these meters read on average.
+  std::vector<std::string> Endings(
+      const std::vector<std::string>& meters = {}) const;
 
  private:
   struct Turn {
@@ -56,6 +65,16 @@ class GenerationText {
     int sample = 0;
   };
 
+  // Of what the first meter read, over all samples.
+  struct Scale {
+    int64_t count = 0;
+    double mean = 0;
+    double deviation = 0;
+  };
+
+  Scale ScaleOf() const;
+  std::string ColouredText(const Turn& turn, const Heat& heat,
+                           const Scale& scale) const;
   Turn TurnAt(int number) const;
   int turn_count() const;
   const GeneratedSample& SampleOf(const Turn& turn) const;

@@ -35,6 +35,13 @@ void FillToken(const GeneratedToken& token, v1::GeneratedToken& out) {
   }
 }
 
+void FillReading(const Meters::Reading& reading, int64_t token_index,
+                 v1::MeterReading& out) {
+  out.set_token_index(static_cast<int32_t>(token_index));
+  out.mutable_projections()->Add(reading.projections.begin(),
+                                 reading.projections.end());
+}
+
 }  // namespace
 
 // Turns one sample's tokens into events.
@@ -58,6 +65,18 @@ class GenerateCall::Sample final : public GenerateListener {
     FillToken(token, *prompt_.add_tokens());
   }
 
+  void OnCaptured(CapturedRows rows) override {
+    const auto prompt = static_cast<int64_t>(task_.prompt.size());
+    for (const Meters::Reading& own :
+         call_.plan_.meters[place_.variant]->Read(rows)) {
+      if (own.position < prompt) {
+        FillReading(own, own.position, *prompt_.add_meters());
+      } else {
+        FillReading(own, own.position - prompt, *unsent_.add_meters());
+      }
+    }
+  }
+
   bool OnToken(GeneratedToken token) override {
     if (token_count_++ == 0) {
       SendPrompt();
@@ -66,6 +85,7 @@ class GenerateCall::Sample final : public GenerateListener {
     v1::GenerateResponse event = NewEvent();
     v1::GenerateDelta& delta = *event.mutable_delta();
     FillToken(token, *delta.add_tokens());
+    delta.mutable_meters()->Swap(unsent_.mutable_meters());
     bool goes_on = true;
     if (text_.has_value() &&
         !absl::c_linear_search(task_.stop_tokens, token.token)) {
@@ -111,6 +131,7 @@ class GenerateCall::Sample final : public GenerateListener {
       for (v1::GeneratedToken& token : *prompt_.mutable_tokens()) {
         prompt.add_tokens()->Swap(&token);
       }
+      prompt.mutable_meters()->Swap(prompt_.mutable_meters());
       prompt_.Clear();
       const Tokenizer* tokenizer = call_.plan_.TokenizerFor(place_);
       if (tokenizer != nullptr) {
@@ -129,6 +150,7 @@ class GenerateCall::Sample final : public GenerateListener {
     end.set_finish_reason(ToMessage(reason));
     end.set_token_count(static_cast<int32_t>(token_count_));
     end.set_seed(task_.sampling.seed);
+    end.mutable_meters()->Swap(unsent_.mutable_meters());
     call_.Send(std::move(event));
   }
 
@@ -136,7 +158,8 @@ class GenerateCall::Sample final : public GenerateListener {
   const SamplePlace place_;
   const GenerateTask task_;
   std::optional<TextStream> text_;  // none without a tokenizer
-  v1::GeneratePrompt prompt_;       // its tokens so far
+  v1::GeneratePrompt prompt_;       // its tokens and readings so far
+  v1::GenerateDelta unsent_;        // readings that go with the next event
   int64_t token_count_ = 0;
 };
 

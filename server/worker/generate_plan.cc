@@ -88,7 +88,15 @@ GenerateTask GeneratePlan::TaskOf(const SamplePlace& place) const {
   task.prompt = PromptOf(place).tokens;
   task.sampling.seed += static_cast<uint64_t>(place.sample);
   task.top_logprobs = request->top_logprob_count();
-  task.prompt_logprobs = request->echo() && place.sample == 0;
+  task.prompt_logprobs = EchoesTo(place);
+  if (const Meters* own = meters[place.variant].get()) {
+    task.capture = std::make_shared<const CaptureSpec>(CaptureSpec{
+        .places = own->places(),
+        .positions =
+            Positions::Of(EchoesTo(place) ? Positions::Kind::kAll
+                                          : Positions::Kind::kGenerated)});
+    task.feeds_last = true;
+  }
   return task;
 }
 
@@ -125,6 +133,8 @@ absl::StatusOr<GeneratePlan> MakeGeneratePlan(
   for (const ResolvedVariant& variant : plan.variants) {
     RETURN_IF_ERROR(
         GenerationTaskOf(request.options(), variant.model).status());
+    ASSIGN_OR_RETURN(plan.meters.emplace_back(),
+                     Meters::Create(*variant.model.model, request.meters()));
   }
   ASSIGN_OR_RETURN(
       plan.prompts,

@@ -10,6 +10,7 @@
 
 #include "absl/status/statusor.h"
 #include "dissonance/v1/inference.pb.h"
+#include "server/worker/meters.h"
 #include "server/worker/prompts.h"
 #include "server/worker/variants.h"
 #include "src/compute/engine/engine.h"
@@ -27,8 +28,13 @@ struct GeneratePlan {
   std::shared_ptr<const v1::GenerateRequest> request;
   std::vector<ResolvedVariant> variants;
   std::vector<Prompts> prompts;  // of each variant
+  // Of each variant; null: none.
+  std::vector<std::shared_ptr<const Meters>> meters;
   int sample_count = 1;
 
+  bool EchoesTo(const SamplePlace& place) const {
+    return request->echo() && place.sample == 0;
+  }
   const EncodedPrompt& PromptOf(const SamplePlace& place) const {
     return (*prompts[place.variant])[place.input];
   }

@@ -50,15 +50,6 @@ absl::StatusOr<Positions::Kind> KindOf(v1::PositionSet set) {
   }
 }
 
-absl::StatusOr<at::Tensor> VectorOf(const v1::VectorRef& ref) {
-  if (!ref.has_tensor()) {
-    return absl::InvalidArgumentError("vector: expected a tensor");
-  }
-  absl::StatusOr<at::Tensor> tensor = TensorOf(ref.tensor());
-  return tensor.ok() ? std::move(tensor)
-                     : Annotate(tensor.status(), "vector.tensor");
-}
-
 // Everything but site and block.
 absl::StatusOr<Intervention> ChangeOf(const v1::Intervention& message) {
   Intervention change;
@@ -210,6 +201,32 @@ absl::StatusOr<std::vector<SitePlace>> PlacesOf(
     }
   }
   return places;
+}
+
+absl::StatusOr<SitePlace> PlaceOf(const Model& model, const v1::SiteRef& ref) {
+  ASSIGN_OR_RETURN(const Site site, SiteOf(ref.site()));
+  if (IsBehindBlocks(site)) return SitePlace{site, -1};
+  if (!ref.has_block()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("block: expected the one of ", SiteName(site)));
+  }
+  RETURN_IF_ERROR(CheckSite(model.spec(), site, ref.block()));
+  return SitePlace{site, ref.block()};
+}
+
+absl::StatusOr<at::Tensor> VectorOf(const v1::VectorRef& ref) {
+  if (ref.has_direction()) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "vector.direction: ", ref.direction(),
+        " is a name, which the control plane knows, not its worker; give the "
+        "numbers as vector.tensor"));
+  }
+  if (!ref.has_tensor()) {
+    return absl::InvalidArgumentError("vector: expected a tensor");
+  }
+  absl::StatusOr<at::Tensor> tensor = TensorOf(ref.tensor());
+  return tensor.ok() ? std::move(tensor)
+                     : Annotate(tensor.status(), "vector.tensor");
 }
 
 absl::StatusOr<std::shared_ptr<const CaptureSpec>> CaptureOf(

@@ -38,6 +38,13 @@ absl::StatusOr<std::vector<SitePlace>> PlacesOf(
     const Model& model, const google::protobuf::RepeatedField<int>& sites,
     const google::protobuf::RepeatedField<int32_t>& blocks);
 
+// The same for one place.
+absl::StatusOr<SitePlace> PlaceOf(const Model& model, const v1::SiteRef& ref);
+
+// Its numbers. INVALID_ARGUMENT for a name: whoever forwards to this worker
+// puts numbers in its place.
+absl::StatusOr<at::Tensor> VectorOf(const v1::VectorRef& ref);
+
 // What PrepareCapture makes of it.
 absl::StatusOr<std::shared_ptr<const CaptureSpec>> CaptureOf(
     const Model& model, const v1::CaptureSpec& capture);

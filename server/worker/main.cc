@@ -1,6 +1,6 @@
 // dissonance-worker: the compute process. Serves Models, Inference,
-// Interpretability and Training on the address it is given, for its control
-// plane only, with whose end it is killed.
+// Interpretability, Probes and Training on the address it is given, for its
+// control plane only, with whose end it is killed.
 #include <ATen/Parallel.h>
 #include <unistd.h>
 
@@ -29,6 +29,7 @@
 #include "server/worker/model_registry.h"
 #include "server/worker/models_service.h"
 #include "server/worker/options.h"
+#include "server/worker/probes_service.h"
 #include "server/worker/training_service.h"
 #include "server/worker/versions.h"
 #include "server/worker/weight_residency.h"
@@ -164,9 +165,10 @@ absl::Status Run(const WorkerOptions& options, const std::string& token) {
   TrainingService training(registry, engine,
                            {.limit_bytes = options.training_bytes,
                             .scratch_folder = options.scratch});
+  ProbesService probes(registry, engine, options.limits, training.budget());
   ASSIGN_OR_RETURN(const std::unique_ptr<grpc::Server> server,
                    StartServer(options, {&models, &inference, &interpretability,
-                                         &training}));
+                                         &probes, &training}));
   ASSIGN_OR_RETURN(
       const std::unique_ptr<ControlLink> link,
       ControlLink::Register(options.control, Registration(options, token)));

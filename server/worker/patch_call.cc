@@ -49,6 +49,35 @@ absl::Status ReadPrompts(const v1::PatchRequest& request,
   return CheckPairs(plan);
 }
 
+std::vector<PatchPlace> PatchesOf(const DecoderSpec& spec,
+                                  const std::vector<SitePlace>& places,
+                                  bool each_head) {
+  std::vector<PatchPlace> patches;
+  for (size_t p = 0; p < places.size(); ++p) {
+    const int64_t heads = each_head ? SiteHeads(spec, places[p].site) : 0;
+    if (heads == 0) patches.push_back({.captured = p});
+    for (int64_t head = 0; head < heads; ++head) {
+      patches.push_back({.captured = p, .head = head});
+    }
+  }
+  return patches;
+}
+
+absl::Status CheckMethod(v1::PatchMethod method) {
+  switch (method) {
+    case v1::PATCH_METHOD_UNSPECIFIED:
+    case v1::PATCH_METHOD_EXACT:
+      return absl::OkStatus();
+    case v1::PATCH_METHOD_ATTRIBUTION:
+      return absl::UnimplementedError(
+          "method: attribution patching is not there yet; ask for "
+          "PATCH_METHOD_EXACT");
+    default:
+      return absl::InvalidArgumentError(absl::StrCat(
+          "method: ", static_cast<int>(method), " is none that is known here"));
+  }
+}
+
 absl::Status ReadPlaces(const v1::PatchRequest& request,
                         const RequestLimits& limits, PatchPlan& plan) {
   const Model& model = *plan.target.model.model;
@@ -65,6 +94,7 @@ absl::Status ReadPlaces(const v1::PatchRequest& request,
       PositionsOf(request.positions(), Positions::Kind::kLastPrompt));
   RETURN_IF_ERROR(CheckInPrompts(capture.positions, *plan.target_prompts,
                                  request.inputs()));
+  plan.places = PatchesOf(model.spec(), capture.places, request.each_head());
   int64_t patches = 0;
   int64_t tokens = 0;
   for (const EncodedPrompt& prompt : *plan.target_prompts) {
@@ -73,7 +103,7 @@ absl::Status ReadPlaces(const v1::PatchRequest& request,
     for (int64_t position = 0; position < count; ++position) {
       if (capture.positions.Contains(position, count)) own.push_back(position);
     }
-    const auto added = static_cast<int64_t>(own.size() * capture.places.size());
+    const auto added = static_cast<int64_t>(own.size() * plan.places.size());
     patches += added;
     tokens += added * count;
   }
@@ -96,6 +126,7 @@ absl::StatusOr<PatchPlan> MakePatchPlan(const v1::PatchRequest& request,
                                         const Cancelled& cancelled) {
   PatchPlan plan;
   plan.request = std::make_shared<const v1::PatchRequest>(request);
+  RETURN_IF_ERROR(CheckMethod(request.method()));
   absl::StatusOr<ResolvedVariant> source =
       ResolveVariant(request.source(), registry);
   if (!source.ok()) return Annotate(source.status(), "source");
@@ -172,8 +203,7 @@ PatchCall::PatchCall(Engine& engine, PatchPlan plan, Priority priority,
 
 void PatchCall::Start() {
   for (size_t i = 0; i < deltas_.size() && !group_.has_failed(); ++i) {
-    deltas_[i].patched.resize(plan_.capture->places.size() *
-                              plan_.positions[i].size());
+    deltas_[i].patched.resize(plan_.places.size() * plan_.positions[i].size());
     group_.Add([this, i] {
       return SubmitScore(plan_.source.ForEngine(),
                          (*plan_.source_prompts)[i].tokens, i,
@@ -225,12 +255,13 @@ absl::StatusOr<PatchCall::Numbers> PatchCall::SubmitScore(
   return Numbers{*number};
 }
 
-absl::StatusOr<EngineVariant> PatchCall::Patched(const SitePlace& place,
+absl::StatusOr<EngineVariant> PatchCall::Patched(const PatchPlace& place,
                                                  int64_t position,
                                                  const at::Tensor& row) const {
+  const SitePlace& where = plan_.capture->places[place.captured];
   Intervention patch;
-  patch.site = place.site;
-  patch.block = place.block;
+  patch.site = where.site;
+  patch.block = where.block;
   patch.positions = Positions::Indices({position});
   patch.op = Intervention::Op::kSet;
   Interventions patches;
@@ -239,6 +270,7 @@ absl::StatusOr<EngineVariant> PatchCall::Patched(const SitePlace& place,
     patches.push_back(patch);
   } else {
     for (int64_t head = 0; head < row.size(0); ++head) {
+      if (place.head.value_or(head) != head) continue;
       patch.head = head;
       patch.vector = row[head];
       patches.push_back(patch);
@@ -258,13 +290,13 @@ absl::StatusOr<EngineVariant> PatchCall::Patched(const SitePlace& place,
 
 void PatchCall::AddPatches(size_t input, const std::vector<at::Tensor>& rows) {
   const size_t position_count = plan_.positions[input].size();
-  for (size_t p = 0; p < rows.size(); ++p) {
+  for (size_t p = 0; p < plan_.places.size(); ++p) {
     for (size_t i = 0; i < position_count; ++i) {
-      group_.Add(
-          [this, input, p, i, own = rows[p], to = p * position_count + i] {
-            return SubmitPatch(input, p, i, own[static_cast<int64_t>(i)],
-                               deltas_[input].patched[to]);
-          });
+      group_.Add([this, input, p, i, own = rows[plan_.places[p].captured],
+                  to = p * position_count + i] {
+        return SubmitPatch(input, p, i, own[static_cast<int64_t>(i)],
+                           deltas_[input].patched[to]);
+      });
     }
   }
 }
@@ -276,8 +308,8 @@ absl::StatusOr<PatchCall::Numbers> PatchCall::SubmitPatch(size_t input,
                                                           double& delta) {
   absl::StatusOr<EngineVariant> variant = absl::UnknownError("not made");
   RETURN_IF_ERROR(CatchTorch("patch", [&] {
-    variant = Patched(plan_.capture->places[place],
-                      plan_.positions[input][position], row);
+    variant =
+        Patched(plan_.places[place], plan_.positions[input][position], row);
   }));
   if (!variant.ok()) return Annotate(variant.status(), LabelOf(input));
   return SubmitScore(*variant, (*plan_.target_prompts)[input].tokens, input,
@@ -299,12 +331,16 @@ void PatchCall::FillResponse() {
   for (size_t i = 0; i < deltas_.size(); ++i) {
     const Deltas& own = deltas_[i];
     size_t next = 0;
-    for (const SitePlace& place : plan_.capture->places) {
+    for (const PatchPlace& place : plan_.places) {
       for (const int64_t position : plan_.positions[i]) {
         const double after = own.patched[next++];
         v1::PatchResult& result = *response_.add_results();
         result.set_input_index(static_cast<int32_t>(i));
-        *result.mutable_place() = ToMessage(place);
+        *result.mutable_place() =
+            ToMessage(plan_.capture->places[place.captured]);
+        if (place.head.has_value()) {
+          result.set_head(static_cast<int32_t>(*place.head));
+        }
         result.set_position(static_cast<int32_t>(position));
         result.set_delta_before(own.target);
         result.set_delta_after(after);

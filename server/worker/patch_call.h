@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -19,6 +20,12 @@
 
 namespace dissonance {
 
+// What one patch replaces at a position.
+struct PatchPlace {
+  size_t captured = 0;               // index into the capture's places
+  std::optional<int64_t> head = {};  // unset: all of it
+};
+
 // A request, looked up, checked and encoded.
 struct PatchPlan {
   std::shared_ptr<const v1::PatchRequest> request;
@@ -28,6 +35,8 @@ struct PatchPlan {
   Prompts target_prompts;
   std::shared_ptr<const CaptureSpec> capture;  // of the source
   std::vector<int32_t> candidates;             // two
+  // What is patched of the capture's places, in the order of results.
+  std::vector<PatchPlace> places;
   // Of each input, ascending.
   std::vector<std::vector<int64_t>> positions;
 };
@@ -69,11 +78,12 @@ class PatchCall final : public grpc::ServerUnaryReactor {
                                       size_t input, double& delta);
   // The source's rows of an input, by place.
   void AddPatches(size_t input, const std::vector<at::Tensor>& rows);
-  // `place` and `position` count the plan's; `row` is the source's there.
+  // `place` and `position` count the plan's; `row` is the source's there,
+  // whole.
   absl::StatusOr<Numbers> SubmitPatch(size_t input, size_t place,
                                       size_t position, const at::Tensor& row,
                                       double& delta);
-  absl::StatusOr<EngineVariant> Patched(const SitePlace& place,
+  absl::StatusOr<EngineVariant> Patched(const PatchPlace& place,
                                         int64_t position,
                                         const at::Tensor& row) const;
   std::string LabelOf(size_t input) const {

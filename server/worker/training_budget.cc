@@ -29,6 +29,27 @@ struct BudgetFigures {
   int64_t lease_count = 0;
 };
 
+// "1000 are free of the 2000 of worker.training_bytes, and ...".
+std::string FreeText(const BudgetFigures& budget) {
+  return absl::StrCat(budget.free_bytes, " are free",
+                      budget.limit_bytes > 0
+                          ? absl::StrCat(" of the ", budget.limit_bytes,
+                                         " of worker.training_bytes")
+                          : "",
+                      ", and ", budget.lease_count,
+                      " other trainings and fits hold ", budget.held_bytes);
+}
+
+absl::Status TooLarge(const ProbeNeed& need, const BudgetFigures& budget) {
+  return absl::ResourceExhaustedError(
+      absl::StrCat("the fit needs about ", need.matrix_bytes + need.fit_bytes,
+                   " bytes beside the model's weights: ", need.matrix_bytes,
+                   " of ", need.row_count, " rows at ", need.place_count,
+                   " places of ", need.variant_count, " variants, and ",
+                   need.fit_bytes, " of one place's probes; ", FreeText(budget),
+                   "; ask for fewer blocks, sites or variants at once"));
+}
+
 absl::Status TooLarge(const TrainingNeed& need, const BudgetFigures& budget) {
   const int64_t free_bytes = budget.free_bytes;
   const TrainingMemory& memory = need.memory;
@@ -36,13 +57,8 @@ absl::Status TooLarge(const TrainingNeed& need, const BudgetFigures& budget) {
       "training needs about ", memory.state_bytes + memory.activation_bytes,
       " bytes beside the model's weights: ", memory.state_bytes,
       " of adapter weights, gradients and moments, and ",
-      memory.activation_bytes, " of the largest micro-batch; ", free_bytes,
-      " are free",
-      budget.limit_bytes > 0 ? absl::StrCat(" of the ", budget.limit_bytes,
-                                            " of worker.training_bytes")
-                             : "",
-      ", and ", budget.lease_count, " other trainings hold ",
-      budget.held_bytes);
+      memory.activation_bytes, " of the largest micro-batch; ",
+      FreeText(budget));
   if (memory.state_bytes > free_bytes) {
     return absl::ResourceExhaustedError(absl::StrCat(
         figures,
@@ -102,13 +118,33 @@ absl::StatusOr<TrainingBudget::Lease> TrainingBudget::Reserve(
                            .held_bytes = state_bytes_ + activation_bytes_,
                            .lease_count = lease_count_});
   }
-  state_bytes_ += need.memory.state_bytes;
-  unallocated_bytes_ += need.memory.state_bytes;
-  activation_bytes_ += need.memory.activation_bytes;
+  return Take(need.memory);
+}
+
+absl::StatusOr<TrainingBudget::Lease> TrainingBudget::Reserve(
+    const ProbeNeed& need) {
+  const absl::MutexLock lock(&mutex_);
+  const int64_t free_bytes = FreeBytes();
+  if (need.matrix_bytes + need.fit_bytes > free_bytes) {
+    return TooLarge(need, {.limit_bytes = limit_bytes_,
+                           .free_bytes = free_bytes,
+                           .held_bytes = state_bytes_ + activation_bytes_,
+                           .lease_count = lease_count_});
+  }
+  TrainingMemory memory;
+  memory.state_bytes = need.matrix_bytes;
+  memory.activation_bytes = need.fit_bytes;
+  return Take(memory);
+}
+
+TrainingBudget::Lease TrainingBudget::Take(const TrainingMemory& memory) {
+  state_bytes_ += memory.state_bytes;
+  unallocated_bytes_ += memory.state_bytes;
+  activation_bytes_ += memory.activation_bytes;
   ++lease_count_;
   Lease lease;
   lease.budget_ = this;
-  lease.memory_ = need.memory;
+  lease.memory_ = memory;
   return lease;
 }
 

@@ -1,5 +1,5 @@
-// Memory for trainings beside weights and caches: what each may take is
-// reserved before it begins and returned when it ends. Thread safe.
+// Memory for trainings and probes beside weights and caches: what each may take
+// is reserved before it begins and returned when it ends. Thread safe.
 //
 //   TrainingBudget budget(0, [] { return AvailableMemoryBytes(); });
 //   ASSIGN_OR_RETURN(TrainingBudget::Lease lease, budget.Reserve(need));
@@ -27,6 +27,15 @@ struct TrainingNeed {
   int64_t longest_tokens = 0;  // of the document at memory.longest_line
 };
 
+// What fits to activations take.
+struct ProbeNeed {
+  int64_t matrix_bytes = 0;  // of all rows
+  int64_t fit_bytes = 0;     // of one place's fit, beside them
+  int64_t row_count = 0;     // of one matrix
+  int64_t place_count = 0;
+  int64_t variant_count = 0;
+};
+
 class TrainingBudget {
  public:
   // Bytes that are free now; unset where nobody knows.
@@ -45,8 +54,8 @@ class TrainingBudget {
     }
     ~Lease();
 
-    // The state is allocated: it is missing from what is free. Until then it
-    // is reckoned. REQUIRES: of Reserve; call once.
+    // The state, or all matrices, are allocated: they are missing from what is
+    // free. Until then they are reckoned. REQUIRES: of Reserve; call once.
     void SetAllocated();
 
    private:
@@ -56,7 +65,7 @@ class TrainingBudget {
     bool is_allocated_ = false;
   };
 
-  // `limit_bytes` of all trainings together; 0: what is free when one begins,
+  // `limit_bytes` of all of them together; 0: what is free when one begins,
   // less a reserve for everything else.
   TrainingBudget(int64_t limit_bytes, Available available)
       : limit_bytes_(limit_bytes), available_(std::move(available)) {}
@@ -65,11 +74,15 @@ class TrainingBudget {
   // free.
   absl::StatusOr<Lease> Reserve(const TrainingNeed& need)
       ABSL_LOCKS_EXCLUDED(mutex_);
-  // Bytes that one more training may take now.
+  absl::StatusOr<Lease> Reserve(const ProbeNeed& need)
+      ABSL_LOCKS_EXCLUDED(mutex_);
+  // Bytes that one more of them may take now.
   int64_t free_bytes() const ABSL_LOCKS_EXCLUDED(mutex_);
 
  private:
   int64_t FreeBytes() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  Lease Take(const TrainingMemory& memory)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const int64_t limit_bytes_;
   const Available available_;

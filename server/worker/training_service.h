@@ -30,6 +30,8 @@ class TrainingService final : public internal::v1::Training::CallbackService {
   Train(grpc::CallbackServerContext* context) override;
 
   const TrainingCounts& counts() const { return counts_; }
+  // What trainings take their memory from, for whoever shares it.
+  TrainingBudget& budget() { return budget_; }
 
  private:
   ModelRegistry& registry_;

@@ -138,6 +138,15 @@ grpc::Status FakeInference::Generate(
     writer->Write(event);
   });
   const auto token_count = static_cast<int>(generation.pieces.size()) + 1;
+  // Of token `at` meter `m` reads at - m.
+  const auto read = [&](int at, auto& meters) {
+    if (request->meters().empty()) return;
+    v1::MeterReading& reading = *meters.Add();
+    reading.set_token_index(at);
+    for (int m = 0; m < request->meters_size(); ++m) {
+      reading.add_projections(at - m);
+    }
+  };
   // Token by token, so that the samples interleave.
   for (int at = 0; at < token_count; ++at) {
     ForEachSample(*request, [&](v1::GenerateResponse& event) {
@@ -147,6 +156,7 @@ grpc::Status FakeInference::Generate(
                             : absl::StrCat("v", event.variant_index(), " i",
                                            event.input_index(), " s",
                                            event.sample_index(), ":"));
+      if (at > 0) read(at - 1, *delta.mutable_meters());
       writer->Write(event);
     });
   }
@@ -154,6 +164,7 @@ grpc::Status FakeInference::Generate(
   if (!generation.broken_by.ok()) return generation.broken_by;
   ForEachSample(*request, [&](v1::GenerateResponse& event) {
     v1::GenerateEnd& end = *event.mutable_end();
+    read(token_count - 1, *end.mutable_meters());
     end.set_finish_reason(generation.finish_reason);
     end.set_token_count(token_count);
     end.set_seed(request->options().sampling().seed() +

@@ -22,6 +22,7 @@
 #include "grpcpp/server.h"
 #include "tests/client/fake_admin.h"
 #include "tests/client/fake_artifacts.h"
+#include "tests/client/fake_directions.h"
 #include "tests/client/fake_inference.h"
 #include "tests/client/fake_interpretability.h"
 #include "tests/client/request_log.h"
@@ -67,6 +68,7 @@ class FakeServer final : public v1::Models::Service, public v1::Jobs::Service {
   FakeInference& inference() { return inference_; }
   FakeInterpretability& interpretability() { return interpretability_; }
   FakeArtifacts& artifacts() { return artifacts_; }
+  FakeDirections& directions() { return directions_; }
   FakeAdmin& admin() { return admin_; }
 
   std::vector<int64_t> watch_cursors();
@@ -141,6 +143,7 @@ class FakeServer final : public v1::Models::Service, public v1::Jobs::Service {
   FakeInference inference_;
   FakeInterpretability interpretability_;
   FakeArtifacts artifacts_;
+  FakeDirections directions_;
   FakeAdmin admin_;
   std::unique_ptr<grpc::Server> server_;
 };

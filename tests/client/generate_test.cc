@@ -127,6 +127,55 @@ TEST_F(GenerateTest, PrintsExactlyTheDocumentedObject) {
       "usage": {"prompt_tokens": 3, "generated_tokens": 3}})"));
 }
 
+TEST_F(GenerateTest, MeasuresTokensAlongNamesAndFiles) {
+  StartServer();
+  const std::string file =
+      WriteFile("truth.safetensors",
+                SafetensorsBytes(
+                    R"({"v":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}})",
+                    BytesOf<float>({3, 4})));
+  const std::string placed = file + "@resid_post.3";
+  const CommandResult result =
+      Run({"generate", "--model", "m", "--prompt", "hi", "--meter", "doubt",
+           "--meter", placed, "-o", "json"});
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  const auto json = nlohmann::json::parse(result.out);
+  const auto& projections = json["samples"][0]["projections"];
+  EXPECT_EQ(projections["doubt"], nlohmann::json::parse("[0.0, 1.0, 2.0]"));
+  EXPECT_EQ(projections[placed], nlohmann::json::parse("[-1.0, 0.0, 1.0]"));
+  const v1::GenerateRequest sent = Sent();
+  ASSERT_EQ(sent.meters_size(), 2);
+  EXPECT_EQ(sent.meters(0).vector().direction(), "directions/doubt");
+  EXPECT_FALSE(sent.meters(0).has_place());
+  EXPECT_EQ(sent.meters(1).vector().tensor().data(), BytesOf<float>({3, 4}));
+  EXPECT_EQ(sent.meters(1).place().site(), v1::SITE_RESID_POST);
+  EXPECT_EQ(sent.meters(1).place().block(), 3);
+}
+
+TEST_F(GenerateTest, SaysWhatMetersReadWithoutColours) {
+  StartServer();
+  const CommandResult result = Run({"generate", "--model", "m", "--prompt",
+                                    "hi", "--meter", "truth@resid_post.3"});
+  EXPECT_EQ(result.out, "v0 i0 s0: one two\n");
+  EXPECT_THAT(result.err, HasSubstr("3 tokens, ended by length, "
+                                    "truth@resid_post.3 +1\n"));
+}
+
+TEST_F(GenerateTest, RefusesMetersThatHaveNoPlace) {
+  StartServer();
+  const auto refused = [&](const std::string& meter, const std::string& why) {
+    const CommandResult result =
+        Run({"generate", "--model", "m", "--prompt", "hi", "--meter", meter});
+    EXPECT_NE(result.exit_code, 0);
+    EXPECT_THAT(result.err, HasSubstr(why));
+  };
+  refused("f.safetensors", "a file's vector has no place of its own");
+  refused("truth@resid_post.1-2", "expected one block");
+  refused("truth@z.1.h2", "leave the head out");
+  refused("@resid_post.1", "it names no direction");
+  refused("truth@20", "the form is NAME|FILE@SITE.BLOCK");
+}
+
 TEST_F(GenerateTest, AddsPromptAndAlternativesWhereAskedFor) {
   StartServer();
   const auto json =

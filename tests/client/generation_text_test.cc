@@ -55,6 +55,35 @@ TEST(GenerationTextTest, EscapesControlCharactersForATerminal) {
   EXPECT_EQ(text.Next(), "a\\u001b[2J\tb\\u000d\n");
 }
 
+TEST(GenerationTextTest, ColoursTokensByWhatTheFirstMeterRead) {
+  Generations generations({.variants = 1, .inputs = 1, .samples = 1});
+  const GenerationText text(generations,
+                            {.variants = {"base"}, .inputs = {"1"}});
+  ASSERT_TRUE(generations.Add(Delta(0, "so")).ok());
+  v1::GenerateResponse second = Delta(0, " it");
+  v1::MeterReading& reading = *second.mutable_delta()->add_meters();
+  reading.add_projections(-1);
+  reading.add_projections(100);
+  ASSERT_TRUE(generations.Add(second).ok());
+  v1::GenerateResponse end = End(0);
+  end.mutable_end()->set_text(" is");
+  end.mutable_end()->add_meters()->set_token_index(1);
+  end.mutable_end()->mutable_meters(0)->add_projections(3);
+  // Of no token: left out.
+  end.mutable_end()->add_meters()->set_token_index(2);
+  end.mutable_end()->add_meters()->set_token_index(-1);
+  ASSERT_TRUE(generations.Add(end).ok());
+  EXPECT_EQ(text.Coloured(Heat(/*coloured=*/true), "truth"),
+            "\x1b[38;5;16;48;5;117mso\x1b[0m\x1b[38;5;16;48;5;216m it\x1b[0m"
+            " is\n"
+            "\ntruth: \x1b[38;5;16;48;5;33m -3 \x1b[0m 1 "
+            "\x1b[38;5;16;48;5;202m 5 \x1b[0m"
+            " (mean and two deviations over 2 tokens)\n");
+  EXPECT_EQ(text.Coloured(Heat(/*coloured=*/false), "truth"),
+            "so it is\n\ntruth:  -3  1  5 "
+            " (mean and two deviations over 2 tokens)\n");
+}
+
 TEST(GenerationTextTest, PutsTheVariantsOfEachSampleSideBySide) {
   Generations generations({.variants = 2, .inputs = 1, .samples = 2});
   const GenerationText text(generations,

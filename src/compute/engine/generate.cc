@@ -46,8 +46,8 @@ class GenerateSequence : public Sequence {
   bool ready() const override { return listener_->ready(); }
   bool is_decoding() const override { return computed_ >= prompt_count(); }
   bool fits_one_step(int64_t limit) const override {
-    return task_.max_new_tokens <= 1 && computed_ == 0 && known_ == 0 &&
-           prompt_count() <= limit;
+    const int64_t fed = task_.max_new_tokens - (task_.feeds_last ? 0 : 1);
+    return fed <= 0 && computed_ == 0 && known_ == 0 && prompt_count() <= limit;
   }
   int64_t next_row_count(int64_t limit) const override {
     if (is_decoding()) return 1;
@@ -62,7 +62,7 @@ class GenerateSequence : public Sequence {
     work.is_prefill = !is_decoding();
     work.tokens.assign(tokens_.begin() + computed_,
                        tokens_.begin() + computed_ + step_rows_);
-    if (is_replaying()) return work;
+    if (is_replaying() || is_over_) return work;
     for (int64_t row = 0; row < step_rows_; ++row) {
       const int64_t position = computed_ + row;
       const bool is_last = position + 1 == token_count();
@@ -89,6 +89,7 @@ class GenerateSequence : public Sequence {
     if (!result.captured.positions.empty()) {
       listener_->OnCaptured(std::move(result.captured));
     }
+    if (is_over_) return false;
     const bool is_whole = computed_ == token_count();
     const size_t given = result.rows.size() - (is_whole ? 1 : 0);
     for (size_t i = 0; i < given; ++i) {
@@ -99,7 +100,9 @@ class GenerateSequence : public Sequence {
            .top = result.rows[i].top});
     }
     if (!is_whole) return true;
-    return task_.max_new_tokens > 0 && TakeToken(result.rows.back());
+    if (task_.max_new_tokens == 0) return false;
+    is_over_ = !TakeToken(result.rows.back());
+    return !is_over_ || task_.feeds_last;
   }
 
   void Finish(const absl::Status& status) override {
@@ -143,6 +146,7 @@ class GenerateSequence : public Sequence {
   int64_t computed_ = 0;         // of them
   int64_t known_ = 0;            // of them, whose results were given
   int64_t step_rows_ = 0;        // of the last Next()
+  bool is_over_ = false;         // nothing more is generated
   FinishReason reason_ = FinishReason::kLength;
 };
 

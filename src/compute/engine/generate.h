@@ -26,6 +26,9 @@ struct GenerateTask {
   int64_t top_logprobs = 0;      // most likely tokens beside each one
   bool prompt_logprobs = false;  // of the prompt's tokens from the second on
   std::shared_ptr<const CaptureSpec> capture = nullptr;
+  // The last token is fed back too, so that its rows are kept. Changes no
+  // token.
+  bool feeds_last = false;
 };
 
 // A token with log P(token | everything before) in the model's own

@@ -302,6 +302,29 @@ TEST_F(EngineTest, WorkIsDoneInPiecesBetweenSteps) {
   EXPECT_EQ(broken->end.code(), absl::StatusCode::kInternal);
 }
 
+TEST_F(EngineTest, FeedsTheLastTokenBackForItsRowsAlone) {
+  const auto capture = PrepareCapture(
+      *model_, {.places = {{Site::kResidPost, 0}, {Site::kFinalNorm, -1}},
+                .positions = Positions::Of(Positions::Kind::kGenerated)});
+  ASSERT_TRUE(capture.ok());
+  for (const int64_t count : {1, 5}) {
+    GenerateTask task = {
+        .prompt = {1, 2, 3}, .max_new_tokens = count, .capture = *capture};
+    Engine engine({});
+    const GenerateResult plain = GenerateNow(engine, Base(), task);
+    task.feeds_last = true;
+    const GenerateResult fed = GenerateNow(engine, Base(), task);
+    ASSERT_TRUE(fed.end.ok()) << fed.end.status();
+    EXPECT_EQ(fed.tokens, plain.tokens);
+    EXPECT_EQ(fed.logprobs, plain.logprobs);
+    EXPECT_EQ(*fed.end, FinishReason::kLength);
+    EXPECT_EQ(plain.captured_positions.size(), count - 1);
+    ASSERT_EQ(fed.captured_positions.size(), count);
+    EXPECT_EQ(fed.captured_positions.back(), 2 + count);
+    EXPECT_EQ(fed.Captured(1).size(0), count);
+  }
+}
+
 TEST_F(EngineTest, RefusesCapturesThatNeverFit) {
   EngineOptions options;
   options.capture_bytes = 100;

@@ -162,6 +162,7 @@ class IsolationTest : public testing::TestWithParam<at::ScalarType> {
       if (Below(2) == 0) request.generate.sampling = RandomSampling();
       if (Below(2) == 0 || request.generate.max_new_tokens == 0) {
         request.generate.capture = RandomCapture(*request.variant.model);
+        request.generate.feeds_last = Below(2) == 0;
       }
     } else {
       request.score.prompt = RandomPrompt();
@@ -286,10 +287,11 @@ class IsolationTest : public testing::TestWithParam<at::ScalarType> {
                              const GenerateResult& result) {
     if (task.capture == nullptr) return;
     const auto prompt = static_cast<int64_t>(task.prompt.size());
-    // The last new token is not fed back.
+    // The last new token is not fed back unless it is asked for.
     const int64_t fed =
-        prompt +
-        std::max<int64_t>(static_cast<int64_t>(result.tokens.size()) - 1, 0);
+        prompt + std::max<int64_t>(static_cast<int64_t>(result.tokens.size()) -
+                                       (task.feeds_last ? 0 : 1),
+                                   0);
     std::vector<int64_t> expected;
     for (int64_t position = 0; position < fed; ++position) {
       if (task.capture->positions.Contains(position, prompt)) {

@@ -39,7 +39,7 @@ TEST(TrainingBudgetTest, AdmitsWhileTheSumFitsAndTakesBytesBack) {
     EXPECT_THAT(
         Refusal(budget, Need(1, 0, 0)),
         HasSubstr("; 0 are free of the 1000 of worker.training_bytes, and "
-                  "2 other trainings hold 1000"));
+                  "2 other trainings and fits hold 1000"));
   }
   EXPECT_EQ(budget.free_bytes(), 500);
   TrainingBudget::Lease moved = *std::move(first);
@@ -56,15 +56,39 @@ TEST(TrainingBudgetTest, SaysWhatHelps) {
                         "alone: set a shorter max_length_tokens"));
   EXPECT_THAT(
       Refusal(budget, Need(500, 900, 300)),
-      HasSubstr("training needs about 1400 bytes beside the model's weights: "
-                "500 of adapter weights, gradients and moments, and 900 of the "
-                "largest micro-batch; 1000 are free of the 1000 of "
-                "worker.training_bytes, and 0 other trainings hold 0; set a "
-                "smaller micro_batch_size"));
+      HasSubstr(
+          "training needs about 1400 bytes beside the model's weights: "
+          "500 of adapter weights, gradients and moments, and 900 of the "
+          "largest micro-batch; 1000 are free of the 1000 of "
+          "worker.training_bytes, and 0 other trainings and fits hold 0; set a "
+          "smaller micro_batch_size"));
   // Where nothing is set, nothing is named.
   TrainingBudget unlimited(0, [] { return kReserve + 1000; });
   EXPECT_THAT(Refusal(unlimited, Need(500, 900, 300)),
               HasSubstr("; 1000 are free, and 0 other trainings"));
+}
+
+TEST(TrainingBudgetTest, ProbesTakeTheirMemoryFromTheSame) {
+  TrainingBudget budget(1000, [] { return std::nullopt; });
+  const ProbeNeed need = {.matrix_bytes = 400,
+                          .fit_bytes = 300,
+                          .row_count = 5,
+                          .place_count = 3,
+                          .variant_count = 2};
+  {
+    auto lease = budget.Reserve(need);
+    ASSERT_TRUE(lease.ok()) << lease.status();
+    EXPECT_EQ(budget.free_bytes(), 300);
+    EXPECT_THAT(
+        std::string(budget.Reserve(need).status().message()),
+        HasSubstr("the fit needs about 700 bytes beside the model's weights: "
+                  "400 of 5 rows at 3 places of 2 variants, and 300 of one "
+                  "place's probes; 300 are free of the 1000 of "
+                  "worker.training_bytes, and 1 other trainings and fits hold "
+                  "700; ask for fewer blocks"));
+    EXPECT_FALSE(budget.Reserve(Need(301, 0, 0)).ok());
+  }
+  EXPECT_EQ(budget.free_bytes(), 1000);
 }
 
 TEST(TrainingBudgetTest, WithoutALimitItIsWhatIsFreeLessAReserve) {

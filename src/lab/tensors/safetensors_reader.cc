@@ -1,25 +1,24 @@
-#include "client/cli/safetensors_reader.h"
+#include "src/lab/tensors/safetensors_reader.h"
 
 #include <bit>
 #include <cmath>
 #include <cstddef>
-#include <cstdint>
 #include <filesystem>
 #include <fstream>
 #include <limits>
 #include <optional>
+#include <sstream>
 #include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "client/cli/output.h"
-#include "nlohmann/json.hpp"
 #include "src/base/json_lines.h"
 #include "src/base/status_macros.h"
 
-namespace dissonance::cli {
+namespace dissonance {
 namespace {
 
 using Json = nlohmann::json;
@@ -31,14 +30,6 @@ constexpr uint64_t kHeaderLimitBytes = 16 << 20;
 constexpr size_t kNamesShown = 10;
 constexpr char kMetadataKey[] = "__metadata__";
 
-// An open file: where its data begin, and what its header says.
-struct OpenFile {
-  std::ifstream stream;
-  uint64_t data_begin = 0;
-  uint64_t data_bytes = 0;
-  Json header;
-};
-
 // A tensor's entry of the header, checked.
 struct Entry {
   std::string dtype;
@@ -47,7 +38,12 @@ struct Entry {
   uint64_t bytes = 0;
 };
 
-absl::StatusOr<std::string> ReadBytes(std::ifstream& stream, uint64_t begin,
+// A name out of a file, as a message may have it.
+std::string Printable(const std::string& name) {
+  return absl::Utf8SafeCHexEscape(name);
+}
+
+absl::StatusOr<std::string> ReadBytes(std::istream& stream, uint64_t begin,
                                       uint64_t count) {
   std::string bytes(count, '\0');
   stream.seekg(static_cast<std::streamoff>(begin));
@@ -63,7 +59,9 @@ std::vector<T> NumbersIn(const std::string& bytes) {
   return numbers;
 }
 
-absl::StatusOr<OpenFile> OpenHeader(const std::string& path) {
+// Opens a regular file and tells its size.
+absl::StatusOr<std::unique_ptr<std::istream>> OpenStream(
+    const std::string& path, uint64_t& size) {
   std::error_code error;
   const auto type = std::filesystem::status(path, error).type();
   if (type == std::filesystem::file_type::not_found) {
@@ -72,32 +70,21 @@ absl::StatusOr<OpenFile> OpenHeader(const std::string& path) {
   if (type != std::filesystem::file_type::regular) {
     return absl::InvalidArgumentError("not a regular file");
   }
-  OpenFile file;
-  file.stream.open(path, std::ios::binary);
-  if (!file.stream) return absl::PermissionDeniedError("cannot be opened");
-  const uint64_t size = std::filesystem::file_size(path, error);
-  uint64_t header_bytes = 0;
-  if (!error && size >= sizeof(header_bytes)) {
-    ASSIGN_OR_RETURN(const std::string length,
-                     ReadBytes(file.stream, 0, sizeof(header_bytes)));
-    header_bytes = NumbersIn<uint64_t>(length).front();
+  auto stream = std::make_unique<std::ifstream>(path, std::ios::binary);
+  if (!*stream) return absl::PermissionDeniedError("cannot be opened");
+  size = std::filesystem::file_size(path, error);
+  if (error) size = 0;
+  return stream;
+}
+
+// The texts among the entries of `__metadata__`.
+std::map<std::string, std::string> TextsIn(const Json& metadata) {
+  std::map<std::string, std::string> texts;
+  if (!metadata.is_object()) return texts;
+  for (const auto& [key, value] : metadata.items()) {
+    if (value.is_string()) texts[key] = value.get<std::string>();
   }
-  if (error || header_bytes < 2 || header_bytes > kHeaderLimitBytes ||
-      header_bytes > size - sizeof(header_bytes)) {
-    return absl::InvalidArgumentError(
-        "not a safetensors file; write one with "
-        "safetensors.torch.save_file({\"vector\": v}, FILE)");
-  }
-  file.data_begin = sizeof(header_bytes) + header_bytes;
-  file.data_bytes = size - file.data_begin;
-  ASSIGN_OR_RETURN(const std::string text,
-                   ReadBytes(file.stream, sizeof(header_bytes), header_bytes));
-  ASSIGN_OR_RETURN(file.header, ParseJson(text, "header"));
-  if (!file.header.is_object()) {
-    return absl::InvalidArgumentError("header: not a JSON object");
-  }
-  file.header.erase(kMetadataKey);
-  return file;
+  return texts;
 }
 
 // The name that is meant, which is in the header.
@@ -146,8 +133,8 @@ uint64_t ElementBytes(const std::string& dtype) {
   return 0;
 }
 
-absl::StatusOr<Entry> CheckEntry(const Json& json, const OpenFile& file,
-                                 uint64_t limit_bytes) {
+absl::StatusOr<Entry> CheckEntry(const Json& json, uint64_t data_begin,
+                                 uint64_t data_bytes, uint64_t limit_bytes) {
   const auto shape = SizesOf(json, "shape");
   const auto offsets = SizesOf(json, "data_offsets");
   if (!shape.has_value() || !offsets.has_value() || offsets->size() != 2 ||
@@ -167,20 +154,19 @@ absl::StatusOr<Entry> CheckEntry(const Json& json, const OpenFile& file,
     if (bytes > limit_bytes / static_cast<uint64_t>(size)) {
       return absl::ResourceExhaustedError(
           absl::StrCat("has shape [", absl::StrJoin(entry.shape, ", "),
-                       "], larger than the limit of ",
-                       HumanBytes(static_cast<int64_t>(limit_bytes))));
+                       "], larger than the limit of ", limit_bytes, " bytes"));
     }
     bytes *= static_cast<uint64_t>(size);
   }
   const auto begin = static_cast<uint64_t>(offsets->front());
   const auto end = static_cast<uint64_t>(offsets->back());
-  if (end > file.data_bytes || begin > end || end - begin != bytes) {
+  if (end > data_bytes || begin > end || end - begin != bytes) {
     return absl::InvalidArgumentError(absl::StrCat(
         "data_offsets [", begin, ", ", end, "] are not the ", bytes,
-        " bytes that its shape and type ask for, within the ", file.data_bytes,
+        " bytes that its shape and type ask for, within the ", data_bytes,
         " bytes that follow the header; copy the file again"));
   }
-  entry.begin = file.data_begin + begin;
+  entry.begin = data_begin + begin;
   entry.bytes = bytes;
   return entry;
 }
@@ -221,23 +207,71 @@ void FillNumbers(const std::string& dtype, std::string bytes,
 
 }  // namespace
 
-absl::StatusOr<v1::Tensor> ReadTensor(const std::string& path,
-                                      const std::string& name,
-                                      uint64_t limit_bytes) {
-  absl::StatusOr<OpenFile> file = OpenHeader(path);
-  if (!file.ok()) return Annotate(file.status(), path);
-  const absl::StatusOr<std::string> chosen =
-      ChooseTensor(file->header, name, path);
+absl::Status TensorFile::ReadHeader(uint64_t size) {
+  uint64_t header_bytes = 0;
+  if (size >= sizeof(header_bytes)) {
+    ASSIGN_OR_RETURN(const std::string length,
+                     ReadBytes(*stream_, 0, sizeof(header_bytes)));
+    header_bytes = NumbersIn<uint64_t>(length).front();
+  }
+  if (header_bytes < 2 || header_bytes > kHeaderLimitBytes ||
+      header_bytes > size - sizeof(header_bytes)) {
+    return absl::InvalidArgumentError(
+        "not a safetensors file; write one with "
+        "safetensors.torch.save_file({\"vector\": v}, FILE)");
+  }
+  data_begin_ = sizeof(header_bytes) + header_bytes;
+  data_bytes_ = size - data_begin_;
+  ASSIGN_OR_RETURN(const std::string text,
+                   ReadBytes(*stream_, sizeof(header_bytes), header_bytes));
+  ASSIGN_OR_RETURN(header_, ParseJson(text, "header"));
+  if (!header_.is_object()) {
+    return absl::InvalidArgumentError("header: not a JSON object");
+  }
+  if (header_.contains(kMetadataKey)) {
+    metadata_ = TextsIn(header_[kMetadataKey]);
+    header_.erase(kMetadataKey);
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<TensorFile> TensorFile::Open(const std::string& path) {
+  uint64_t size = 0;
+  absl::StatusOr<std::unique_ptr<std::istream>> stream = OpenStream(path, size);
+  if (!stream.ok()) return Annotate(stream.status(), path);
+  TensorFile file(*std::move(stream), path);
+  RETURN_IF_ERROR(Annotate(file.ReadHeader(size), path));
+  return file;
+}
+
+absl::StatusOr<TensorFile> TensorFile::Parse(std::string bytes,
+                                             std::string name) {
+  const uint64_t size = bytes.size();
+  TensorFile file(std::make_unique<std::istringstream>(std::move(bytes)),
+                  std::move(name));
+  RETURN_IF_ERROR(Annotate(file.ReadHeader(size), file.name_));
+  return file;
+}
+
+std::vector<std::string> TensorFile::names() const {
+  std::vector<std::string> names;
+  for (const auto& [name, entry] : header_.items()) names.push_back(name);
+  return names;
+}
+
+absl::StatusOr<v1::Tensor> TensorFile::Read(const std::string& name,
+                                            uint64_t limit_bytes) {
+  const absl::StatusOr<std::string> chosen = ChooseTensor(header_, name, name_);
   if (!chosen.ok()) {
     return Annotate(chosen.status(),
-                    name.empty() ? path : absl::StrCat(path, ":", name));
+                    name.empty() ? name_ : absl::StrCat(name_, ":", name));
   }
-  const std::string where = absl::StrCat(path, ":", Printable(*chosen));
+  const std::string where = absl::StrCat(name_, ":", Printable(*chosen));
   const absl::StatusOr<Entry> entry =
-      CheckEntry(file->header[*chosen], *file, limit_bytes);
+      CheckEntry(header_[*chosen], data_begin_, data_bytes_, limit_bytes);
   if (!entry.ok()) return Annotate(entry.status(), where);
   absl::StatusOr<std::string> bytes =
-      ReadBytes(file->stream, entry->begin, entry->bytes);
+      ReadBytes(*stream_, entry->begin, entry->bytes);
   if (!bytes.ok()) return Annotate(bytes.status(), where);
   v1::Tensor tensor;
   for (const int64_t size : entry->shape) tensor.add_shape(size);
@@ -245,4 +279,11 @@ absl::StatusOr<v1::Tensor> ReadTensor(const std::string& path,
   return tensor;
 }
 
-}  // namespace dissonance::cli
+absl::StatusOr<v1::Tensor> ReadTensor(const std::string& path,
+                                      const std::string& name,
+                                      uint64_t limit_bytes) {
+  ASSIGN_OR_RETURN(TensorFile file, TensorFile::Open(path));
+  return file.Read(name, limit_bytes);
+}
+
+}  // namespace dissonance

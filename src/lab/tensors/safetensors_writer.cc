@@ -1,11 +1,11 @@
-#include "client/cli/safetensors_writer.h"
+#include "src/lab/tensors/safetensors_writer.h"
 
 #include <functional>
 #include <numeric>
 
 #include "nlohmann/json.hpp"
 
-namespace dissonance::cli {
+namespace dissonance {
 namespace {
 
 constexpr size_t kAlignment = 8;
@@ -70,4 +70,4 @@ std::string SafetensorsHeader(
   return LengthPrefix(text.size()) + text;
 }
 
-}  // namespace dissonance::cli
+}  // namespace dissonance

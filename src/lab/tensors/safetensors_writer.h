@@ -4,8 +4,8 @@
 //   RETURN_IF_ERROR(file.Append(SafetensorsHeader(
 //       {{"direction", v1::DTYPE_FLOAT32, {128}}}, {{"site", "resid_post"}})));
 //   RETURN_IF_ERROR(file.Append(bytes_of_direction));
-#ifndef DISSONANCE_CLIENT_CLI_SAFETENSORS_WRITER_H_
-#define DISSONANCE_CLIENT_CLI_SAFETENSORS_WRITER_H_
+#ifndef DISSONANCE_LAB_TENSORS_SAFETENSORS_WRITER_H_
+#define DISSONANCE_LAB_TENSORS_SAFETENSORS_WRITER_H_
 
 #include <cstdint>
 #include <map>
@@ -13,9 +13,9 @@
 #include <vector>
 
 #include "absl/types/span.h"
-#include "dissonance/v1/models.pb.h"
+#include "dissonance/v1/common.pb.h"
 
-namespace dissonance::cli {
+namespace dissonance {
 
 struct TensorEntry {
   std::string name;
@@ -35,6 +35,6 @@ std::string SafetensorsHeader(
     const std::vector<TensorEntry>& tensors,
     const std::map<std::string, std::string>& metadata);
 
-}  // namespace dissonance::cli
+}  // namespace dissonance
 
-#endif  // DISSONANCE_CLIENT_CLI_SAFETENSORS_WRITER_H_
+#endif  // DISSONANCE_LAB_TENSORS_SAFETENSORS_WRITER_H_
