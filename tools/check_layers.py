@@ -44,6 +44,7 @@ LAYERS = {
     "src/lab/docgen": ["src/base", "proto", _LAB + "jobs", _LAB + "llm"],
     "src/lab/eval": ["src/base", "proto", _LAB + "jobs", _LAB + "llm"],
     "src/lab/finetune": ["src/base", "proto", _LAB + "jobs", _LAB + "eval"],
+    "src/lab/interp": ["src/base", "proto", _LAB + "jobs", _LAB + "eval"],
     "src/lab/report": ["src/base", "proto", _LAB + "jobs", _LAB + "eval"],
     "server/worker": ["src/base", "proto", "src/compute"],
     "server/control": ["src/base", "proto", "src/lab"],
