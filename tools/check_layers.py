@@ -53,9 +53,10 @@ LAYERS = {
 
 # Single headers that a folder may include beyond its row in LAYERS.
 EXCEPTIONS = {
-    # Questions are checked before they are sent, and prediction files are
-    # compared, without a server.
+    # Rows and questions are checked before they are sent, and prediction files
+    # are compared, without a server.
     "client/cli": [
+        _LAB + "eval/input_rows.h",
         _LAB + "eval/mcq_compare.h", _LAB + "eval/mcq_data.h",
         _LAB + "eval/mcq_files.h", _LAB + "eval/mcq_prediction.h",
         _LAB + "eval/mcq_prompt.h"
