@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "src/lab/interp/prompt_set.h"
+
 namespace dissonance {
 namespace {
 
@@ -77,11 +79,6 @@ OptionLogprobs LogprobsOf(const RawScores& raw) {
     logprobs[option] = LogSumExp(raw[option]);
   }
   return logprobs;
-}
-
-std::optional<int> TrueAnswer(const McqItem& item) {
-  if (item.implied_false_answer == item.correct_answer) return std::nullopt;
-  return item.correct_answer;
 }
 
 SteeringFigures FiguresOf(const SteeringPlan& plan,

@@ -58,10 +58,6 @@ struct SteeringResult {
   std::vector<OptionLogprobs> answers;
 };
 
-// Option that is the right one in the true world; nullopt where the file says
-// only what the false world implies.
-std::optional<int> TrueAnswer(const McqItem& item);
-
 // REQUIRES: answers to all questions, the unsteered ones too.
 SteeringFigures FiguresOf(const SteeringPlan& plan,
                           absl::Span<const OptionLogprobs> unsteered,
