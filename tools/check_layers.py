@@ -36,6 +36,7 @@ LAYERS = {
         "src/base", _COMPUTE + "tensor", _COMPUTE + "text", _COMPUTE + "model",
         _COMPUTE + "lora", _COMPUTE + "interp", _COMPUTE + "engine"
     ],
+    "src/lab/tensors": ["src/base", "proto"],
     "src/lab/storage": ["src/base", "proto"],
     "src/lab/artifacts": ["src/base", "proto", _LAB + "storage"],
     "src/lab/backup": ["src/base", "proto", _LAB + "storage"],
@@ -44,7 +45,9 @@ LAYERS = {
     "src/lab/docgen": ["src/base", "proto", _LAB + "jobs", _LAB + "llm"],
     "src/lab/eval": ["src/base", "proto", _LAB + "jobs", _LAB + "llm"],
     "src/lab/finetune": ["src/base", "proto", _LAB + "jobs", _LAB + "eval"],
-    "src/lab/interp": ["src/base", "proto", _LAB + "jobs", _LAB + "eval"],
+    "src/lab/interp": [
+        "src/base", "proto", _LAB + "tensors", _LAB + "jobs", _LAB + "eval"
+    ],
     "src/lab/report": ["src/base", "proto", _LAB + "jobs", _LAB + "eval"],
     "server/worker": ["src/base", "proto", "src/compute"],
     "server/control": ["src/base", "proto", "src/lab"],
