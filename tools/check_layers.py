@@ -28,6 +28,7 @@ LAYERS = {
     "src/compute/interp": [
         "src/base", _COMPUTE + "tensor", _COMPUTE + "model", _COMPUTE + "lora"
     ],
+    "src/compute/probe": ["src/base", _COMPUTE + "tensor"],
     "src/compute/engine": [
         "src/base", _COMPUTE + "tensor", _COMPUTE + "text", _COMPUTE + "model",
         _COMPUTE + "lora", _COMPUTE + "interp"

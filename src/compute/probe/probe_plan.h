@@ -20,15 +20,15 @@ namespace dissonance {
 struct ProbeProblem {
   int64_t target = 0;
   int64_t variant = 0;
-  int64_t class_count = 2;          // 0: ridge
-  std::vector<int64_t> rows;        // used, ascending
-  std::vector<double> labels;       // of those: class, or value
-  std::vector<int32_t> fold;        // of those; -1: in none
-  std::vector<bool> in_split_test;  // of those; empty: no further split
+  int64_t class_count = 2;               // 0: ridge
+  std::vector<int64_t> rows = {};        // used, ascending
+  std::vector<double> labels = {};       // of those: class, or value
+  std::vector<int32_t> fold = {};        // of those; -1: in none
+  std::vector<bool> in_split_test = {};  // of those; empty: no further split
   // Of the controls: labels in another order, [permutations][rows used].
-  std::vector<std::vector<double>> shuffled;
+  std::vector<std::vector<double>> shuffled = {};
   // Of those: which rows are resampled together, numbered from 0.
-  std::vector<int32_t> group;
+  std::vector<int32_t> group = {};
 };
 
 class ProbePlan {

@@ -2,11 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
-#include <utility>
 
-#include "absl/numeric/int128.h"
 #include "src/base/mix.h"
+#include "src/base/shuffle.h"
 
 namespace dissonance {
 namespace {
@@ -15,27 +13,9 @@ namespace {
 constexpr uint64_t kOrderStream = 0x6F72646572;  // "order"
 constexpr uint64_t kSplitStream = 0x73706C6974;  // "split"
 
-// The step of SplitMix64's state.
-constexpr uint64_t kGamma = 0x9E3779B97F4A7C15ULL;
-
-// High half of the product.
-uint64_t MultiplyHigh(uint64_t a, uint64_t b) {
-  return absl::Uint128High64(absl::uint128(a) * absl::uint128(b));
-}
-
 int64_t CeilDivide(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 }  // namespace
-
-std::vector<int64_t> ShuffledIndices(int64_t count, uint64_t key) {
-  std::vector<int64_t> indices(static_cast<size_t>(count));
-  std::iota(indices.begin(), indices.end(), 0);
-  for (size_t i = indices.size(); i > 1; --i) {
-    std::swap(indices[i - 1], indices[MultiplyHigh(Mix(key), i)]);
-    key += kGamma;
-  }
-  return indices;
-}
 
 DocumentOrder::DocumentOrder(int64_t document_count,
                              const TrainingOptions& options)

@@ -15,11 +15,6 @@
 
 namespace dissonance {
 
-// 0 .. count - 1 shuffled by Fisher and Yates' method: for i from count - 1
-// down to 1, the numbers at i and floor(r (i + 1) / 2^64) change places, r the
-// next of SplitMix64 begun with `key`.
-std::vector<int64_t> ShuffledIndices(int64_t count, uint64_t key);
-
 class DocumentOrder {
  public:
   // REQUIRES: document_count, the epochs, the micro-batches' size and number

@@ -8,6 +8,8 @@
 #include <numeric>
 #include <set>
 
+#include "src/base/shuffle.h"
+
 namespace dissonance {
 namespace {
 

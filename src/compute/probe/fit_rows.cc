@@ -1,0 +1,106 @@
+#include "src/compute/probe/fit_rows.h"
+
+#include <ATen/TensorIndexing.h>
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/linalg_eigh.h>
+#include <ATen/ops/ones_like.h>
+#include <ATen/ops/where.h>
+#include <ATen/ops/zeros_like.h>
+
+#include <tuple>
+
+namespace dissonance {
+namespace {
+
+// Shares of a mean square below which a variance is rounding.
+constexpr double kNoVariance = 1e-13;
+// Shares of the largest eigenvalue below which one is rounding.
+constexpr double kNoLength = 1e-12;
+// Iterations that a fit takes, about.
+constexpr double kIterations = 30.0;
+
+// 1 where a variance is none.
+at::Tensor DeviationOf(const at::Tensor& variance,
+                       const at::Tensor& mean_square) {
+  return at::where(variance > kNoVariance * mean_square, variance.sqrt(),
+                   at::ones_like(variance));
+}
+
+}  // namespace
+
+ScaledRows::ScaledRows(at::Tensor rows, at::Tensor masks, bool scale)
+    : rows_(std::move(rows)), masks_(std::move(masks)) {
+  is_constant_ = (rows_.amax({0}) == rows_.amin({0})).all().item<bool>();
+  at::Tensor exact = Raw();
+  center_ = exact.mean(at::IntArrayRef{0});
+  exact = exact - center_;
+  const at::Tensor square = exact.square().mean(at::IntArrayRef{0});
+  spread_ = scale ? DeviationOf(square, square + center_.square())
+                  : at::ones_like(center_);
+  exact = exact / spread_;
+  const at::Tensor counts = masks_.sum(0);  // [masks]
+  const at::Tensor mean = exact.t().mm(masks_) / counts;
+  const at::Tensor mean_square = exact.square().t().mm(masks_) / counts;
+  const at::Tensor variance = mean_square - mean.square();
+  if (!scale) {
+    total_variance_ = variance.sum(0);
+    center_.zero_();
+    coarse_ = rows_.scalar_type() == at::kDouble ? rows_ : rows_.to(at::kFloat);
+    return;
+  }
+  mean_ = mean;
+  scale_ = DeviationOf(variance, mean_square);
+  total_variance_ = (variance / scale_.square()).sum(0);
+  coarse_ = rows_.scalar_type() == at::kDouble ? exact : exact.to(at::kFloat);
+}
+
+at::Tensor ScaledRows::Centered() const { return (Raw() - center_) / spread_; }
+
+at::Tensor ScaledRows::Raw() const { return rows_.to(at::kDouble); }
+
+FitRows ScaledRows::ForFits() const {
+  FitRows rows{.coarse = coarse_,
+               .exact = [this] { return Centered(); },
+               .masks = masks_};
+  if (mean_.defined()) {
+    rows.mean = mean_;
+    rows.inverse_scale = 1.0 / scale_;
+  }
+  return rows;
+}
+
+at::Tensor ScaledRows::Scaled(int64_t mask) const {
+  if (!mean_.defined()) return Raw();
+  return (Centered() - mean_.select(1, mask)) / scale_.select(1, mask);
+}
+
+std::pair<at::Tensor, at::Tensor> ScaledRows::Scaler(int64_t mask) const {
+  if (!mean_.defined()) return {center_, spread_};
+  return {center_ + spread_ * mean_.select(1, mask),
+          spread_ * scale_.select(1, mask)};
+}
+
+SpanRows SpanOf(const at::Tensor& scaled) {
+  const auto [values, vectors] = at::linalg_eigh(scaled.mm(scaled.t()));
+  const at::Tensor floor = kNoLength * values.amax();
+  const at::Tensor kept = (values > floor).nonzero().view({-1});
+  const at::Tensor lengths = values.index_select(0, kept).sqrt();
+  const at::Tensor own = vectors.index_select(1, kept);
+  return {.coordinates = (own * lengths).contiguous(),
+          .back = (own / lengths).contiguous()};
+}
+
+bool PrefersSpan(int64_t rows, int64_t width, int64_t masks, int64_t fits) {
+  if (rows >= width) return false;
+  const auto n = static_cast<double>(rows);
+  const auto d = static_cast<double>(width);
+  // An eigenvalue problem takes about 9 n^3, at a quarter of the products'
+  // speed.
+  const double once =
+      static_cast<double>(masks) * (2.0 * n * n * d + 36.0 * n * n * n);
+  const double saved =
+      static_cast<double>(fits) * kIterations * 4.0 * n * (d - n);
+  return once < saved;
+}
+
+}  // namespace dissonance

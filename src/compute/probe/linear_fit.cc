@@ -1,0 +1,306 @@
+#include "src/compute/probe/linear_fit.h"
+
+#include <ATen/TensorIndexing.h>
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/arange.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/full_like.h>
+#include <ATen/ops/ones_like.h>
+#include <ATen/ops/sigmoid.h>
+#include <ATen/ops/softmax.h>
+#include <ATen/ops/where.h>
+#include <ATen/ops/zeros.h>
+#include <ATen/ops/zeros_like.h>
+
+#include <algorithm>
+#include <limits>
+#include <utility>
+
+namespace dissonance {
+namespace {
+
+constexpr size_t kHistory = 10;
+// Below it float32's rounding begins to show in the derivatives.
+constexpr double kCoarseTolerance = 1e-5;
+// A search ends where the slope has fallen to this share of its beginning.
+constexpr double kSlopeShare = 0.25;
+constexpr int kSearchSteps = 30;
+
+// Sum over weights and classes of each column: [width + 1, m, K] -> [m].
+at::Tensor Dot(const at::Tensor& a, const at::Tensor& b) {
+  return (a * b).sum(at::IntArrayRef{0, 2});
+}
+
+// [m] as a factor of [*, m, K].
+at::Tensor Wide(const at::Tensor& x) { return x.view({1, -1, 1}); }
+
+at::Tensor Columns(const at::Tensor& x, const at::Tensor& which) {
+  return x.index_select(1, which);
+}
+
+}  // namespace
+
+LinearFit::LinearFit(LinearLoss loss, FitRows rows, FitColumns columns,
+                     const LinearFitOptions& options)
+    : loss_(loss),
+      rows_(std::move(rows)),
+      options_(options),
+      width_(rows_.coarse.size(1)),
+      class_count_(loss == LinearLoss::kSoftmax ? options.class_count : 1),
+      columns_(std::move(columns)) {
+  const int64_t m = columns_.c.size(0);
+  const at::TensorOptions exact = rows_.masks.options();
+  number_ = at::arange(m, columns_.mask.options());
+  w_ = at::zeros({width_ + 1, m, class_count_}, exact);
+  weights_ = at::zeros({width_, m, class_count_}, exact);
+  intercepts_ = at::zeros({m, class_count_}, exact);
+  scores_ = at::zeros({rows_.masks.size(0), m, class_count_}, exact);
+  gradient_max_.assign(static_cast<size_t>(m), 0.0);
+  iterations_.assign(static_cast<size_t>(m), 0);
+  Begin(rows_.coarse.scalar_type());
+}
+
+void LinearFit::Begin(at::ScalarType dtype) {
+  x_ = dtype == rows_.coarse.scalar_type() ? rows_.coarse : rows_.exact();
+  const at::Tensor masks = rows_.masks.index_select(1, columns_.mask);
+  unit_ = columns_.c * masks.sum(0);
+  mask_ = (masks * columns_.c).unsqueeze(2);
+  if (rows_.mean.defined()) {
+    inverse_scale_ = rows_.inverse_scale.index_select(1, columns_.mask)
+                         .to(dtype)
+                         .unsqueeze(2);
+    mean_ = rows_.mean.index_select(1, columns_.mask).to(dtype).unsqueeze(2);
+  }
+  f_ = Score(w_);
+  g_ = Gradient(Residual(f_, nullptr, nullptr));
+  stalled_ = zeros_like(columns_.mask, at::kBool);
+}
+
+at::Tensor LinearFit::Score(const at::Tensor& w) const {
+  at::Tensor own = w.slice(0, 0, width_).to(x_.scalar_type());
+  at::Tensor offset = w.slice(0, width_);  // [1, m, K]
+  if (mean_.defined()) {
+    own = own * inverse_scale_;
+    offset =
+        offset - (own * mean_).sum(at::IntArrayRef{0}, true).to(at::kDouble);
+  }
+  const at::Tensor f = x_.mm(own.reshape({width_, -1}));
+  return f.to(at::kDouble).view({-1, w.size(1), class_count_}) + offset;
+}
+
+at::Tensor LinearFit::Gradient(const at::Tensor& residual) const {
+  const at::Tensor sums = residual.sum(at::IntArrayRef{0}, true);  // [1, m, K]
+  const at::Tensor own = residual.to(x_.scalar_type());
+  at::Tensor slopes = x_.t()
+                          .mm(own.reshape({own.size(0), -1}))
+                          .view({width_, -1, class_count_});
+  if (mean_.defined()) {
+    slopes = (slopes - mean_ * sums.to(slopes.scalar_type())) * inverse_scale_;
+  }
+  at::Tensor gradient = at::cat({slopes.to(at::kDouble), sums});
+  gradient.slice(0, 0, width_).add_(w_.slice(0, 0, width_));
+  if (options_.penalize_intercept) {
+    gradient.slice(0, width_).add_(w_.slice(0, width_));
+  }
+  return gradient;
+}
+
+// The derivative of the losses by the scores; with `curvature` also the second
+// derivative along `along`, summed over rows and classes.
+at::Tensor LinearFit::Residual(const at::Tensor& f, at::Tensor* curvature,
+                               const at::Tensor* along) const {
+  const at::Tensor labels = columns_.labels.unsqueeze(2);
+  if (loss_ == LinearLoss::kSquared) {
+    if (curvature != nullptr) {
+      *curvature = (mask_ * *along * *along).sum(at::IntArrayRef{0, 2});
+    }
+    return mask_ * (f - labels);
+  }
+  if (loss_ == LinearLoss::kLogistic) {
+    const at::Tensor p = at::sigmoid(f);
+    if (curvature != nullptr) {
+      *curvature =
+          (mask_ * p * (1.0 - p) * *along * *along).sum(at::IntArrayRef{0, 2});
+    }
+    return mask_ * (p - labels);
+  }
+  const at::Tensor p = at::softmax(f, 2);
+  if (curvature != nullptr) {
+    const at::Tensor mean = (p * *along).sum(at::IntArrayRef{2}, true);
+    *curvature = (mask_ * ((p * *along * *along).sum(at::IntArrayRef{2}, true) -
+                           mean * mean))
+                     .sum(at::IntArrayRef{0, 2});
+  }
+  const at::Tensor classes =
+      at::arange(class_count_, columns_.labels.options());
+  return mask_ * (p - (labels == classes).to(at::kDouble));
+}
+
+LinearFit::Slope LinearFit::SlopeAt(const at::Tensor& t,
+                                    const at::Tensor& along) const {
+  Slope slope;
+  slope.residual = Residual(f_ + Wide(t) * along, &slope.second, &along);
+  slope.first = (slope.residual * along).sum(at::IntArrayRef{0, 2}) +
+                penalty_linear_ + t * penalty_square_;
+  slope.second = slope.second + penalty_square_;
+  return slope;
+}
+
+at::Tensor LinearFit::Direction() const {
+  at::Tensor q = -g_;
+  if (steps_.empty()) {
+    // The first step has the size of a weight, not of a gradient.
+    return q / Wide(unit_);
+  }
+  std::vector<at::Tensor> alphas;
+  for (auto step = steps_.rbegin(); step != steps_.rend(); ++step) {
+    alphas.push_back(step->rho * Dot(step->s, q));
+    q.sub_(step->y * Wide(alphas.back()));
+  }
+  const Step& last = steps_.back();
+  const at::Tensor squares = Dot(last.y, last.y);
+  q.mul_(
+      Wide(at::where(last.rho > 0.0, 1.0 / (last.rho * squares), 1.0 / unit_)));
+  for (const Step& step : steps_) {
+    const at::Tensor beta = step.rho * Dot(step.y, q);
+    q.add_(step.s * Wide(alphas.back() - beta));
+    alphas.pop_back();
+  }
+  return q;
+}
+
+// Newton's method on the step's length between bounds: the objective is convex,
+// so its slope rises and changes its sign once.
+at::Tensor LinearFit::Search(const at::Tensor& direction,
+                             const at::Tensor& along, at::Tensor& residual) {
+  const int64_t penalized = options_.penalize_intercept ? width_ + 1 : width_;
+  const at::Tensor own = direction.slice(0, 0, penalized);
+  penalty_linear_ = Dot(w_.slice(0, 0, penalized), own);
+  penalty_square_ = Dot(own, own);
+  const at::Tensor start = Dot(g_, direction);  // below 0
+  at::Tensor t = at::ones_like(start);
+  at::Tensor low = at::zeros_like(t);
+  at::Tensor high = at::full_like(t, std::numeric_limits<double>::infinity());
+  for (int i = 0;; ++i) {
+    const Slope slope = SlopeAt(t, along);
+    const at::Tensor done = slope.first.abs() <= kSlopeShare * start.abs();
+    residual = slope.residual;
+    if (i == kSearchSteps || done.all().item<bool>()) return t;
+    low = at::where(slope.first < 0.0, t, low);
+    high = at::where(slope.first > 0.0, t, high);
+    const at::Tensor newton = t - slope.first / slope.second;
+    const at::Tensor middle =
+        at::where(high.isinf(), 4.0 * t, 0.5 * (low + high));
+    const at::Tensor inside = (newton > low)
+                                  .logical_and(newton < high)
+                                  .logical_and(newton <= 4.0 * t);
+    t = at::where(done, t, at::where(inside, newton, middle));
+  }
+}
+
+void LinearFit::Remember(const at::Tensor& change, const at::Tensor& gradient) {
+  Step step{.s = change, .y = gradient - g_, .rho = {}};
+  const at::Tensor product = Dot(step.y, step.s);
+  const at::Tensor usable =
+      product > 1e-14 * Dot(step.y, step.y).mul(Dot(step.s, step.s)).sqrt();
+  step.rho = at::where(usable, 1.0 / product, at::zeros_like(product));
+  // Rounding has the last word where the change of gradient is not along it.
+  stalled_ = usable.logical_not();
+  if (steps_.size() == kHistory) steps_.pop_front();
+  steps_.push_back(std::move(step));
+}
+
+at::Tensor LinearFit::GradientMax() const {
+  return g_.abs().amax({0, 2}) / unit_;
+}
+
+bool LinearFit::Iterate() {
+  if (number_.size(0) == 0) return false;
+  const at::Tensor direction = Direction();
+  const at::Tensor along =
+      Score(direction);  // scores are linear in the weights
+  at::Tensor residual;
+  const at::Tensor t = Search(direction, along, residual);
+  const at::Tensor change = direction * Wide(t);
+  w_ = w_ + change;
+  f_ = f_ + Wide(t) * along;
+  const at::Tensor gradient = Gradient(residual);
+  Remember(change, gradient);
+  g_ = gradient;
+  ++iteration_;
+  Retire();
+  return number_.size(0) > 0;
+}
+
+void LinearFit::Retire() {
+  const bool is_coarse = x_.scalar_type() != at::kDouble;
+  const at::Tensor largest = GradientMax();
+  const at::Tensor spent =
+      at::full_like(stalled_, iteration_ >= options_.max_iterations);
+  at::Tensor done = (largest <= columns_.tolerance).logical_or(spent);
+  if (is_coarse) {
+    // What needs more than float32 gives waits for the others.
+    done = done.logical_and(columns_.tolerance >= kCoarseTolerance)
+               .logical_or(spent);
+    const at::Tensor ready =
+        done.logical_or(largest <= kCoarseTolerance).logical_or(stalled_);
+    if (!ready.all().item<bool>()) {
+      // Going on with a few that are ready costs less than copying all.
+      if (2 * done.sum().item<int64_t>() < done.size(0)) return;
+      Store(done.nonzero().view({-1}));
+      Keep(done.logical_not().nonzero().view({-1}));
+      return;
+    }
+    Store(done.nonzero().view({-1}));
+    Keep(done.logical_not().nonzero().view({-1}));
+    if (number_.size(0) > 0) Begin(at::kDouble);
+    return;
+  }
+  done = done.logical_or(stalled_);
+  const int64_t count = done.sum().item<int64_t>();
+  if (count < done.size(0) && 2 * count < done.size(0)) return;
+  Store(done.nonzero().view({-1}));
+  Keep(done.logical_not().nonzero().view({-1}));
+}
+
+void LinearFit::Store(const at::Tensor& which) {
+  if (which.size(0) == 0) return;
+  const at::Tensor numbers = number_.index_select(0, which);
+  const at::Tensor own = Columns(w_, which);
+  weights_.index_copy_(1, numbers, own.slice(0, 0, width_));
+  intercepts_.index_copy_(0, numbers, own.select(0, width_));
+  scores_.index_copy_(1, numbers, Columns(f_, which));
+  const at::Tensor largest = GradientMax().index_select(0, which).to(at::kCPU);
+  const at::Tensor on_host = numbers.to(at::kCPU);
+  for (int64_t i = 0; i < on_host.size(0); ++i) {
+    const auto column = static_cast<size_t>(on_host[i].item<int64_t>());
+    gradient_max_[column] = largest[i].item<double>();
+    iterations_[column] = iteration_;
+  }
+}
+
+void LinearFit::Keep(const at::Tensor& which) {
+  if (which.size(0) == number_.size(0)) return;
+  number_ = number_.index_select(0, which);
+  columns_.mask = columns_.mask.index_select(0, which);
+  columns_.labels = columns_.labels.index_select(1, which);
+  columns_.c = columns_.c.index_select(0, which);
+  columns_.tolerance = columns_.tolerance.index_select(0, which);
+  if (mean_.defined()) {
+    inverse_scale_ = Columns(inverse_scale_, which);
+    mean_ = Columns(mean_, which);
+  }
+  mask_ = Columns(mask_, which);
+  unit_ = unit_.index_select(0, which);
+  w_ = Columns(w_, which);
+  f_ = Columns(f_, which);
+  g_ = Columns(g_, which);
+  stalled_ = stalled_.index_select(0, which);
+  for (Step& step : steps_) {
+    step.s = Columns(step.s, which);
+    step.y = Columns(step.y, which);
+    step.rho = step.rho.index_select(0, which);
+  }
+}
+
+}  // namespace dissonance

@@ -1,0 +1,137 @@
+// Many linear fits to the same rows at once, by L-BFGS (Liu & Nocedal 1989):
+// each column is a fit with its own training rows, labels, scaler and strength
+// of the penalty, and all columns share two matrix products an iteration. The
+// products are in float32 until a column's derivatives are below 1e-5, then in
+// float64; everything else is in float64. One thread at a time; may throw
+// c10::Error.
+//
+//   LinearFit fit(LinearLoss::kLogistic, rows, columns, options);
+//   while (fit.Iterate()) {
+//   }
+//   fit.weights();  // [width, columns, 1]
+#ifndef DISSONANCE_COMPUTE_PROBE_LINEAR_FIT_H_
+#define DISSONANCE_COMPUTE_PROBE_LINEAR_FIT_H_
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <vector>
+
+#include "ATen/core/Tensor.h"
+
+namespace dissonance {
+
+// C * sum over training rows of the loss, + |w|^2 / 2.
+enum class LinearLoss {
+  kLogistic,  // log(1 + exp(-s f)), s = 1 for class 1, else -1
+  kSoftmax,   // -log softmax(f)[class]
+  kSquared,   // (f - label)^2 / 2
+};
+
+// What the fits see: x, scaled by column as (x - mean) * inverse_scale.
+struct FitRows {
+  at::Tensor coarse;                  // [n, width] float32
+  std::function<at::Tensor()> exact;  // the same in float64
+  at::Tensor mean = {};               // [width, masks] float64, or neither
+  at::Tensor inverse_scale = {};      // [width, masks]
+  at::Tensor masks;                   // [n, masks] float64: 1 trains
+};
+
+struct FitColumns {
+  at::Tensor mask;       // [m] int64: which
+  at::Tensor labels;     // [n, m] float64
+  at::Tensor c;          // [m] float64
+  at::Tensor tolerance;  // [m] float64: of derivatives / (c * training rows)
+};
+
+struct LinearFitOptions {
+  int64_t class_count = 2;  // of kSoftmax
+  bool penalize_intercept = false;
+  int64_t max_iterations = 1000;
+};
+
+class LinearFit {
+ public:
+  // All tensors are on the rows' device.
+  LinearFit(LinearLoss loss, FitRows rows, FitColumns columns,
+            const LinearFitOptions& options);
+
+  // One iteration of all columns that have not converged. Returns whether
+  // there are any left.
+  bool Iterate();
+
+  // Once Iterate returned false; K is the number of classes of kSoftmax, else
+  // 1. float64, on the rows' device.
+  const at::Tensor& weights() const { return weights_; }        // [width, m, K]
+  const at::Tensor& intercepts() const { return intercepts_; }  // [m, K]
+  const at::Tensor& scores() const { return scores_; }          // [n, m, K]
+  // Of each column: the largest derivative left / (c * training rows), and
+  // iterations.
+  const std::vector<double>& gradient_max() const { return gradient_max_; }
+  const std::vector<int64_t>& iterations() const { return iterations_; }
+
+ private:
+  // One step's change of weights and of gradient.
+  struct Step {
+    at::Tensor s;  // [width + 1, m, K]
+    at::Tensor y;
+    at::Tensor rho;  // [m] 1 / (y . s); 0: not to be used
+  };
+  // Of the objective along a direction.
+  struct Slope {
+    at::Tensor first;  // [m]
+    at::Tensor second;
+    at::Tensor residual;  // [n, m, K] derivative by the scores
+  };
+
+  void Begin(at::ScalarType dtype);
+  at::Tensor Score(const at::Tensor& w) const;  // [n, m, K]
+  at::Tensor Gradient(const at::Tensor& residual) const;
+  at::Tensor Residual(const at::Tensor& f, at::Tensor* curvature,
+                      const at::Tensor* along) const;
+  Slope SlopeAt(const at::Tensor& t, const at::Tensor& along) const;
+  at::Tensor Direction() const;
+  at::Tensor Search(const at::Tensor& direction, const at::Tensor& along,
+                    at::Tensor& residual);
+  void Remember(const at::Tensor& change, const at::Tensor& gradient);
+  // Keeps the results of columns that are done and goes on without them.
+  void Retire();
+  void Store(const at::Tensor& which);
+  void Keep(const at::Tensor& which);
+  at::Tensor GradientMax() const;  // [m]
+
+  const LinearLoss loss_;
+  const FitRows rows_;
+  const LinearFitOptions options_;
+  const int64_t width_;
+  const int64_t class_count_;  // K
+
+  // Of the columns that are under way.
+  at::Tensor x_;  // [n, width] in the products' type
+  FitColumns columns_;
+  at::Tensor number_;         // [m] int64: which of all
+  at::Tensor inverse_scale_;  // [width, m, 1], in x's type
+  at::Tensor mean_;           // [width, m, 1]
+  at::Tensor mask_;           // [n, m, 1] float64: c where it trains
+  at::Tensor unit_;           // [m] c * training rows
+  at::Tensor w_;              // [width + 1, m, K]; the last: intercepts
+  at::Tensor f_;              // [n, m, K]
+  at::Tensor g_;              // [width + 1, m, K]
+  std::deque<Step> steps_;
+  at::Tensor stalled_;  // [m] bool
+  int64_t iteration_ = 0;
+  // The slope of the search under way.
+  at::Tensor penalty_linear_;  // [m] w . p
+  at::Tensor penalty_square_;  // [m] p . p
+
+  // Of all columns.
+  at::Tensor weights_;
+  at::Tensor intercepts_;
+  at::Tensor scores_;
+  std::vector<double> gradient_max_;
+  std::vector<int64_t> iterations_;
+};
+
+}  // namespace dissonance
+
+#endif  // DISSONANCE_COMPUTE_PROBE_LINEAR_FIT_H_

@@ -1,0 +1,88 @@
+// All fits of one problem at one place: folds, split, everything, and the
+// folds with shuffled labels, for each C. Works in pieces. One thread at a
+// time; may throw c10::Error.
+//
+//   ProblemFit fit(plan, problem, rows_of_variants);
+//   while (fit.RunPiece()) {
+//   }
+//   std::vector<FittedProbe> probes = fit.Take();   // by C
+#ifndef DISSONANCE_COMPUTE_PROBE_PROBLEM_FIT_H_
+#define DISSONANCE_COMPUTE_PROBE_PROBLEM_FIT_H_
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "ATen/core/Tensor.h"
+#include "src/compute/probe/fit_rows.h"
+#include "src/compute/probe/lda_fit.h"
+#include "src/compute/probe/linear_fit.h"
+#include "src/compute/probe/probe_options.h"
+#include "src/compute/probe/probe_plan.h"
+#include "src/compute/probe/probe_report.h"
+
+namespace dissonance {
+
+class ProblemFit {
+ public:
+  // Borrows all three. `rows` has [inputs, width] of each variant.
+  ProblemFit(const ProbePlan& plan, const ProbeProblem& problem,
+             const std::vector<at::Tensor>& rows);
+
+  bool RunPiece();
+  std::vector<FittedProbe> Take();
+
+  // Bytes at most, beside the rows.
+  static int64_t Bytes(const ProbePlan& plan, int64_t width);
+
+ private:
+  // Which fit a column is.
+  struct Column {
+    size_t c = 0;
+    int64_t mask = 0;          // a fold, the split, or all rows
+    int64_t permutation = -1;  // -1: the labels as they are
+  };
+  // Columns that are fitted in one go.
+  struct Batch {
+    std::vector<Column> columns;
+    bool in_span = false;  // all of one mask
+  };
+
+  void MakeMasks();
+  void PlanBatches();
+  void AddBatches(const std::vector<Column>& columns, bool in_span);
+  void Begin(const Batch& batch);
+  void Collect(const Batch& batch);
+  FitColumns ColumnsOf(const Batch& batch) const;
+  // Fits a batch of mass-mean probes, which have a closed form.
+  void FitMeans(const Batch& batch);
+  // Takes what fits came to: [width, m, K], [m, K], [n, m, K].
+  void Keep(const Batch& batch, const at::Tensor& weights,
+            const at::Tensor& intercepts, const at::Tensor& scores);
+  const std::vector<double>& LabelsOf(const Column& column) const;
+
+  int64_t mask_count() const { return masks_.size(1); }
+  int64_t all_mask() const { return mask_count() - 1; }
+  bool has_split() const { return !problem_.in_split_test.empty(); }
+  bool is_tested(const Column& column, size_t row) const;
+  int64_t score_width() const;  // K
+
+  const ProbePlan& plan_;
+  const ProbeProblem& problem_;
+  const std::vector<at::Tensor>& rows_;
+  at::Tensor masks_;  // [rows used, masks]: folds, split, all
+  std::unique_ptr<const ScaledRows> scaled_;
+  std::vector<Batch> batches_;
+  size_t next_batch_ = 0;
+  std::optional<SpanRows> span_;  // of span_mask_
+  int64_t span_mask_ = -1;
+  std::unique_ptr<LdaFit> lda_;
+  std::unique_ptr<LinearFit> fit_;
+
+  std::vector<ProblemFits> fits_;  // by C
+};
+
+}  // namespace dissonance
+
+#endif  // DISSONANCE_COMPUTE_PROBE_PROBLEM_FIT_H_
