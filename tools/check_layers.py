@@ -40,6 +40,10 @@ LAYERS = {
     "src/lab/tensors": ["src/base", "proto"],
     "src/lab/storage": ["src/base", "proto"],
     "src/lab/artifacts": ["src/base", "proto", _LAB + "storage"],
+    "src/lab/directions": [
+        "src/base", "proto", _LAB + "storage", _LAB + "artifacts",
+        _LAB + "tensors"
+    ],
     "src/lab/backup": ["src/base", "proto", _LAB + "storage"],
     "src/lab/llm": ["src/base", "proto"],
     "src/lab/jobs": ["src/base", "proto", _LAB + "storage", _LAB + "artifacts"],
@@ -58,12 +62,15 @@ LAYERS = {
 # Single headers that a folder may include beyond its row in LAYERS.
 EXCEPTIONS = {
     # Rows and questions are checked before they are sent, and prediction files
-    # are compared, without a server.
+    # are compared, without a server; so are files of vectors.
     "client/cli": [
         _LAB + "eval/input_rows.h",
         _LAB + "eval/mcq_compare.h", _LAB + "eval/mcq_data.h",
         _LAB + "eval/mcq_files.h", _LAB + "eval/mcq_prediction.h",
-        _LAB + "eval/mcq_prompt.h", _LAB + "tensors/place_words.h"
+        _LAB + "eval/mcq_prompt.h", _LAB + "tensors/direction_file.h",
+        _LAB + "tensors/place_name.h", _LAB + "tensors/place_words.h",
+        _LAB + "tensors/safetensors_reader.h",
+        _LAB + "tensors/safetensors_writer.h"
     ],
 }
 

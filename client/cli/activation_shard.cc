@@ -8,6 +8,7 @@
 #include "client/cli/places.h"
 #include "client/cli/proto_json.h"
 #include "src/base/status_macros.h"
+#include "src/lab/tensors/place_name.h"
 
 namespace dissonance::cli {
 namespace {

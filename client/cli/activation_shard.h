@@ -23,9 +23,9 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "client/cli/activation_manifest.h"
-#include "client/cli/safetensors_writer.h"
 #include "client/cli/spill_file.h"
 #include "dissonance/v1/interpretability.pb.h"
+#include "src/lab/tensors/safetensors_writer.h"
 
 namespace dissonance::cli {
 

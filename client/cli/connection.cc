@@ -147,7 +147,8 @@ Connection::Connection(const Settings& settings, std::string token,
       stubs_(v1::Models::NewStub(channel_), v1::Inference::NewStub(channel_),
              v1::Interpretability::NewStub(channel_),
              v1::Jobs::NewStub(channel_), v1::Artifacts::NewStub(channel_),
-             v1::Admin::NewStub(channel_)) {}
+             v1::Admin::NewStub(channel_), v1::Probes::NewStub(channel_),
+             v1::Directions::NewStub(channel_)) {}
 
 std::unique_ptr<grpc::ClientContext> Connection::NewContext() const {
   auto context = std::make_unique<grpc::ClientContext>();

@@ -25,6 +25,7 @@
 #include "dissonance/v1/interpretability.grpc.pb.h"
 #include "dissonance/v1/jobs.grpc.pb.h"
 #include "dissonance/v1/models.grpc.pb.h"
+#include "dissonance/v1/probes.grpc.pb.h"
 #include "grpcpp/channel.h"
 #include "grpcpp/client_context.h"
 #include "grpcpp/support/sync_stream.h"
@@ -127,7 +128,8 @@ class Connection {
       std::unique_ptr<v1::Models::Stub>, std::unique_ptr<v1::Inference::Stub>,
       std::unique_ptr<v1::Interpretability::Stub>,
       std::unique_ptr<v1::Jobs::Stub>, std::unique_ptr<v1::Artifacts::Stub>,
-      std::unique_ptr<v1::Admin::Stub>>
+      std::unique_ptr<v1::Admin::Stub>, std::unique_ptr<v1::Probes::Stub>,
+      std::unique_ptr<v1::Directions::Stub>>
       stubs_;
 };
 

@@ -6,12 +6,12 @@
 #include "absl/algorithm/container.h"
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
-#include "client/cli/safetensors_reader.h"
-#include "client/cli/safetensors_writer.h"
 #include "dissonance/v1/common.pb.h"
 #include "src/base/file.h"
 #include "src/base/json_lines.h"
 #include "src/base/status_macros.h"
+#include "src/lab/tensors/safetensors_reader.h"
+#include "src/lab/tensors/safetensors_writer.h"
 
 namespace dissonance::cli {
 namespace {

@@ -5,19 +5,23 @@
 #include <utility>
 
 #include "absl/status/status.h"
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "client/cli/names.h"
 #include "client/cli/places.h"
 #include "client/cli/proto_json.h"
-#include "client/cli/safetensors_reader.h"
 #include "src/base/status_macros.h"
+#include "src/lab/tensors/safetensors_reader.h"
 
 namespace dissonance::cli {
 namespace {
 
 using Kind = v1::Intervention;
+
+constexpr absl::string_view kSuffix = ".safetensors";
 
 bool TakesVector(InterventionKind kind) {
   return kind == Kind::kAdd || kind == Kind::kReplace ||
@@ -76,16 +80,25 @@ absl::Status SetPlace(absl::string_view text, v1::Intervention& message) {
   return absl::OkStatus();
 }
 
+// Whether it can only be a direction's name, and no place whose vector was
+// forgotten.
+bool IsPlainName(absl::string_view text) {
+  return IsDirectionName(text) && !ParsePlace(text).ok();
+}
+
 absl::Status Parse(InterventionKind kind, absl::string_view text,
                    InterventionSpec& spec) {
+  bool has_place = true;
   if (TakesVector(kind)) {
     // A path may hold '@'; what follows the vector can't.
     const size_t at = text.rfind('@');
-    if (at == absl::string_view::npos || at == 0) {
+    has_place = at != absl::string_view::npos;
+    const size_t end = has_place ? at : text.find_first_of("=:");
+    spec.vector = std::string(text.substr(0, end));
+    if (spec.vector.empty() || (!has_place && !IsPlainName(spec.vector))) {
       return absl::InvalidArgumentError("has no VECTOR@");
     }
-    spec.vector = std::string(text.substr(0, at));
-    text.remove_prefix(at + 1);
+    text.remove_prefix(has_place ? at + 1 : spec.vector.size());
   }
   if (const size_t at = text.find(':'); at != absl::string_view::npos) {
     ASSIGN_OR_RETURN(*spec.message.mutable_positions(),
@@ -98,7 +111,7 @@ absl::Status Parse(InterventionKind kind, absl::string_view text,
     if (at != absl::string_view::npos) number = text.substr(at + 1);
     text = text.substr(0, at);
   }
-  RETURN_IF_ERROR(SetPlace(text, spec.message));
+  if (has_place) RETURN_IF_ERROR(SetPlace(text, spec.message));
   return SetOperation(kind, number, spec.message);
 }
 
@@ -133,6 +146,12 @@ bool IsRowPerPosition(const v1::Intervention& message,
 }
 
 }  // namespace
+
+bool IsDirectionName(absl::string_view vector) {
+  return (absl::StartsWith(vector, "directions/") ||
+          !absl::StrContains(vector, '/')) &&
+         !absl::StrContains(vector, kSuffix);
+}
 
 std::string OptionOf(InterventionKind kind) {
   switch (kind) {
@@ -170,7 +189,14 @@ absl::StatusOr<InterventionSpec> ParseIntervention(InterventionKind kind,
 absl::StatusOr<std::vector<v1::Intervention>> ReadIntervention(
     const InterventionSpec& spec, bool unit_normalize) {
   if (spec.vector.empty()) return std::vector<v1::Intervention>{spec.message};
-  constexpr absl::string_view kSuffix = ".safetensors";
+  v1::Intervention message = spec.message;
+  if (message.has_add()) {
+    message.mutable_add()->set_unit_normalize(unit_normalize);
+  }
+  if (IsDirectionName(spec.vector)) {
+    VectorOf(message).set_direction(DirectionName(spec.vector));
+    return std::vector<v1::Intervention>{std::move(message)};
+  }
   const size_t colon = spec.vector.find(absl::StrCat(kSuffix, ":"));
   const size_t end =
       colon == std::string::npos ? spec.vector.size() : colon + kSuffix.size();
@@ -178,10 +204,6 @@ absl::StatusOr<std::vector<v1::Intervention>> ReadIntervention(
       v1::Tensor tensor,
       ReadTensor(spec.vector.substr(0, end),
                  end == spec.vector.size() ? "" : spec.vector.substr(end + 1)));
-  v1::Intervention message = spec.message;
-  if (message.has_add()) {
-    message.mutable_add()->set_unit_normalize(unit_normalize);
-  }
   const int rank = tensor.shape_size();
   if (rank == 2 && tensor.shape(0) == 1) tensor = RowOf(tensor, 0);
   if (rank == 2 && tensor.shape_size() == 2 && HasHeads(message.site()) &&

@@ -25,7 +25,8 @@ struct InterventionSpec {
   std::string text;
   // Complete but for the vector.
   v1::Intervention message;
-  // FILE or FILE:TENSOR; empty for those without a vector.
+  // FILE or FILE:TENSOR, or a direction's name (IsDirectionName); empty for
+  // those without a vector.
   std::string vector;
 };
 
@@ -34,14 +35,19 @@ struct InterventionSpec {
 std::string OptionOf(InterventionKind kind);
 std::string FormOf(InterventionKind kind);
 
-// INVALID_ARGUMENT with what is wrong and the form.
+// Whether the vector is a direction's name on the server, not a file: it has no
+// "/", but for "directions/NAME", and no ".safetensors".
+bool IsDirectionName(absl::string_view vector);
+
+// INVALID_ARGUMENT with what is wrong and the form. A direction's name alone,
+// as in "truth=-4", stands for the places where it was found.
 absl::StatusOr<InterventionSpec> ParseIntervention(InterventionKind kind,
                                                    absl::string_view text);
 
-// The messages, with the vector from its file: [width] or [1, width]. At a
-// site with heads of which none is named also [heads, head_dim], which makes a
-// message for each head; to replace at listed positions also [positions,
-// width]. `unit_normalize` is that of AddVector.
+// The messages, with the name of a direction, or the vector from its file:
+// [width] or [1, width]. At a site with heads of which none is named also
+// [heads, head_dim], which makes a message for each head; to replace at listed
+// positions also [positions, width]. `unit_normalize` is that of AddVector.
 absl::StatusOr<std::vector<v1::Intervention>> ReadIntervention(
     const InterventionSpec& spec, bool unit_normalize);
 

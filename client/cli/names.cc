@@ -25,6 +25,10 @@ std::string JobName(const std::string& typed) {
   return WithPrefix("jobs/", typed);
 }
 
+std::string DirectionName(const std::string& typed) {
+  return WithPrefix("directions/", typed);
+}
+
 std::string ArtifactName(const std::string& typed) {
   if (absl::StartsWith(typed, "artifacts/")) return typed;
   return absl::StrCat("artifacts/", WithPrefix("sha256:", typed));

@@ -14,6 +14,8 @@ std::string ModelName(const std::string& typed);
 std::string AdapterName(const std::string& model, const std::string& typed);
 // "jobs/ULID".
 std::string JobName(const std::string& typed);
+// "directions/NAME".
+std::string DirectionName(const std::string& typed);
 // "artifacts/sha256:HEX", from that, "sha256:HEX" or the hex digits.
 std::string ArtifactName(const std::string& typed);
 

@@ -9,6 +9,7 @@
 #include "client/cli/output.h"
 #include "client/cli/places.h"
 #include "client/cli/proto_json.h"
+#include "src/lab/tensors/place_name.h"
 
 namespace dissonance::cli {
 namespace {

@@ -14,6 +14,7 @@
 #include "absl/strings/strip.h"
 #include "client/cli/proto_json.h"
 #include "src/base/status_macros.h"
+#include "src/lab/tensors/place_name.h"
 
 namespace dissonance::cli {
 namespace {
@@ -105,14 +106,9 @@ absl::StatusOr<int32_t> ParseHead(absl::string_view part, v1::Site site,
 
 }  // namespace
 
-bool BelongsToBlock(v1::Site site) {
-  return site != v1::SITE_FINAL_NORM && site != v1::SITE_LOGITS;
-}
+bool BelongsToBlock(v1::Site site) { return IsInBlocks(site); }
 
-bool HasHeads(v1::Site site) {
-  return site == v1::SITE_Q || site == v1::SITE_K || site == v1::SITE_V ||
-         site == v1::SITE_Z || site == v1::SITE_PATTERN;
-}
+bool HasHeads(v1::Site site) { return IsByHead(site); }
 
 absl::StatusOr<v1::Site> ParseSite(absl::string_view text) {
   const std::vector<v1::Site> sites = AllSites();
@@ -219,13 +215,6 @@ absl::StatusOr<Place> ParsePlace(absl::string_view text) {
         text, absl::StrCat("goes on after its place with '", parts[used], "'"));
   }
   return place;
-}
-
-std::string PlaceName(const v1::SiteRef& place) {
-  return BelongsToBlock(place.site())
-             ? absl::StrCat("blocks.", place.block(), ".",
-                            EnumWord(place.site()))
-             : EnumWord(place.site());
 }
 
 }  // namespace dissonance::cli

@@ -53,9 +53,6 @@ struct Place {
 // them; SITE alone where it belongs to no block.
 absl::StatusOr<Place> ParsePlace(absl::string_view text);
 
-// "blocks.3.resid_post"; "final_norm".
-std::string PlaceName(const v1::SiteRef& place);
-
 }  // namespace dissonance::cli
 
 #endif  // DISSONANCE_CLIENT_CLI_PLACES_H_

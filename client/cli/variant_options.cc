@@ -12,7 +12,8 @@ namespace {
 
 constexpr char kGroup[] =
     "Interventions (in the order given; SITE.BLOCKS as in resid_post.3, z.0-5 "
-    "or z.3.h2 for one head; VECTOR is FILE.safetensors[:TENSOR])";
+    "or z.3.h2 for one head; VECTOR is FILE.safetensors[:TENSOR], or the name "
+    "of a direction of the server, which may stand alone: truth=-4)";
 
 void AddIntervention(CLI::App& app, VariantOptions& options,
                      InterventionKind kind, const std::string& description) {

@@ -1,5 +1,6 @@
 #include "server/control/forwarded_call.h"
 
+#include <optional>
 #include <utility>
 
 #include "absl/base/thread_annotations.h"
@@ -39,10 +40,12 @@ class ForwardedUnary final : public grpc::ServerUnaryReactor {
       Finish(ToGrpc(forwardable));
       return;
     }
+    resolved_ = std::move(admission.request);
     context_.set_deadline(context.deadline());
     grpc::GenericStub(admission.worker)
         .UnaryCall(
-            &context_, method, grpc::StubOptions(), request, response,
+            &context_, method, grpc::StubOptions(),
+            resolved_.has_value() ? &*resolved_ : request, response,
             // The call may be deleted by another thread once it is finished.
             [this](const grpc::Status& status) { Finish(FromWorker(status)); });
   }
@@ -52,6 +55,7 @@ class ForwardedUnary final : public grpc::ServerUnaryReactor {
 
  private:
   const std::unique_ptr<ChargedCall> charge_;
+  std::optional<ByteBuffer> resolved_;
   grpc::ClientContext context_;
 };
 
@@ -75,7 +79,9 @@ class ForwardedStream final : public grpc::ServerWriteReactor<ByteBuffer> {
         .PrepareBidiStreamingCall(&context_, method, grpc::StubOptions(),
                                   &worker_side_);
     worker_side_.AddHold();
-    worker_side_.StartWriteLast(request, grpc::WriteOptions());
+    resolved_ = std::move(admission.request);
+    worker_side_.StartWriteLast(resolved_.has_value() ? &*resolved_ : request,
+                                grpc::WriteOptions());
     worker_side_.StartRead(&read_);
     if (admission.streams != nullptr) {
       open_ = admission.streams->Add(
@@ -161,6 +167,7 @@ class ForwardedStream final : public grpc::ServerWriteReactor<ByteBuffer> {
   }
 
   const std::unique_ptr<ChargedCall> charge_;
+  std::optional<ByteBuffer> resolved_;
   grpc::ClientContext context_;
   absl::Mutex mutex_;
   absl::Status ended_with_ ABSL_GUARDED_BY(mutex_);

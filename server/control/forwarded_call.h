@@ -1,9 +1,10 @@
-// One call on its way to the worker and back as the bytes it came in: nothing
-// is parsed and no thread waits. Deadline and cancellation go with the call;
-// the status comes back with its details. No metadata passes: a client's token
-// stays here, and so does the mark of jobs' calls, which clients can't use.
-// Thread safe: each call owns itself and borrows nothing but `request`,
-// `response` and `context`, which are gRPC's until the call is done.
+// One call on its way to the worker and back as the bytes it came in, or those
+// that its admission puts in their place: nothing is parsed and no thread
+// waits. Deadline and cancellation go with the call; the status comes back with
+// its details. No metadata passes: a client's token stays here, and so does the
+// mark of jobs' calls, which clients can't use. Thread safe: each call owns
+// itself and borrows nothing but `request`, `response` and `context`, which are
+// gRPC's until the call is done.
 //
 //   return ForwardStream({.worker = route.channel()},
 //                        "/dissonance.v1.Inference/Generate", *context,
@@ -12,6 +13,7 @@
 #define DISSONANCE_SERVER_CONTROL_FORWARDED_CALL_H_
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "absl/status/status.h"
@@ -28,6 +30,8 @@ struct Admission {
   // Not OK: the call ends so.
   absl::Status refused = absl::OkStatus();
   WorkerChannel worker = nullptr;
+  // Goes to the worker in place of what the client sent.
+  std::optional<grpc::ByteBuffer> request = std::nullopt;
   // Kept as long as the call goes on.
   std::unique_ptr<ChargedCall> charge = nullptr;
   // A stream is ended with its token; null: with nothing but its client.

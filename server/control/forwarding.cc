@@ -2,9 +2,7 @@
 
 #include "dissonance/v1/inference.grpc.pb.h"
 #include "dissonance/v1/interpretability.grpc.pb.h"
-#include "server/control/auth.h"
 #include "server/control/forwarded_call.h"
-#include "src/base/status_macros.h"
 
 namespace dissonance {
 namespace {
@@ -13,34 +11,6 @@ using Context = grpc::CallbackServerContext;
 using Bytes = grpc::ByteBuffer;
 using Unary = grpc::ServerUnaryReactor;
 using Stream = grpc::ServerWriteReactor<Bytes>;
-
-// Whether the caller may make this call, and what it is charged.
-absl::StatusOr<Principal> CheckCaller(const ForwardingParts& parts,
-                                      const Context& context,
-                                      const google::protobuf::Descriptor& type,
-                                      const Bytes& request) {
-  ASSIGN_OR_RETURN(Principal caller, CallerOf(context, parts.tokens));
-  // A call without a request is refused where it would be sent on.
-  if (!request.Valid()) return caller;
-  ASSIGN_OR_RETURN(const NamedModels named, ModelsNamedIn(type, request));
-  RETURN_IF_ERROR(parts.access.CheckSeesAll(ViewerOf(caller), named));
-  RETURN_IF_ERROR(
-      parts.quotas.CheckDevice(caller.user, parts.ledger.Of(caller.user)));
-  return caller;
-}
-
-template <typename Request>
-Admission Admit(const ForwardingParts& parts, const Context& context,
-                const Bytes& request) {
-  const absl::StatusOr<Principal> caller =
-      CheckCaller(parts, context, *Request::descriptor(), request);
-  if (!caller.ok()) return {.refused = caller.status()};
-  return {.worker = parts.route.channel(),
-          .charge = std::make_unique<ChargedCall>(parts.meter, parts.ledger,
-                                                  caller->user),
-          .streams = &parts.streams,
-          .token = caller->token};
-}
 
 using RawInference = v1::Inference::WithRawCallbackMethod_Tokenize<
     v1::Inference::WithRawCallbackMethod_Detokenize<

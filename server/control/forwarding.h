@@ -1,35 +1,20 @@
 // The compute services of the control plane: each call whose user sees all
 // models and adapters that it names goes to the worker that serves when it
-// comes, as the bytes it came in (see forwarded_call.h). What it takes of the
-// device is charged to the user. Thread safe. Borrows everything.
+// comes, as the bytes it came in, or, where it names directions, with their
+// vectors in place of the names (see admission.h and forwarded_call.h). What it
+// takes of the device is charged to the user. Thread safe. Borrows everything.
 #ifndef DISSONANCE_SERVER_CONTROL_FORWARDING_H_
 #define DISSONANCE_SERVER_CONTROL_FORWARDING_H_
 
 #include <memory>
 
-#include "server/control/model_access.h"
-#include "server/control/open_calls.h"
-#include "server/control/quotas.h"
-#include "server/control/worker_route.h"
-#include "src/lab/jobs/device_meter.h"
-#include "src/lab/jobs/usage_ledger.h"
-#include "src/lab/storage/token_store.h"
+#include "server/control/admission.h"
 
 namespace grpc {
 class Service;
 }
 
 namespace dissonance {
-
-struct ForwardingParts {
-  const WorkerRoute& route;
-  const ModelAccess& access;
-  TokenStore& tokens;
-  DeviceMeter& meter;
-  UsageLedger& ledger;
-  const Quotas& quotas;
-  OpenCalls& streams;
-};
 
 // A call while no worker is READY, or whose worker is lost, ends UNAVAILABLE
 // with the time after which to try again.

@@ -55,6 +55,11 @@ absl::Status JobsService::CheckMayCreate(const Principal& caller,
   ASSIGN_OR_RETURN(const NamedModels named, ModelsNamedIn(spec));
   RETURN_IF_ERROR(parts_.access.CheckSeesAll(viewer, named));
   RETURN_IF_ERROR(CheckTakesOutputs(parts_.access, viewer, spec));
+  if (!spec.train_probes().activations_job().empty()) {
+    RETURN_IF_ERROR(
+        jobs_.Get(JobsOwnerOf(caller), spec.train_probes().activations_job())
+            .status());
+  }
   for (const std::string& artifact : ArtifactsOf(spec)) {
     RETURN_IF_ERROR(parts_.artifacts.Get(artifact, viewer).status());
   }
@@ -65,7 +70,12 @@ absl::StatusOr<v1::Job> JobsService::Create(const Principal& caller,
                                             const v1::JobSpec& spec,
                                             const CreateJobOptions& options) {
   RETURN_IF_ERROR(CheckMayCreate(caller, spec));
-  return jobs_.CreateJob(spec, options);
+  ASSIGN_OR_RETURN(const NamedModels named, ModelsNamedIn(spec));
+  if (named.directions.empty()) return jobs_.CreateJob(spec, options);
+  // What the names stand for now is what the job, and its replays, compute.
+  v1::JobSpec resolved = spec;
+  RETURN_IF_ERROR(parts_.directions.Resolve(ViewerOf(caller), resolved));
+  return jobs_.CreateJob(resolved, options);
 }
 
 grpc::ServerWriteReactor<v1::RunJobResponse>* JobsService::RunJob(

@@ -6,6 +6,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "dissonance/v1/jobs.grpc.pb.h"
+#include "server/control/direction_resolver.h"
 #include "server/control/job_stream.h"
 #include "server/control/model_access.h"
 #include "server/control/open_calls.h"
@@ -20,6 +21,7 @@ struct JobsParts {
   JobManager& jobs;
   TokenStore& tokens;
   const ModelAccess& access;
+  const DirectionResolver& directions;
   ArtifactStore& artifacts;
   const Quotas& quotas;
   OpenCalls& streams;

@@ -19,7 +19,15 @@ using google::protobuf::io::CodedInputStream;
 
 bool IsName(const FieldDescriptor& field) {
   return field.type() == FieldDescriptor::TYPE_STRING &&
-         (field.name() == "model" || field.name() == "adapter");
+         (field.name() == "model" || field.name() == "adapter" ||
+          field.name() == "direction");
+}
+
+// Where the value of such a field belongs.
+std::set<std::string>& SetFor(const FieldDescriptor& field,
+                              NamedModels& named) {
+  if (field.name() == "model") return named.models;
+  return field.name() == "adapter" ? named.adapters : named.directions;
 }
 
 // Whether a message of a type can name a model, at any depth. Types that
@@ -69,8 +77,7 @@ bool Scan(const Descriptor& type, CodedInputStream& in, NamedModels& named) {
     if (field != nullptr && is_delimited && IsName(*field)) {
       std::string name;
       if (!WireFormatLite::ReadString(&in, &name)) return false;
-      auto& names = field->name() == "model" ? named.models : named.adapters;
-      if (!name.empty()) names.insert(std::move(name));
+      if (!name.empty()) SetFor(*field, named).insert(std::move(name));
       continue;
     }
     if (field != nullptr && is_delimited && field->message_type() != nullptr &&

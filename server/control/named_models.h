@@ -1,5 +1,6 @@
-// The models and adapters that a request names, read from its bytes: what is
-// bulky is skipped, nothing is copied but the names. Thread safe.
+// The models, adapters and directions that a request names, read from its
+// bytes: what is bulky is skipped, nothing is copied but the names. Thread
+// safe.
 //
 //   ASSIGN_OR_RETURN(const NamedModels named,
 //                    ModelsNamedIn(v1::ScoreRequest::descriptor(), bytes));
@@ -16,11 +17,12 @@
 
 namespace dissonance {
 
-// Values of the string fields `model` and `adapter` at any depth, without the
-// empty ones. In bytes that name one twice, both.
+// Values of the string fields `model`, `adapter` and `direction` at any depth,
+// without the empty ones. In bytes that name one twice, both.
 struct NamedModels {
-  std::set<std::string> models;
-  std::set<std::string> adapters;
+  std::set<std::string> models = {};
+  std::set<std::string> adapters = {};
+  std::set<std::string> directions = {};
 };
 
 // `type` is the request's. INVALID_ARGUMENT if the bytes are no such message.

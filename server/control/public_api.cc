@@ -12,8 +12,10 @@
 #include "grpcpp/grpcpp.h"
 #include "server/control/admin_service.h"
 #include "server/control/artifacts_service.h"
+#include "server/control/directions_service.h"
 #include "server/control/forwarding.h"
 #include "server/control/models_service.h"
+#include "server/control/probes_service.h"
 #include "src/base/clock.h"
 #include "src/base/log.h"
 #include "src/base/status_macros.h"
@@ -57,9 +59,12 @@ PublicApi::PublicApi(const Config& config, std::vector<Listener> listeners,
           AuthGate::Options{
               .calls_per_second = config.limits.calls_per_second,
               .burst = absl::Seconds(config.limits.call_burst_seconds)})),
+      directions_(*parts.records.directions, parts.records.models,
+                  config.limits.message_bytes / 2),
       jobs_service_({.jobs = parts.jobs,
                      .tokens = parts.records.tokens,
                      .access = parts.catalog.access(),
+                     .directions = directions_,
                      .artifacts = *parts.records.artifacts,
                      .quotas = parts.quotas,
                      .streams = job_streams_}) {
@@ -76,6 +81,7 @@ PublicApi::PublicApi(const Config& config, std::vector<Listener> listeners,
   services_.push_back(MakeModelsService(parts.catalog, parts.records.tokens));
   const ForwardingParts forwarding = {.route = parts.route,
                                       .access = parts.catalog.access(),
+                                      .directions = directions_,
                                       .tokens = parts.records.tokens,
                                       .meter = parts.meter,
                                       .ledger = *parts.records.ledger,
@@ -83,6 +89,16 @@ PublicApi::PublicApi(const Config& config, std::vector<Listener> listeners,
                                       .streams = compute_streams_};
   services_.push_back(MakeForwardedInference(forwarding));
   services_.push_back(MakeForwardedInterpretability(forwarding));
+  services_.push_back(MakeProbesService({.forwarding = forwarding,
+                                         .jobs = parts.jobs,
+                                         .store = parts.records.jobs}));
+  services_.push_back(
+      MakeDirectionsService({.directions = *parts.records.directions,
+                             .tokens = parts.records.tokens,
+                             .access = parts.catalog.access(),
+                             .quotas = parts.quotas,
+                             .jobs = parts.jobs,
+                             .artifacts = *parts.records.artifacts}));
   services_.push_back(MakeArtifactsService(
       {.artifacts = *parts.records.artifacts,
        .uploads = *parts.records.uploads,

@@ -18,6 +18,7 @@
 #include "dissonance/v1/admin.pb.h"
 #include "server/control/auth.h"
 #include "server/control/config.h"
+#include "server/control/direction_resolver.h"
 #include "server/control/housekeeper.h"
 #include "server/control/job_maintenance.h"
 #include "server/control/jobs_service.h"
@@ -79,6 +80,7 @@ class PublicApi {
   JobMaintenance maintenance_;
   Housekeeper housekeeper_;
   const std::shared_ptr<AuthGate> gate_;
+  const DirectionResolver directions_;
   JobsService jobs_service_;
   std::vector<std::unique_ptr<grpc::Service>> services_;
   std::unique_ptr<grpc::Server> server_;

@@ -23,6 +23,7 @@ Records::Records(std::unique_ptr<Database> opened)
       jobs(*database),
       queue(*database),
       models(*database),
+      direction_store(*database),
       artifact_index(*database) {}
 
 absl::StatusOr<std::unique_ptr<Records>> Records::Open(
@@ -46,6 +47,8 @@ absl::StatusOr<std::unique_ptr<Records>> Records::Open(
                                            records->artifact_index));
   records->garbage = std::make_unique<ArtifactGarbage>(
       *records->artifacts, records->artifact_index, *records->uploads);
+  records->directions = std::make_unique<DirectionCatalog>(
+      records->direction_store, *records->artifacts, Clock::Real());
   ASSIGN_OR_RETURN(
       records->ledger,
       UsageLedger::Load(records->users, Clock::Real(),

@@ -14,10 +14,12 @@
 #include "src/lab/artifacts/artifact_garbage.h"
 #include "src/lab/artifacts/artifact_store.h"
 #include "src/lab/artifacts/artifact_uploads.h"
+#include "src/lab/directions/direction_catalog.h"
 #include "src/lab/jobs/usage_ledger.h"
 #include "src/lab/storage/artifact_index.h"
 #include "src/lab/storage/audit_log.h"
 #include "src/lab/storage/database.h"
+#include "src/lab/storage/direction_store.h"
 #include "src/lab/storage/job_queue.h"
 #include "src/lab/storage/job_store.h"
 #include "src/lab/storage/model_store.h"
@@ -42,10 +44,12 @@ struct Records {
   JobStore jobs;
   JobQueue queue;
   ModelStore models;
+  DirectionStore direction_store;
   ArtifactIndex artifact_index;
   std::unique_ptr<ArtifactStore> artifacts;
   std::unique_ptr<ArtifactUploads> uploads;
   std::unique_ptr<ArtifactGarbage> garbage;
+  std::unique_ptr<DirectionCatalog> directions;
   std::unique_ptr<UsageLedger> ledger;
 };
 

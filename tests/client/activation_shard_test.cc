@@ -3,9 +3,9 @@
 #include <cstdlib>
 #include <filesystem>
 
-#include "client/cli/safetensors_reader.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "src/lab/tensors/safetensors_reader.h"
 #include "tests/client/safetensors_file.h"
 
 namespace dissonance::cli {

@@ -1,9 +1,9 @@
 // dissonance activations and direction make, through the program.
 #include <csignal>
 
-#include "client/cli/safetensors_reader.h"
 #include "nlohmann/json.hpp"
 #include "src/base/sha256.h"
+#include "src/lab/tensors/safetensors_reader.h"
 #include "tests/client/cli_fixture.h"
 #include "tests/client/safetensors_file.h"
 
@@ -45,8 +45,8 @@ TEST_F(ActivationsTest, WritesShardMetadataAndManifest) {
   StartWithModel();
   const CommandResult result = Run(Command("acts"));
   ASSERT_EQ(result.exit_code, 0) << result.err;
-  const auto tensor = cli::ReadTensor(
-      Path("acts/activations-00000.safetensors"), "blocks.1.resid_post");
+  const auto tensor = ReadTensor(Path("acts/activations-00000.safetensors"),
+                                 "blocks.1.resid_post");
   ASSERT_TRUE(tensor.ok()) << tensor.status();
   EXPECT_THAT(tensor->shape(), ElementsAre(6, 3));
   EXPECT_EQ(tensor->data().substr(24, 12),
@@ -187,7 +187,7 @@ TEST_F(ActivationsTest, ADirectionIsTheUnitDifferenceOfMeans) {
               1e-9);
   EXPECT_EQ(record["from_row_count"], 6);
   EXPECT_EQ(record["minus_row_count"], 2);
-  const auto tensor = cli::ReadTensor(Path("d.safetensors"), "");
+  const auto tensor = ReadTensor(Path("d.safetensors"), "");
   ASSERT_TRUE(tensor.ok()) << tensor.status();
   const auto unit = static_cast<float>(1 / std::sqrt(3.0));
   EXPECT_EQ(tensor->data(), BytesOf(std::vector<float>{unit, unit, unit}));

@@ -29,6 +29,9 @@ FakeServer::FakeServer(const std::string& socket_path, const std::string& token)
       artifacts_([this](const grpc::ServerContext& context) {
         return Check(context);
       }),
+      directions_([this](const grpc::ServerContext& context) {
+        return Check(context);
+      }),
       admin_([this](const grpc::ServerContext& context) {
         return Check(context);
       }) {
@@ -41,6 +44,8 @@ FakeServer::FakeServer(const std::string& socket_path, const std::string& token)
   builder.RegisterService(&interpretability_);
   builder.RegisterService(static_cast<v1::Jobs::Service*>(this));
   builder.RegisterService(&artifacts_);
+  builder.RegisterService(static_cast<v1::Directions::Service*>(&directions_));
+  builder.RegisterService(static_cast<v1::Probes::Service*>(&directions_));
   builder.RegisterService(&admin_);
   server_ = builder.BuildAndStart();
 }

@@ -22,6 +22,7 @@
 #include "grpcpp/server.h"
 #include "tests/client/fake_admin.h"
 #include "tests/client/fake_artifacts.h"
+#include "tests/client/fake_directions.h"
 #include "tests/client/fake_inference.h"
 #include "tests/client/fake_interpretability.h"
 #include "tests/client/request_log.h"
@@ -50,7 +51,6 @@ class FakeServer final : public v1::Models::Service, public v1::Jobs::Service {
   void AddJob(const v1::Job& job);
   // What calls need from now on.
   void SetToken(const std::string& token);
-  // What CompareJobs answers.
   void SetComparison(const v1::CompareJobsResponse& comparison);
   // The next WatchJob calls, in order; the last one repeats.
   void AddStream(WatchStream stream);
@@ -67,6 +67,7 @@ class FakeServer final : public v1::Models::Service, public v1::Jobs::Service {
   FakeInference& inference() { return inference_; }
   FakeInterpretability& interpretability() { return interpretability_; }
   FakeArtifacts& artifacts() { return artifacts_; }
+  FakeDirections& directions() { return directions_; }
   FakeAdmin& admin() { return admin_; }
 
   std::vector<int64_t> watch_cursors();
@@ -74,7 +75,6 @@ class FakeServer final : public v1::Models::Service, public v1::Jobs::Service {
   std::vector<v1::CreateJobRequest> created();
   RequestLog& log() { return log_; }
 
-  // Models
   grpc::Status ListModels(grpc::ServerContext*, const v1::ListModelsRequest*,
                           v1::ListModelsResponse*) override;
   grpc::Status GetModel(grpc::ServerContext*, const v1::GetModelRequest*,
@@ -96,7 +96,6 @@ class FakeServer final : public v1::Models::Service, public v1::Jobs::Service {
   grpc::Status UpdateAdapter(grpc::ServerContext*,
                              const v1::UpdateAdapterRequest*,
                              v1::UpdateAdapterResponse*) override;
-  // Jobs
   grpc::Status CreateJob(grpc::ServerContext*, const v1::CreateJobRequest*,
                          v1::CreateJobResponse*) override;
   grpc::Status GetJob(grpc::ServerContext*, const v1::GetJobRequest*,
@@ -141,6 +140,7 @@ class FakeServer final : public v1::Models::Service, public v1::Jobs::Service {
   FakeInference inference_;
   FakeInterpretability interpretability_;
   FakeArtifacts artifacts_;
+  FakeDirections directions_;
   FakeAdmin admin_;
   std::unique_ptr<grpc::Server> server_;
 };

@@ -3,11 +3,10 @@
 
 #include <filesystem>
 #include <fstream>
-#include <limits>
 
-#include "client/cli/safetensors_reader.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "src/lab/tensors/safetensors_reader.h"
 #include "tests/client/safetensors_file.h"
 
 namespace dissonance::cli {
@@ -52,88 +51,6 @@ class VectorFileTest : public ::testing::Test {
 
   std::string directory_;
 };
-
-TEST_F(VectorFileTest, ReadsEveryFloatType) {
-  const std::string path = Write(SafetensorsBytes(
-      R"({"__metadata__":{"site":"z"},)"
-      R"("a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},)"
-      R"("b":{"dtype":"F64","shape":[1],"data_offsets":[8,16]},)"
-      R"("c":{"dtype":"BF16","shape":[2],"data_offsets":[16,20]},)"
-      R"("d":{"dtype":"F16","shape":[1,4],"data_offsets":[20,28]}})",
-      BytesOf<float>({1.5F, -2}) + BytesOf<double>({0.1}) +
-          BytesOf<uint16_t>({0x3FC0, 0xC000}) +
-          BytesOf<uint16_t>({0x3C00, 0xC100, 0x0001, 0x7C00})));
-  EXPECT_THAT(Floats(*ReadTensor(path, "a")), ElementsAre(1.5F, -2));
-  EXPECT_EQ(ReadTensor(path, "b")->dtype(), v1::DTYPE_FLOAT64);
-  EXPECT_EQ(ReadTensor(path, "b")->data(), BytesOf<double>({0.1}));
-  EXPECT_THAT(Floats(*ReadTensor(path, "c")), ElementsAre(1.5F, -2));
-  const auto half = ReadTensor(path, "d");
-  EXPECT_THAT(
-      Floats(*half),
-      ElementsAre(1, -2.5F, 0x1p-24F, std::numeric_limits<float>::infinity()));
-  EXPECT_THAT(half->shape(), ElementsAre(1, 4));
-}
-
-TEST_F(VectorFileTest, AsksForATensorsNameWhereThereAreSeveral) {
-  const std::string path = Write(SafetensorsBytes(
-      R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},)"
-      R"("b":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}})",
-      BytesOf<float>({1, 2})));
-  const absl::Status unnamed = ReadTensor(path, "").status();
-  EXPECT_EQ(unnamed.code(), absl::StatusCode::kInvalidArgument);
-  EXPECT_EQ(unnamed.message(), path + ": name one of its 2 tensors, as in " +
-                                   path + ":a; it holds a, b");
-  const absl::Status unknown = ReadTensor(path, "c").status();
-  EXPECT_EQ(unknown.code(), absl::StatusCode::kNotFound);
-  EXPECT_EQ(unknown.message(), path + ":c: no such tensor; it holds a, b");
-  EXPECT_EQ(ReadTensor(directory_ + "/absent", "").status().message(),
-            directory_ + "/absent: no such file");
-  EXPECT_THAT(std::string(ReadTensor(directory_, "").status().message()),
-              HasSubstr("not a regular file"));
-}
-
-TEST_F(VectorFileTest, RefusesMalformedFilesWithFileAndTensor) {
-  const auto entry = [](const std::string& fields) {
-    return SafetensorsBytes(R"({"v":{)" + fields + "}}", std::string(8, 'x'));
-  };
-  const std::pair<std::string, const char*> cases[] = {
-      {"", "not a safetensors file"},
-      {"\x80\x02}q\x01.........", "not a safetensors file"},
-      {std::string(8, '\xFF') + "{}", "not a safetensors file"},
-      {SafetensorsBytes("{\"v\"", ""), "header: not JSON"},
-      {SafetensorsBytes("[]", ""), "header: not a JSON object"},
-      {SafetensorsBytes("{}", ""), "holds no tensors"},
-      {SafetensorsBytes(R"({"v":3})", ""), ":v: the header does not give"},
-      {entry(R"("dtype":"F32","shape":[2])"), ":v: the header does not give"},
-      {entry(R"("dtype":"F32","shape":[-2],"data_offsets":[0,8])"),
-       ":v: the header does not give"},
-      {entry(R"("dtype":"F32","shape":[1.5],"data_offsets":[0,8])"),
-       ":v: the header does not give"},
-      {entry(R"("dtype":"I64","shape":[1],"data_offsets":[0,8])"),
-       ":v: has type I64; convert it"},
-      {entry(R"("dtype":"F32","shape":[0],"data_offsets":[0,0])"),
-       ":v: holds no numbers"},
-      {entry(R"("dtype":"F32","shape":[3],"data_offsets":[0,12])"),
-       ":v: data_offsets [0, 12]"},
-      {entry(R"("dtype":"F32","shape":[2],"data_offsets":[0,4])"),
-       ":v: data_offsets [0, 4]"},
-      {entry(R"("dtype":"F32","shape":[2],"data_offsets":[8,0])"),
-       ":v: data_offsets [8, 0]"},
-      {entry(R"("dtype":"F32","shape":[2],)"
-             R"("data_offsets":[4611686018427387904,4611686018427387904])"),
-       ":v: data_offsets"},
-      {entry(R"("dtype":"F64","shape":[4294967296,4294967296],)"
-             R"("data_offsets":[0,8])"),
-       ":v: has shape [4294967296, 4294967296], larger than the limit"},
-  };
-  for (const auto& [bytes, message] : cases) {
-    const std::string path = Write(bytes);
-    const auto tensor = ReadTensor(path, "");
-    ASSERT_FALSE(tensor.ok()) << message;
-    EXPECT_THAT(std::string(tensor.status().message()), HasSubstr(message));
-    EXPECT_THAT(std::string(tensor.status().message()), HasSubstr(path));
-  }
-}
 
 TEST(InterventionsTest, ReadsEveryKind) {
   const auto steer = ParseIntervention(
@@ -181,6 +98,25 @@ TEST(InterventionsTest, SaysWhatIsWrongAndTheForm) {
     EXPECT_THAT(std::string(status.message()),
                 HasSubstr("the form is " + FormOf(kind)));
   }
+}
+
+TEST(InterventionsTest, ANameIsADirectionsUnlessItIsAFiles) {
+  for (const char* name : {"truth", "a.b-c_1", "directions/truth"}) {
+    EXPECT_TRUE(IsDirectionName(name)) << name;
+  }
+  for (const char* file : {"v.safetensors", "v.safetensors:x", "./v", "d/v"}) {
+    EXPECT_FALSE(IsDirectionName(file)) << file;
+  }
+  const auto alone = ParseIntervention(Kind::kAdd, "truth=-4:generated");
+  ASSERT_TRUE(alone.ok()) << alone.status();
+  EXPECT_EQ(alone->vector, "truth");
+  EXPECT_EQ(alone->message.add().coefficient(), -4);
+  EXPECT_EQ(alone->message.positions().set(), v1::POSITION_SET_GENERATED);
+  const auto messages = ReadIntervention(*alone, /*unit_normalize=*/false);
+  ASSERT_TRUE(messages.ok()) << messages.status();
+  EXPECT_EQ(messages->front().add().vector().direction(), "directions/truth");
+  // A file needs its place.
+  EXPECT_FALSE(ParseIntervention(Kind::kAdd, "v.safetensors=-4").ok());
 }
 
 TEST_F(VectorFileTest, SendsTheVectorWithTheIntervention) {

@@ -2,6 +2,7 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "src/lab/tensors/place_name.h"
 
 namespace dissonance::cli {
 namespace {

@@ -1,7 +1,7 @@
-// Removes what nobody needs: artifacts that no job, adapter or pin keeps, by
-// age and when all take too much; files that a crash left without a row; and
-// uploads that nobody went on with. Thread safe: one collection at a time.
-// Borrows its parts.
+// Removes what nobody needs: artifacts that no job, adapter, direction or pin
+// keeps, by age and when all take too much; files that a crash left without a
+// row; and uploads that nobody went on with. Thread safe: one collection at a
+// time. Borrows its parts.
 //
 //   ArtifactGarbage garbage(store, index, uploads);
 //   ASSIGN_OR_RETURN(GarbageReport report,

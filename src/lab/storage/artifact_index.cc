@@ -59,7 +59,8 @@ absl::Status NotYours(absl::string_view name) {
                    "shared it, or store the bytes to own it too"));
 }
 
-// A job or an adapter of the user's that names the artifact; empty if none.
+// A job, an adapter or a direction of the user's that names the artifact; empty
+// if none.
 std::string NamedBy(Connection& connection, absl::string_view name,
                     const std::string& user) {
   Query job(connection, kJobOfArtifactSql, name, user);
@@ -77,7 +78,11 @@ std::string NamedBy(Connection& connection, absl::string_view name,
       return adapters.Text(0);
     }
   }
-  return "";
+  Query direction(connection,
+                  "SELECT name FROM directions WHERE artifact = ? AND owner = ?"
+                  " LIMIT 1",
+                  name, user);
+  return direction.Next() ? direction.Text(0) : "";
 }
 
 // Removes the artifact's row if nothing keeps it and nobody owns it.

@@ -92,13 +92,13 @@ class ArtifactIndex {
                                       const Viewer& viewer,
                                       const ArtifactUpdate& update);
   // Ends the viewer's ownership. Returns whether the artifact is gone, because
-  // nobody owns it and nothing names it. FAILED_PRECONDITION if a job or an
-  // adapter of the viewer's does; PERMISSION_DENIED as above.
+  // nobody owns it and nothing names it. FAILED_PRECONDITION if a job, an
+  // adapter or a direction of the viewer's does; PERMISSION_DENIED as above.
   absl::StatusOr<bool> GiveUp(absl::string_view name, const Viewer& viewer);
 
-  // For garbage collection: all; what no job, adapter or pin keeps, oldest
-  // first, after `after`; and the removal of those of `candidates`, at most
-  // kBatch, that nothing keeps now, which are returned.
+  // For garbage collection: all; what no job, adapter, direction or pin
+  // keeps, oldest first, after `after`; and the removal of those of
+  // `candidates`, at most kBatch, that nothing keeps now, which are returned.
   absl::StatusOr<ArtifactTotals> Totals();
   absl::StatusOr<std::vector<UnnamedArtifact>> ListUnnamed(int64_t after,
                                                            int limit);

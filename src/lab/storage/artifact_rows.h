@@ -10,11 +10,13 @@
 
 namespace dissonance {
 
-// Whether nothing keeps the artifact `a`: no job, no adapter, no pin.
+// Whether nothing keeps the artifact `a`: no job, no adapter, no direction,
+// no pin.
 inline constexpr char kIsUnnamed[] =
     " NOT EXISTS (SELECT 1 FROM job_outputs WHERE artifact = a.name)"
     " AND NOT EXISTS (SELECT 1 FROM job_artifacts WHERE artifact = a.name)"
     " AND NOT EXISTS (SELECT 1 FROM adapter_artifacts WHERE artifact = a.name)"
+    " AND NOT EXISTS (SELECT 1 FROM directions WHERE artifact = a.name)"
     " AND NOT EXISTS (SELECT 1 FROM artifact_owners"
     "   WHERE sequence = a.sequence AND pinned != 0)";
 

@@ -106,7 +106,9 @@ absl::StatusOr<std::vector<std::string>> DatabaseFile::NamedBy(
                 " WHERE artifact = ?1"
                 " UNION SELECT job FROM job_artifacts WHERE artifact = ?1"
                 " UNION SELECT adapter FROM adapter_artifacts"
-                " WHERE artifact = ?1 LIMIT 3",
+                " WHERE artifact = ?1"
+                " UNION SELECT name FROM directions WHERE artifact = ?1"
+                " LIMIT 3",
                 absl::string_view(artifact));
     while (query.Next()) names.push_back(query.Text(0));
     return absl::OkStatus();

@@ -222,9 +222,24 @@ CREATE INDEX jobs_by_owner_and_state ON jobs (owner, state, name);
 CREATE INDEX jobs_queue ON jobs (owner, priority, name) WHERE state = 1;
 )sql";
 
+// Directions by name. Their vectors are in an artifact, which they keep.
+constexpr char kDirectionsSchema[] = R"sql(
+CREATE TABLE directions (
+  name TEXT NOT NULL PRIMARY KEY,
+  owner TEXT NOT NULL,
+  shared INTEGER NOT NULL,
+  artifact TEXT NOT NULL REFERENCES artifacts (name),
+  direction BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX directions_by_artifact ON directions (artifact);
+CREATE INDEX directions_by_owner ON directions (owner, name);
+CREATE INDEX directions_shared ON directions (name) WHERE shared != 0;
+)sql";
+
 constexpr Migration kMigrations[] = {{.number = 1, .sql = kFirstSchema},
                                      {.number = 2, .sql = kUsersSchema},
-                                     {.number = 3, .sql = kPausesSchema}};
+                                     {.number = 3, .sql = kPausesSchema},
+                                     {.number = 4, .sql = kDirectionsSchema}};
 
 constexpr char kHistoryTable[] =
     "CREATE TABLE IF NOT EXISTS migrations ("

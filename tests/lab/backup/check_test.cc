@@ -82,6 +82,18 @@ TEST_F(CheckTest, NamesAMissingArtifactAndWhoNeedsIt) {
                                 HasSubstr("models/m/adapters/a"))));
 }
 
+TEST_F(CheckTest, NamesADirectionWhoseVectorsAreMissing) {
+  const std::string vectors = data_.AddArtifact("vectors");
+  data_.Execute(absl::StrCat(
+      "INSERT INTO directions VALUES ('directions/truth', 'ada', 0, '", vectors,
+      "', x'')"));
+  EXPECT_THAT(Wrong(), IsEmpty());
+  fs::remove(data_.PathOf(vectors));
+  EXPECT_THAT(
+      Wrong(/*quick=*/true),
+      ElementsAre(AllOf(HasSubstr(vectors), HasSubstr("directions/truth"))));
+}
+
 TEST_F(CheckTest, NamesAnArtifactOfAnotherSize) {
   DataDir::Write(data_.PathOf(artifact_), "longer than it");
   EXPECT_THAT(Wrong(/*quick=*/true),

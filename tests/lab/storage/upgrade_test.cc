@@ -12,6 +12,7 @@
 #include "src/lab/storage/connection.h"
 #include "src/lab/storage/database.h"
 #include "src/lab/storage/database_file.h"
+#include "src/lab/storage/direction_store.h"
 #include "tests/testing/temp_folder.h"
 
 namespace dissonance {
@@ -125,6 +126,19 @@ TEST_F(UpgradeTest, AJobOfTheOldReleaseMayBePaused) {
   EXPECT_FALSE(set_state(10).ok());
   EXPECT_THAT(Rows(**database, "SELECT name, state FROM jobs", 2),
               ElementsAre("jobs/1|5", "jobs/2|9"));
+}
+
+TEST_F(UpgradeTest, AnArtifactOfTheOldReleaseMayBeADirections) {
+  const auto database = Open(/*allow_upgrade=*/true);
+  ASSERT_TRUE(database.ok()) << database.status();
+  v1::Direction direction;
+  direction.set_name("directions/truth");
+  direction.set_owner("users/ada");
+  direction.set_artifact("artifacts/sha256:33");
+  const absl::Status created = DirectionStore(**database).Create(direction);
+  ASSERT_TRUE(created.ok()) << created;
+  EXPECT_THAT(Rows(**database, "SELECT name, owner, shared FROM directions", 3),
+              ElementsAre("directions/truth|ada|0"));
 }
 
 TEST_F(UpgradeTest, SharesEveryArtifactAndSaysWhoseItIs) {

@@ -98,6 +98,12 @@ class ForwardingTest : public ::testing::Test {
   TokenStore tokens_{*database_, Clock::Real()};
   ModelStore models_{*database_};
   const ModelAccess access_{models_};
+  ArtifactIndex index_{*database_};
+  const std::unique_ptr<ArtifactStore> artifacts_ =
+      *ArtifactStore::Create(folder_.path(), index_, Clock::Real());
+  DirectionStore direction_store_{*database_};
+  DirectionCatalog directions_{direction_store_, *artifacts_, Clock::Real()};
+  const DirectionResolver resolver_{directions_, models_, kMaxMessageBytes};
   DeviceMeter meter_{Clock::Real()};
   const std::unique_ptr<UsageLedger> ledger_ =
       *UsageLedger::Load(users_, Clock::Real(), absl::Hours(1));
@@ -106,6 +112,7 @@ class ForwardingTest : public ::testing::Test {
   OpenCalls streams_;
   const ForwardingParts parts_ = {.route = route_,
                                   .access = access_,
+                                  .directions = resolver_,
                                   .tokens = tokens_,
                                   .meter = meter_,
                                   .ledger = *ledger_,

@@ -10,6 +10,7 @@
 #include "dissonance/v1/inference.pb.h"
 #include "dissonance/v1/interpretability.pb.h"
 #include "dissonance/v1/jobs.pb.h"
+#include "dissonance/v1/probes.pb.h"
 
 namespace dissonance {
 namespace {
@@ -62,8 +63,11 @@ void Walk(const Message& message, NamedModels& named) {
   reflection.ListFields(message, &fields);
   for (const FieldDescriptor* field : fields) {
     if (field->type() == FieldDescriptor::TYPE_STRING &&
-        (field->name() == "model" || field->name() == "adapter")) {
-      auto& names = field->name() == "model" ? named.models : named.adapters;
+        (field->name() == "model" || field->name() == "adapter" ||
+         field->name() == "direction")) {
+      auto& names = field->name() == "model"     ? named.models
+                    : field->name() == "adapter" ? named.adapters
+                                                 : named.directions;
       names.insert(reflection.GetString(message, field));
     } else if (field->message_type() != nullptr && field->is_repeated()) {
       for (int i = 0; i < reflection.FieldSize(message, field); ++i) {
@@ -94,9 +98,12 @@ TEST(NamedModelsTest, FindsWhatAWalkOverTheMessageFinds) {
       &v1::LogitLensRequest::default_instance(),
       &v1::CompareVariantsRequest::default_instance(),
       &v1::PatchRequest::default_instance(),
+      &v1::TrainProbesRequest::default_instance(),
+      &v1::ApplyProbeRequest::default_instance(),
       &v1::JobSpec::default_instance(),
       &v1::Job::default_instance()};
   size_t name_count = 0;
+  size_t direction_count = 0;
   for (const Message* type : types) {
     for (int i = 0; i < 100; ++i) {
       const std::unique_ptr<Message> message(type->New());
@@ -104,6 +111,7 @@ TEST(NamedModelsTest, FindsWhatAWalkOverTheMessageFinds) {
       NamedModels expected;
       Walk(*message, expected);
       name_count += expected.models.size() + expected.adapters.size();
+      direction_count += expected.directions.size();
       const auto whole = ModelsNamedIn(*message);
       const auto pieces = ModelsNamedIn(
           *message->GetDescriptor(), InPieces(message->SerializeAsString(), 7));
@@ -111,10 +119,13 @@ TEST(NamedModelsTest, FindsWhatAWalkOverTheMessageFinds) {
         ASSERT_TRUE(named.ok()) << named.status();
         EXPECT_EQ(named->models, expected.models) << message->DebugString();
         EXPECT_EQ(named->adapters, expected.adapters) << message->DebugString();
+        EXPECT_EQ(named->directions, expected.directions)
+            << message->DebugString();
       }
     }
   }
   EXPECT_GT(name_count, 500U);
+  EXPECT_GT(direction_count, 100U);
 }
 
 TEST(NamedModelsTest, FindsBothOfAFieldThatComesTwice) {
