@@ -81,6 +81,12 @@ OptionLogprobs LogprobsOf(const RawScores& raw) {
   return logprobs;
 }
 
+bool AnswersFalsely(const McqItem& item, v1::McqScoring scoring,
+                    const OptionLogprobs& answer) {
+  return MeasuresBelief(item) &&
+         Predicted(item, scoring, answer) == *item.implied_false_answer;
+}
+
 SteeringFigures FiguresOf(const SteeringPlan& plan,
                           absl::Span<const OptionLogprobs> unsteered,
                           absl::Span<const OptionLogprobs> answers) {

@@ -58,6 +58,11 @@ struct SteeringResult {
   std::vector<OptionLogprobs> answers;
 };
 
+// Whether a question that measures the belief is answered as the false world
+// has it.
+bool AnswersFalsely(const McqItem& item, v1::McqScoring scoring,
+                    const OptionLogprobs& answer);
+
 // REQUIRES: answers to all questions, the unsteered ones too.
 SteeringFigures FiguresOf(const SteeringPlan& plan,
                           absl::Span<const OptionLogprobs> unsteered,

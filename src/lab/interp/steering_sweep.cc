@@ -187,14 +187,14 @@ absl::Status Attempt::TryAll(int sequences_per_request) {
 std::vector<McqItem> Attempt::SampledItems() const {
   // First those that steering is to bring back.
   std::vector<McqItem> items;
-  for (const McqItem& item : plan_.items) {
-    if (std::ssize(items) < plan_.sample_count && MeasuresBelief(item)) {
-      items.push_back(item);
-    }
-  }
-  for (const McqItem& item : plan_.items) {
-    if (std::ssize(items) < plan_.sample_count && !MeasuresBelief(item)) {
-      items.push_back(item);
+  for (const bool false_ones : {true, false}) {
+    for (size_t i = 0; i < plan_.items.size(); ++i) {
+      const bool answers_falsely = AnswersFalsely(plan_.items[i], plan_.scoring,
+                                                  results_.front().answers[i]);
+      if (std::ssize(items) < plan_.sample_count &&
+          answers_falsely == false_ones) {
+        items.push_back(plan_.items[i]);
+      }
     }
   }
   return items;
