@@ -184,7 +184,8 @@ absl::StatusOr<v1::CompareDirectionsResponse> DirectionCatalog::Compare(
             absl::StrCat("names: the directions have more than ",
                          kComparedLimit, " vectors; compare fewer"));
       }
-      ASSIGN_OR_RETURN(std::vector<double> numbers, NumbersOf(vector.vector()));
+      ASSIGN_OR_RETURN(std::vector<double> numbers,
+                       FiniteNumbersOf(vector.vector()));
       vectors.push_back({std::move(numbers)});
       v1::ComparedVector& label = *response.add_vectors();
       label.set_direction(name);

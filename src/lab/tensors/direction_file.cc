@@ -85,7 +85,7 @@ absl::Status NormalizeOne(v1::DirectionVector& vector) {
   RETURN_IF_ERROR(CheckShape(vector));
   RETURN_IF_ERROR(CheckScales(vector));
   ASSIGN_OR_RETURN(const std::vector<double> numbers,
-                   NumbersOf(vector.vector()));
+                   FiniteNumbersOf(vector.vector()));
   const double length = LengthOf(numbers);
   if (!(length > 0) || !std::isfinite(length)) {
     return absl::InvalidArgumentError(absl::StrCat(
@@ -123,7 +123,7 @@ double NumberIn(const nlohmann::json& scales, const char* key) {
 
 }  // namespace
 
-absl::StatusOr<std::vector<double>> NumbersOf(const v1::Tensor& tensor) {
+absl::StatusOr<std::vector<double>> FiniteNumbersOf(const v1::Tensor& tensor) {
   const auto bytes = static_cast<size_t>(ElementBytes(tensor.dtype()));
   if (tensor.dtype() != v1::DTYPE_FLOAT32 &&
       tensor.dtype() != v1::DTYPE_FLOAT64) {

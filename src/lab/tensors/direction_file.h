@@ -25,7 +25,7 @@ inline constexpr int kDirectionPlaceLimit = 1000;
 
 // The numbers of a float32 or float64 tensor, row by row. INVALID_ARGUMENT if
 // its bytes are not what type and shape ask for, or a number is not finite.
-absl::StatusOr<std::vector<double>> NumbersOf(const v1::Tensor& tensor);
+absl::StatusOr<std::vector<double>> FiniteNumbersOf(const v1::Tensor& tensor);
 
 // Makes every vector float32 and of length 1 and notes its length where norm is
 // 0; fills `places` and `width`. Vectors whose length is 1 up to rounding stay
