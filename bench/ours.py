@@ -9,6 +9,7 @@ import importlib
 import json
 import shutil
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -22,7 +23,7 @@ from typing import Any
 import grpc
 from grpc_tools import protoc
 from harness import Scores
-from items import Item, Row
+from items import Item, Row, Steering
 
 ROOT = Path(__file__).resolve().parent.parent
 CALL_SECONDS = 600
@@ -186,6 +187,26 @@ class Server:
     def score(self, model: str, items: list[Item]) -> Scores:
         """All items in one call."""
         request = self._request(model, "", items)
+        return logprobs(self._call(self._inferring.Score, request))
+
+    def sweep(
+        self, model: str, settings: list[Steering], items: list[Item]
+    ) -> Scores:
+        """All items under all settings in one call, by setting."""
+        request = self._request(model, "", items)
+        del request.variants[:]
+        for setting in settings:
+            variant = request.variants.add(model=model)
+            change = variant.interventions.add(
+                site=self._common.SITE_RESID_POST, blocks=setting.blocks
+            )
+            change.add.coefficient = setting.coefficient
+            tensor = change.add.vector.tensor
+            tensor.dtype = self._common.DTYPE_FLOAT32
+            tensor.shape.append(len(setting.vector))
+            tensor.data = struct.pack(
+                f"<{len(setting.vector)}f", *setting.vector
+            )
         return logprobs(self._call(self._inferring.Score, request))
 
     def score_rows(

@@ -4,7 +4,7 @@ Each function takes items and returns the log-probability of every continuation.
 They run under torch.inference_mode, in float32, with sdpa attention.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import torch
@@ -13,6 +13,7 @@ from peft import PeftModel
 from transformers import LlamaForCausalLM
 
 Scores = list[list[float]]
+Scorer = Callable[[LlamaForCausalLM, list[Item]], Scores]
 
 
 def load(

@@ -28,7 +28,7 @@ LAYERS = {
     "src/compute/interp": [
         "src/base", _COMPUTE + "tensor", _COMPUTE + "model", _COMPUTE + "lora"
     ],
-    "src/compute/probe": ["src/base", _COMPUTE + "tensor"],
+    "src/compute/probe": ["src/base", _COMPUTE + "tensor", _COMPUTE + "model"],
     "src/compute/engine": [
         "src/base", _COMPUTE + "tensor", _COMPUTE + "text", _COMPUTE + "model",
         _COMPUTE + "lora", _COMPUTE + "interp"
@@ -50,6 +50,9 @@ LAYERS = {
     "src/lab/docgen": ["src/base", "proto", _LAB + "jobs", _LAB + "llm"],
     "src/lab/eval": ["src/base", "proto", _LAB + "jobs", _LAB + "llm"],
     "src/lab/finetune": ["src/base", "proto", _LAB + "jobs", _LAB + "eval"],
+    "src/lab/interp": [
+        "src/base", "proto", _LAB + "tensors", _LAB + "jobs", _LAB + "eval"
+    ],
     "src/lab/report": ["src/base", "proto", _LAB + "jobs", _LAB + "eval"],
     "server/worker": ["src/base", "proto", "src/compute"],
     "server/control": ["src/base", "proto", "src/lab"],
@@ -58,13 +61,14 @@ LAYERS = {
 
 # Single headers that a folder may include beyond its row in LAYERS.
 EXCEPTIONS = {
-    # Questions are checked before they are sent, and prediction files are
-    # compared, without a server; so are files of vectors.
+    # Rows and questions are checked before they are sent, and prediction files
+    # are compared, without a server; so are files of vectors.
     "client/cli": [
+        _LAB + "eval/input_rows.h",
         _LAB + "eval/mcq_compare.h", _LAB + "eval/mcq_data.h",
         _LAB + "eval/mcq_files.h", _LAB + "eval/mcq_prediction.h",
         _LAB + "eval/mcq_prompt.h", _LAB + "tensors/direction_file.h",
-        _LAB + "tensors/place_name.h",
+        _LAB + "tensors/place_name.h", _LAB + "tensors/place_words.h",
         _LAB + "tensors/safetensors_reader.h",
         _LAB + "tensors/safetensors_writer.h"
     ],

@@ -33,6 +33,7 @@ constexpr Noun kNouns[] = {
     {"adapters", "LoRA adapters of a model"},
     {"chat", "Conversations and chat templates"},
     {"direction", "Directions in activation space"},
+    {"steer", "Steering along directions"},
     {"eval", "Experiments on what a model answers"},
     {"jobs", "Recorded experiments: list, show, watch, pause, cancel"},
     {"artifacts", "Files that experiments produced or take"},
@@ -43,11 +44,11 @@ constexpr Noun kNouns[] = {
 
 using CommandList = std::vector<Command> (*)();
 constexpr CommandList kCommands[] = {
-    ServerCommands,   ModelsCommands,   AdaptersCommands,    TextCommands,
-    ScoreCommands,    GenerateCommands, ActivationsCommands, LensCommands,
-    CompareCommands,  PatchCommands,    DirectionCommands,   EvalCommands,
-    FinetuneCommands, JobsCommands,     ReplayCommands,      ArtifactsCommands,
-    UserCommands,     TokenCommands,    AdminCommands,
+    ServerCommands,    ModelsCommands,   AdaptersCommands,    TextCommands,
+    ScoreCommands,     GenerateCommands, ActivationsCommands, LensCommands,
+    CompareCommands,   PatchCommands,    SteerCommands,       DirectionCommands,
+    EvalCommands,      FinetuneCommands, JobsCommands,        ReplayCommands,
+    ArtifactsCommands, UserCommands,     TokenCommands,       AdminCommands,
 };
 
 // A command of the parsed command line.
@@ -95,6 +96,14 @@ CLI::App* NounAt(CLI::App& root, const std::string& name,
   return app;
 }
 
+// A command that is a noun of its own does not miss its options where one of
+// its verbs is named instead.
+void FreeOfOptions(CLI::App& noun, CLI::App& verb) {
+  verb.preparse_callback([&noun](size_t /*words*/) {
+    for (CLI::Option* option : noun.get_options()) option->required(false);
+  });
+}
+
 std::vector<Entry> AddCommands(CLI::App& root) {
   std::map<std::string, CLI::App*> nouns;
   std::vector<Entry> entries;
@@ -104,6 +113,11 @@ std::vector<Entry> AddCommands(CLI::App& root) {
           NounAt(root, command.verb.empty() ? "" : command.noun, nouns);
       CLI::App* app = parent->add_subcommand(
           command.verb.empty() ? command.noun : command.verb, command.summary);
+      if (command.verb.empty()) nouns[command.noun] = app;
+      // Options are asked for unless it is a noun alone.
+      if (!command.verb.empty() && parent->get_require_subcommand_min() == 0) {
+        FreeOfOptions(*parent, *app);
+      }
       entries.push_back({app, command.define(*app)});
     }
   }
@@ -162,7 +176,8 @@ std::string UsageMessage(const CLI::ParseError& error, const CLI::App& root) {
 absl::Status RunParsed(const std::vector<Entry>& entries,
                        const GlobalOptions& options) {
   for (const Entry& entry : entries) {
-    if (!entry.app->parsed()) continue;
+    // Its verb runs, if one was named.
+    if (!entry.app->parsed() || !entry.app->get_subcommands().empty()) continue;
     Session session;
     session.output = options.output.value_or(OutputFormat::kTable);
     session.output_given = options.output.has_value();

@@ -42,7 +42,7 @@ using CommandRun = std::function<absl::Status(const Session&)>;
 struct Command {
   // One word or several: "models", "admin user".
   std::string noun;
-  // Empty: the noun is the command.
+  // Empty: the noun is the command, to which later ones may add verbs.
   std::string verb;
   std::string summary;
   // Adds the options to `app` and returns what to run after parsing. The
@@ -60,6 +60,7 @@ std::vector<Command> ActivationsCommands();
 std::vector<Command> LensCommands();
 std::vector<Command> CompareCommands();
 std::vector<Command> PatchCommands();
+std::vector<Command> SteerCommands();
 std::vector<Command> DirectionCommands();
 std::vector<Command> EvalCommands();
 std::vector<Command> FinetuneCommands();

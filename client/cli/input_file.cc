@@ -2,7 +2,6 @@
 
 #include <cstddef>
 #include <cstdio>
-#include <limits>
 #include <optional>
 
 #include "absl/strings/str_cat.h"
@@ -10,6 +9,7 @@
 #include "src/base/json_lines.h"
 #include "src/base/status_macros.h"
 #include "src/base/utf8.h"
+#include "src/lab/eval/input_rows.h"
 
 namespace dissonance::cli {
 namespace {
@@ -33,19 +33,6 @@ absl::StatusOr<std::string> ReadStandardInput(uint64_t limit_bytes) {
   return contents;
 }
 
-// The text of `object[key]`, which must be there.
-absl::StatusOr<std::string> RequiredText(const nlohmann::json& object,
-                                         const char* key,
-                                         const std::string& where) {
-  const auto found = object.find(key);
-  if (found == object.end() || !found->is_string()) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        where, ".", key, found == object.end() ? ": missing" : ": not a string",
-        "; a message is {\"role\": R, \"content\": C}"));
-  }
-  return found->get<std::string>();
-}
-
 }  // namespace
 
 absl::StatusOr<std::string> ReadInput(const std::string& path,
@@ -66,30 +53,6 @@ std::string InputLabel(const std::string& path) {
   return path == "-" ? "standard input" : path;
 }
 
-absl::StatusOr<v1::Chat> ParseChat(const nlohmann::json& messages,
-                                   const std::string& where) {
-  if (!messages.is_array() || messages.empty()) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        where,
-        ": a chat is a list of one or more {\"role\": R, \"content\": C}"));
-  }
-  v1::Chat chat;
-  for (size_t i = 0; i < messages.size(); ++i) {
-    const std::string place = absl::StrCat(where, "[", i, "]");
-    if (!messages[i].is_object()) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          place, ": expected {\"role\": R, \"content\": C}, found ",
-          messages[i].type_name()));
-    }
-    v1::ChatMessage& message = *chat.add_messages();
-    ASSIGN_OR_RETURN(*message.mutable_role(),
-                     RequiredText(messages[i], "role", place));
-    ASSIGN_OR_RETURN(*message.mutable_content(),
-                     RequiredText(messages[i], "content", place));
-  }
-  return chat;
-}
-
 absl::StatusOr<v1::Chat> ReadChat(const std::string& path,
                                   uint64_t limit_bytes) {
   ASSIGN_OR_RETURN(const std::string text, ReadInput(path, limit_bytes));
@@ -97,26 +60,6 @@ absl::StatusOr<v1::Chat> ReadChat(const std::string& path,
   ASSIGN_OR_RETURN(const nlohmann::json value, ParseJson(text, label));
   const bool wrapped = value.is_object() && value.contains("messages");
   return ParseChat(wrapped ? value["messages"] : value, label);
-}
-
-absl::StatusOr<v1::TokenIds> ParseTokenIds(const nlohmann::json& ids,
-                                           const std::string& where) {
-  if (!ids.is_array() || ids.empty()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(where, ": expected a list of one or more token ids"));
-  }
-  v1::TokenIds out;
-  for (size_t i = 0; i < ids.size(); ++i) {
-    const nlohmann::json& id = ids[i];
-    // is_number_unsigned is false for negative numbers and for 1.0.
-    if (!id.is_number_unsigned() ||
-        id.get<uint64_t>() > std::numeric_limits<int32_t>::max()) {
-      return absl::InvalidArgumentError(
-          absl::StrCat(where, "[", i, "]: ", id.dump(), " is not a token id"));
-    }
-    out.add_ids(id.get<int32_t>());
-  }
-  return out;
 }
 
 }  // namespace dissonance::cli

@@ -10,7 +10,6 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "dissonance/v1/common.pb.h"
-#include "nlohmann/json.hpp"
 
 namespace dissonance::cli {
 
@@ -25,19 +24,10 @@ absl::Status CheckUtf8(absl::string_view text, absl::string_view where);
 // What messages call the file: the path, or "standard input".
 std::string InputLabel(const std::string& path);
 
-// A conversation from [{"role": R, "content": C}, ...]. INVALID_ARGUMENT with
-// `where` and the field at fault.
-absl::StatusOr<v1::Chat> ParseChat(const nlohmann::json& messages,
-                                   const std::string& where);
-
 // The conversation in a JSON file: such a list, or {"messages": [...]} as chat
 // endpoints take it. "-" is standard input.
 absl::StatusOr<v1::Chat> ReadChat(const std::string& path,
                                   uint64_t limit_bytes);
-
-// Token ids from an array of integers of 0 to 2^31 - 1; same errors.
-absl::StatusOr<v1::TokenIds> ParseTokenIds(const nlohmann::json& ids,
-                                           const std::string& where);
 
 }  // namespace dissonance::cli
 

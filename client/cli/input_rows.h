@@ -1,6 +1,6 @@
-// Rows of the JSON-lines files that commands take: {id, prompt | chat | tokens,
-// labels?, group?, add_special_tokens?}, for score with continuations. Errors
-// name file, line and field. Values and pure functions; thread safe.
+// Rows of the JSON-lines files that commands take: those of
+// src/lab/eval/input_rows.h, for score with continuations. Errors name file,
+// line and field. Values and pure functions; thread safe.
 //
 //   ASSIGN_OR_RETURN(std::vector<ScoreRow> rows,
 //                    ParseScoreRows(text, "rows.jsonl"));
@@ -14,15 +14,9 @@
 #include "absl/status/statusor.h"
 #include "dissonance/v1/inference.pb.h"
 #include "nlohmann/json.hpp"
+#include "src/lab/eval/input_rows.h"
 
 namespace dissonance::cli {
-
-struct InputRow {
-  // As the file has it, a string or an integer; the line number if absent.
-  nlohmann::json id;
-  // Its id is the same as text.
-  v1::Input input;
-};
 
 struct ScoreRow {
   // As the file has it, a string or an integer; the line number if absent.
@@ -30,15 +24,8 @@ struct ScoreRow {
   v1::ScoreItem item;
 };
 
-// The prompt of a row. A chat ends with the opening of an assistant's turn
-// unless the row says "add_generation_prompt": false.
-absl::StatusOr<v1::Input> ParseInput(const nlohmann::json& row,
-                                     const std::string& where);
-
 // All rows of a file. INVALID_ARGUMENT naming file, line and field; also for a
 // file without rows.
-absl::StatusOr<std::vector<InputRow>> ParseInputRows(
-    const std::string& text, const std::string& file_name);
 absl::StatusOr<std::vector<ScoreRow>> ParseScoreRows(
     const std::string& text, const std::string& file_name);
 

@@ -9,6 +9,8 @@
 #include "client/cli/durations.h"
 #include "client/cli/names.h"
 #include "client/cli/proto_json.h"
+#include "google/protobuf/descriptor.h"
+#include "google/protobuf/message.h"
 
 namespace dissonance::cli {
 namespace {
@@ -136,15 +138,10 @@ void AddFiles(const v1::Job& job, Table& table) {
 }  // namespace
 
 std::string KindOf(const v1::Job& job) {
-  switch (job.spec().kind_case()) {
-    case v1::JobSpec::kEvaluateMcq:
-      return "evaluate_mcq";
-    case v1::JobSpec::kFineTune:
-      return "fine_tune";
-    case v1::JobSpec::KIND_NOT_SET:
-      break;
-  }
-  return "-";
+  const google::protobuf::FieldDescriptor* kind =
+      v1::JobSpec::GetReflection()->GetOneofFieldDescriptor(
+          job.spec(), v1::JobSpec::descriptor()->FindOneofByName("kind"));
+  return kind == nullptr ? "-" : kind->name();
 }
 
 std::string ProgressOf(const v1::Job& job) {

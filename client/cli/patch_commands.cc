@@ -1,4 +1,4 @@
-// dissonance patch.
+// dissonance patch, dissonance patch sweep.
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -15,6 +15,7 @@
 #include "client/cli/errors.h"
 #include "client/cli/heat.h"
 #include "client/cli/parsed_option.h"
+#include "client/cli/patch_sweep.h"
 #include "client/cli/patch_view.h"
 #include "client/cli/places.h"
 #include "client/cli/prompt_options.h"
@@ -196,7 +197,9 @@ CommandRun DefinePatch(CLI::App& app) {
 
 std::vector<Command> PatchCommands() {
   return {{"patch", "", "Put one network's activations into another's pass",
-           DefinePatch}};
+           DefinePatch},
+          {"patch", "sweep", "Map what a network's activations carry over",
+           DefinePatchSweep}};
 }
 
 }  // namespace dissonance::cli

@@ -18,6 +18,7 @@
 #include "server/control/config.h"
 #include "server/control/control_figures.h"
 #include "server/control/data_folder.h"
+#include "server/control/experiments.h"
 #include "server/control/flags.h"
 #include "server/control/job_maintenance.h"
 #include "server/control/listeners.h"
@@ -35,9 +36,7 @@
 #include "server/control/worker_training.h"
 #include "src/base/log.h"
 #include "src/base/status_macros.h"
-#include "src/lab/eval/evaluate_mcq.h"
 #include "src/lab/finetune/checkpoint_outputs.h"
-#include "src/lab/finetune/fine_tune.h"
 #include "src/lab/jobs/job_manager.h"
 
 namespace dissonance {
@@ -66,8 +65,7 @@ struct JobParts {
   const Quotas& quotas;
   ModelCatalog& catalog;
   SpaceReserve& reserve;
-  JobKind& evaluate_mcq;
-  JobKind& fine_tune;
+  Experiments& experiments;
 };
 
 absl::StatusOr<std::unique_ptr<JobManager>> MakeJobs(const JobParts& parts) {
@@ -88,8 +86,7 @@ absl::StatusOr<std::unique_ptr<JobManager>> MakeJobs(const JobParts& parts) {
                                                 const v1::JobSpec& spec) {
              return CheckSeesSpec(records.tokens, catalog.access(), user, spec);
            },
-       .kinds = {{v1::JobSpec::kEvaluateMcq, &parts.evaluate_mcq},
-                 {v1::JobSpec::kFineTune, &parts.fine_tune}},
+       .kinds = parts.experiments.kinds(),
        .max_concurrent_jobs = static_cast<int>(config.jobs.concurrent),
        .device_bytes = config.worker.weight_bytes,
        .aging = absl::Seconds(config.jobs.aging_seconds),
@@ -167,20 +164,19 @@ absl::Status Serve(const Config& config) {
                         .data_dir = config.data_dir,
                         .route = route});
   WorkerCompute compute(route, catalog, meter);
-  EvaluateMcq evaluate_mcq(compute, {.questions_per_batch = static_cast<int>(
-                                         config.jobs.mcq_questions_per_batch)});
   WorkerTraining training(route, meter);
   CatalogRegistrar registrar(catalog, records->models, records->tokens);
-  FineTune fine_tune({.compute = compute,
-                      .training = training,
-                      .registrar = registrar,
-                      .clock = Clock::Real()});
+  Experiments experiments({.compute = compute,
+                           .training = training,
+                           .registrar = registrar,
+                           .mcq_questions_per_batch = static_cast<int>(
+                               config.jobs.mcq_questions_per_batch)});
   RETURN_IF_ERROR(ForgetLeftAdapters(records->jobs, registrar));
   SpaceReserve reserve(folder.reserve());
   reserve.Hold();
-  ASSIGN_OR_RETURN(const std::unique_ptr<JobManager> jobs,
-                   MakeJobs({config, *records, quotas, catalog, reserve,
-                             evaluate_mcq, fine_tune}));
+  ASSIGN_OR_RETURN(
+      const std::unique_ptr<JobManager> jobs,
+      MakeJobs({config, *records, quotas, catalog, reserve, experiments}));
   Readiness readiness(*jobs);
   ASSIGN_OR_RETURN(const std::unique_ptr<LocalWorker> worker,
                    LocalWorker::Create(config, folder, route, catalog,

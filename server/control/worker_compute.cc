@@ -2,47 +2,68 @@
 
 #include <string>
 
+#include "dissonance/v1/inference.grpc.pb.h"
+#include "dissonance/v1/interpretability.grpc.pb.h"
+#include "dissonance/v1/probes.grpc.pb.h"
+#include "grpcpp/channel.h"
+#include "server/control/grpc_status.h"
+#include "server/control/worker_stream.h"
 #include "src/base/status_macros.h"
 
 namespace dissonance {
 namespace {
 
 template <typename Response, typename Request>
-absl::StatusOr<Response> CallInference(const WorkerRoute& route,
-                                       const std::string& method,
-                                       const Request& request,
-                                       const CallOptions& options) {
+absl::StatusOr<Response> Call(const WorkerRoute& route,
+                              const std::string& method, const Request& request,
+                              const CallOptions& options) {
   Response response;
-  RETURN_IF_ERROR(CallWorker(route.channel(),
-                             "/dissonance.v1.Inference/" + method, request,
-                             response, options, CallPriority::kJob));
+  RETURN_IF_ERROR(CallWorker(route.channel(), "/dissonance.v1." + method,
+                             request, response, options, CallPriority::kJob));
   return response;
 }
+
+// A call on the device, charged from its beginning to its end.
+class Charge {
+ public:
+  Charge(DeviceMeter& meter, const CallOptions& options)
+      : spend_(options.spend), call_(meter) {}
+  ~Charge() {
+    if (spend_ != nullptr) spend_->Add(call_.Seconds(), token_count_);
+  }
+  Charge(const Charge&) = delete;
+  Charge& operator=(const Charge&) = delete;
+
+  void AddTokens(int64_t count) { token_count_ += count; }
+
+ private:
+  DeviceSpend* const spend_;
+  const DeviceMeter::Call call_;
+  int64_t token_count_ = 0;
+};
 
 }  // namespace
 
 absl::StatusOr<v1::ScoreResponse> WorkerCompute::Score(
     const v1::ScoreRequest& request, const CallOptions& options) {
-  const DeviceMeter::Call call(meter_);
-  absl::StatusOr<v1::ScoreResponse> response =
-      CallInference<v1::ScoreResponse>(route_, "Score", request, options);
-  if (options.spend != nullptr) {
-    options.spend->Add(call.Seconds(),
-                       response.ok() ? response->computed_token_count() : 0);
-  }
+  Charge charge(meter_, options);
+  ASSIGN_OR_RETURN(
+      v1::ScoreResponse response,
+      Call<v1::ScoreResponse>(route_, "Inference/Score", request, options));
+  charge.AddTokens(response.computed_token_count());
   return response;
 }
 
 absl::StatusOr<v1::RenderChatResponse> WorkerCompute::RenderChat(
     const v1::RenderChatRequest& request, const CallOptions& options) {
-  return CallInference<v1::RenderChatResponse>(route_, "RenderChat", request,
-                                               options);
+  return Call<v1::RenderChatResponse>(route_, "Inference/RenderChat", request,
+                                      options);
 }
 
 absl::StatusOr<v1::TokenizeResponse> WorkerCompute::Tokenize(
     const v1::TokenizeRequest& request, const CallOptions& options) {
-  return CallInference<v1::TokenizeResponse>(route_, "Tokenize", request,
-                                             options);
+  return Call<v1::TokenizeResponse>(route_, "Inference/Tokenize", request,
+                                    options);
 }
 
 absl::StatusOr<v1::Model> WorkerCompute::GetModel(const std::string& name) {
@@ -56,6 +77,85 @@ int64_t WorkerCompute::WeightBytes(const std::string& model) {
 
 absl::Status WorkerCompute::CheckVariant(const v1::Variant& variant) {
   return catalog_.CheckVariant(variant);
+}
+
+absl::StatusOr<v1::PatchResponse> WorkerCompute::Patch(
+    const v1::PatchRequest& request, const CallOptions& options) {
+  const Charge charge(meter_, options);
+  return Call<v1::PatchResponse>(route_, "Interpretability/Patch", request,
+                                 options);
+}
+
+absl::StatusOr<v1::FitDirectionsResponse> WorkerCompute::FitDirections(
+    const v1::FitDirectionsRequest& request, const CallOptions& options) {
+  const Charge charge(meter_, options);
+  return Call<v1::FitDirectionsResponse>(route_, "Probes/FitDirections",
+                                         request, options);
+}
+
+absl::Status WorkerCompute::StreamActivations(
+    const v1::StreamActivationsRequest& request, const CallOptions& options,
+    MessageTaker<v1::StreamActivationsResponse> take) {
+  const WorkerChannel channel = route_.channel();
+  if (channel == nullptr) return WorkerUnavailable();
+  const auto stub = v1::Interpretability::NewStub(channel);
+  const Charge charge(meter_, options);
+  return ReadFromWorker<v1::StreamActivationsResponse>(
+      options,
+      [&](grpc::ClientContext* context, auto* reactor) {
+        stub->async()->StreamActivations(context, &request, reactor);
+      },
+      take);
+}
+
+absl::Status WorkerCompute::LogitLens(
+    const v1::LogitLensRequest& request, const CallOptions& options,
+    MessageTaker<v1::LogitLensResponse> take) {
+  const WorkerChannel channel = route_.channel();
+  if (channel == nullptr) return WorkerUnavailable();
+  const auto stub = v1::Interpretability::NewStub(channel);
+  const Charge charge(meter_, options);
+  return ReadFromWorker<v1::LogitLensResponse>(
+      options,
+      [&](grpc::ClientContext* context, auto* reactor) {
+        stub->async()->LogitLens(context, &request, reactor);
+      },
+      take);
+}
+
+absl::Status WorkerCompute::TrainProbes(
+    const v1::TrainProbesRequest& request, const CallOptions& options,
+    MessageTaker<v1::TrainProbesResponse> take) {
+  const WorkerChannel channel = route_.channel();
+  if (channel == nullptr) return WorkerUnavailable();
+  const auto stub = v1::Probes::NewStub(channel);
+  const Charge charge(meter_, options);
+  return ReadFromWorker<v1::TrainProbesResponse>(
+      options,
+      [&](grpc::ClientContext* context, auto* reactor) {
+        stub->async()->TrainProbes(context, &request, reactor);
+      },
+      take);
+}
+
+absl::Status WorkerCompute::Generate(const v1::GenerateRequest& request,
+                                     const CallOptions& options,
+                                     MessageTaker<v1::GenerateResponse> take) {
+  const WorkerChannel channel = route_.channel();
+  if (channel == nullptr) return WorkerUnavailable();
+  const auto stub = v1::Inference::NewStub(channel);
+  Charge charge(meter_, options);
+  return ReadFromWorker<v1::GenerateResponse>(
+      options,
+      [&](grpc::ClientContext* context, auto* reactor) {
+        stub->async()->Generate(context, &request, reactor);
+      },
+      [&](const v1::GenerateResponse& message) {
+        const v1::GenerateSummary& summary = message.summary();
+        charge.AddTokens(summary.prompt_token_count() +
+                         summary.generated_token_count());
+        return take(message);
+      });
 }
 
 }  // namespace dissonance

@@ -1,15 +1,15 @@
-// ComputeClient over the worker that serves now: what jobs compute with,
-// as background work. Thread safe. Borrows route, catalog and meter.
+// InterpClient over the worker that serves now: what jobs compute with, as
+// background work. Thread safe. Borrows route, catalog and meter.
 #ifndef DISSONANCE_SERVER_CONTROL_WORKER_COMPUTE_H_
 #define DISSONANCE_SERVER_CONTROL_WORKER_COMPUTE_H_
 
 #include "server/control/model_catalog.h"
 #include "server/control/worker_route.h"
-#include "src/lab/eval/compute_client.h"
+#include "src/lab/interp/interp_client.h"
 
 namespace dissonance {
 
-class WorkerCompute final : public ComputeClient {
+class WorkerCompute final : public InterpClient {
  public:
   WorkerCompute(const WorkerRoute& route, ModelCatalog& catalog,
                 DeviceMeter& meter)
@@ -25,6 +25,23 @@ class WorkerCompute final : public ComputeClient {
   absl::StatusOr<v1::Model> GetModel(const std::string& name) override;
   absl::Status CheckVariant(const v1::Variant& variant) override;
   int64_t WeightBytes(const std::string& model) override;
+  absl::Status StreamActivations(
+      const v1::StreamActivationsRequest& request, const CallOptions& options,
+      MessageTaker<v1::StreamActivationsResponse> take) override;
+  absl::Status LogitLens(const v1::LogitLensRequest& request,
+                         const CallOptions& options,
+                         MessageTaker<v1::LogitLensResponse> take) override;
+  absl::StatusOr<v1::PatchResponse> Patch(const v1::PatchRequest& request,
+                                          const CallOptions& options) override;
+  absl::Status TrainProbes(const v1::TrainProbesRequest& request,
+                           const CallOptions& options,
+                           MessageTaker<v1::TrainProbesResponse> take) override;
+  absl::StatusOr<v1::FitDirectionsResponse> FitDirections(
+      const v1::FitDirectionsRequest& request,
+      const CallOptions& options) override;
+  absl::Status Generate(const v1::GenerateRequest& request,
+                        const CallOptions& options,
+                        MessageTaker<v1::GenerateResponse> take) override;
 
  private:
   const WorkerRoute& route_;

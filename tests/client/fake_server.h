@@ -51,7 +51,6 @@ class FakeServer final : public v1::Models::Service, public v1::Jobs::Service {
   void AddJob(const v1::Job& job);
   // What calls need from now on.
   void SetToken(const std::string& token);
-  // What CompareJobs answers.
   void SetComparison(const v1::CompareJobsResponse& comparison);
   // The next WatchJob calls, in order; the last one repeats.
   void AddStream(WatchStream stream);
@@ -76,7 +75,6 @@ class FakeServer final : public v1::Models::Service, public v1::Jobs::Service {
   std::vector<v1::CreateJobRequest> created();
   RequestLog& log() { return log_; }
 
-  // Models
   grpc::Status ListModels(grpc::ServerContext*, const v1::ListModelsRequest*,
                           v1::ListModelsResponse*) override;
   grpc::Status GetModel(grpc::ServerContext*, const v1::GetModelRequest*,
@@ -98,7 +96,6 @@ class FakeServer final : public v1::Models::Service, public v1::Jobs::Service {
   grpc::Status UpdateAdapter(grpc::ServerContext*,
                              const v1::UpdateAdapterRequest*,
                              v1::UpdateAdapterResponse*) override;
-  // Jobs
   grpc::Status CreateJob(grpc::ServerContext*, const v1::CreateJobRequest*,
                          v1::CreateJobResponse*) override;
   grpc::Status GetJob(grpc::ServerContext*, const v1::GetJobRequest*,

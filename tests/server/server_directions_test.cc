@@ -11,6 +11,7 @@
 #include "absl/strings/str_replace.h"
 #include "dissonance/v1/inference.grpc.pb.h"
 #include "dissonance/v1/jobs.grpc.pb.h"
+#include "dissonance/v1/models.grpc.pb.h"
 #include "dissonance/v1/probes.grpc.pb.h"
 #include "src/base/status_macros.h"
 #include "tests/server/server_fixture.h"

@@ -1,6 +1,5 @@
 #include "src/compute/probe/fit_rows.h"
 
-#include <ATen/TensorIndexing.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/linalg_eigh.h>
 #include <ATen/ops/ones_like.h>
@@ -31,30 +30,34 @@ at::Tensor DeviationOf(const at::Tensor& variance,
 ScaledRows::ScaledRows(at::Tensor rows, at::Tensor masks, bool scale)
     : rows_(std::move(rows)), masks_(std::move(masks)) {
   is_constant_ = (rows_.amax({0}) == rows_.amin({0})).all().item<bool>();
-  at::Tensor exact = Raw();
+  at::Tensor exact = rows_.to(at::kDouble, false, /*copy=*/true);
   center_ = exact.mean(at::IntArrayRef{0});
-  exact = exact - center_;
+  exact.sub_(center_);
   const at::Tensor square = exact.square().mean(at::IntArrayRef{0});
   spread_ = scale ? DeviationOf(square, square + center_.square())
                   : at::ones_like(center_);
-  exact = exact / spread_;
-  const at::Tensor counts = masks_.sum(0);  // [masks]
-  const at::Tensor mean = exact.t().mm(masks_) / counts;
-  const at::Tensor mean_square = exact.square().t().mm(masks_) / counts;
+  if (scale) exact.div_(spread_);
+  const at::Tensor counts = masks_.sum(1).unsqueeze(1);  // [masks, 1]
+  const at::Tensor mean = masks_.mm(exact) / counts;
+  const at::Tensor mean_square = masks_.mm(exact.square()) / counts;
   const at::Tensor variance = mean_square - mean.square();
   if (!scale) {
-    total_variance_ = variance.sum(0);
+    total_variance_ = variance.sum(1);
     center_.zero_();
     coarse_ = rows_.scalar_type() == at::kDouble ? rows_ : rows_.to(at::kFloat);
     return;
   }
   mean_ = mean;
   scale_ = DeviationOf(variance, mean_square);
-  total_variance_ = (variance / scale_.square()).sum(0);
+  total_variance_ = (variance / scale_.square()).sum(1);
   coarse_ = rows_.scalar_type() == at::kDouble ? exact : exact.to(at::kFloat);
 }
 
-at::Tensor ScaledRows::Centered() const { return (Raw() - center_) / spread_; }
+at::Tensor ScaledRows::Centered() const {
+  return rows_.to(at::kDouble, false, /*copy=*/true)
+      .sub_(center_)
+      .div_(spread_);
+}
 
 at::Tensor ScaledRows::Raw() const { return rows_.to(at::kDouble); }
 
@@ -71,13 +74,13 @@ FitRows ScaledRows::ForFits() const {
 
 at::Tensor ScaledRows::Scaled(int64_t mask) const {
   if (!mean_.defined()) return Raw();
-  return (Centered() - mean_.select(1, mask)) / scale_.select(1, mask);
+  return Centered().sub_(mean_.select(0, mask)).div_(scale_.select(0, mask));
 }
 
 std::pair<at::Tensor, at::Tensor> ScaledRows::Scaler(int64_t mask) const {
   if (!mean_.defined()) return {center_, spread_};
-  return {center_ + spread_ * mean_.select(1, mask),
-          spread_ * scale_.select(1, mask)};
+  return {center_ + spread_ * mean_.select(0, mask),
+          spread_ * scale_.select(0, mask)};
 }
 
 SpanRows SpanOf(const at::Tensor& scaled) {

@@ -3,7 +3,7 @@
 // coordinates of the rows' own span. May throw c10::Error.
 //
 //   const ScaledRows scaled(rows, masks, /*scale=*/true);
-//   LinearFit fit(loss, scaled.ForFits(), columns, options);
+//   LinearFit fit(loss, scaled.ForFits(), settings, options);
 #ifndef DISSONANCE_COMPUTE_PROBE_FIT_ROWS_H_
 #define DISSONANCE_COMPUTE_PROBE_FIT_ROWS_H_
 
@@ -20,7 +20,7 @@ namespace dissonance {
 // does not vary. Holds the rows, and half as much again in float32.
 class ScaledRows {
  public:
-  // `rows` [n, width] floating point, `masks` [n, masks] float64. Without
+  // `rows` [n, width] floating point, `masks` [masks, n] float64. Without
   // `scale` rows are used as they are.
   ScaledRows(at::Tensor rows, at::Tensor masks, bool scale);
 
@@ -50,8 +50,8 @@ class ScaledRows {
   at::Tensor center_;  // [width] float64
   at::Tensor spread_;  // [width]
   at::Tensor coarse_;  // [n, width] float32, or float64 as the rows
-  at::Tensor mean_;    // [width, masks] around center, in units of spread
-  at::Tensor scale_;   // [width, masks]
+  at::Tensor mean_;    // [masks, width] around center, in units of spread
+  at::Tensor scale_;   // [masks, width]
   at::Tensor total_variance_;
   bool is_constant_ = false;
 };

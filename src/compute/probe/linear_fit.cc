@@ -1,9 +1,9 @@
 #include "src/compute/probe/linear_fit.h"
 
-#include <ATen/TensorIndexing.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/cat.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/full_like.h>
 #include <ATen/ops/ones_like.h>
 #include <ATen/ops/sigmoid.h>
@@ -12,9 +12,11 @@
 #include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
 
-#include <algorithm>
 #include <limits>
+#include <optional>
 #include <utility>
+
+#include "src/compute/model/row_product.h"
 
 namespace dissonance {
 namespace {
@@ -26,82 +28,88 @@ constexpr double kCoarseTolerance = 1e-5;
 constexpr double kSlopeShare = 0.25;
 constexpr int kSearchSteps = 30;
 
-// Sum over weights and classes of each column: [width + 1, m, K] -> [m].
-at::Tensor Dot(const at::Tensor& a, const at::Tensor& b) {
-  return (a * b).sum(at::IntArrayRef{0, 2});
+// Sum over classes and weights, or rows, of each fit: [m, K, *] -> [m].
+at::Tensor Sum(const at::Tensor& x) { return x.sum(at::IntArrayRef{1, 2}); }
+at::Tensor Dot(const at::Tensor& a, const at::Tensor& b) { return Sum(a * b); }
+
+// [m] as a factor of [m, K, *].
+at::Tensor Wide(const at::Tensor& x) { return x.view({-1, 1, 1}); }
+
+at::Tensor Take(const at::Tensor& x, const at::Tensor& which) {
+  return x.index_select(0, which);
 }
 
-// [m] as a factor of [*, m, K].
-at::Tensor Wide(const at::Tensor& x) { return x.view({1, -1, 1}); }
-
-at::Tensor Columns(const at::Tensor& x, const at::Tensor& which) {
-  return x.index_select(1, which);
+// a [m, K, in] times b [out, in] transposed: [m, K, out].
+at::Tensor Product(const at::Tensor& a, const at::Tensor& b) {
+  const at::Tensor flat = a.reshape({-1, a.size(2)});
+  at::Tensor out;
+  if (HasRowProduct(b)) {
+    out = at::empty({flat.size(0), b.size(0)}, b.options());
+    RowProductInto(out, flat, b, std::nullopt);
+  } else {
+    out = flat.mm(b.t());
+  }
+  return out.view({a.size(0), a.size(1), -1});
 }
 
 }  // namespace
 
-LinearFit::LinearFit(LinearLoss loss, FitRows rows, FitColumns columns,
+LinearFit::LinearFit(LinearLoss loss, FitRows rows, FitSettings settings,
                      const LinearFitOptions& options)
     : loss_(loss),
       rows_(std::move(rows)),
       options_(options),
       width_(rows_.coarse.size(1)),
       class_count_(loss == LinearLoss::kSoftmax ? options.class_count : 1),
-      columns_(std::move(columns)) {
-  const int64_t m = columns_.c.size(0);
+      settings_(std::move(settings)) {
+  const int64_t m = settings_.c.size(0);
   const at::TensorOptions exact = rows_.masks.options();
-  number_ = at::arange(m, columns_.mask.options());
-  w_ = at::zeros({width_ + 1, m, class_count_}, exact);
-  weights_ = at::zeros({width_, m, class_count_}, exact);
+  number_ = at::arange(m, settings_.mask.options());
+  w_ = at::zeros({m, class_count_, width_ + 1}, exact);
+  weights_ = at::zeros({m, class_count_, width_}, exact);
   intercepts_ = at::zeros({m, class_count_}, exact);
-  scores_ = at::zeros({rows_.masks.size(0), m, class_count_}, exact);
+  scores_ = at::zeros({m, class_count_, rows_.masks.size(1)}, exact);
   gradient_max_.assign(static_cast<size_t>(m), 0.0);
   iterations_.assign(static_cast<size_t>(m), 0);
   Begin(rows_.coarse.scalar_type());
 }
 
 void LinearFit::Begin(at::ScalarType dtype) {
-  x_ = dtype == rows_.coarse.scalar_type() ? rows_.coarse : rows_.exact();
-  const at::Tensor masks = rows_.masks.index_select(1, columns_.mask);
-  unit_ = columns_.c * masks.sum(0);
-  mask_ = (masks * columns_.c).unsqueeze(2);
+  x_ = (dtype == rows_.coarse.scalar_type() ? rows_.coarse : rows_.exact())
+           .contiguous();
+  x_transposed_ = x_.t().contiguous();
+  const at::Tensor masks = Take(rows_.masks, settings_.mask);
+  unit_ = settings_.c * masks.sum(1);
+  mask_ = (masks * settings_.c.unsqueeze(1)).unsqueeze(1);
   if (rows_.mean.defined()) {
-    inverse_scale_ = rows_.inverse_scale.index_select(1, columns_.mask)
-                         .to(dtype)
-                         .unsqueeze(2);
-    mean_ = rows_.mean.index_select(1, columns_.mask).to(dtype).unsqueeze(2);
+    inverse_scale_ =
+        Take(rows_.inverse_scale, settings_.mask).to(dtype).unsqueeze(1);
+    mean_ = Take(rows_.mean, settings_.mask).to(dtype).unsqueeze(1);
   }
   f_ = Score(w_);
   g_ = Gradient(Residual(f_, nullptr, nullptr));
-  stalled_ = zeros_like(columns_.mask, at::kBool);
+  stalled_ = at::zeros_like(settings_.mask, at::kBool);
 }
 
 at::Tensor LinearFit::Score(const at::Tensor& w) const {
-  at::Tensor own = w.slice(0, 0, width_).to(x_.scalar_type());
-  at::Tensor offset = w.slice(0, width_);  // [1, m, K]
+  at::Tensor own = w.slice(2, 0, width_).to(x_.scalar_type());
+  at::Tensor offset = w.slice(2, width_);  // [m, K, 1]
   if (mean_.defined()) {
     own = own * inverse_scale_;
-    offset =
-        offset - (own * mean_).sum(at::IntArrayRef{0}, true).to(at::kDouble);
+    offset = offset - (own * mean_).sum(at::IntArrayRef{2}, true);
   }
-  const at::Tensor f = x_.mm(own.reshape({width_, -1}));
-  return f.to(at::kDouble).view({-1, w.size(1), class_count_}) + offset;
+  return Product(own, x_).to(at::kDouble) + offset;
 }
 
 at::Tensor LinearFit::Gradient(const at::Tensor& residual) const {
-  const at::Tensor sums = residual.sum(at::IntArrayRef{0}, true);  // [1, m, K]
-  const at::Tensor own = residual.to(x_.scalar_type());
-  at::Tensor slopes = x_.t()
-                          .mm(own.reshape({own.size(0), -1}))
-                          .view({width_, -1, class_count_});
+  const at::Tensor sums = residual.sum(at::IntArrayRef{2}, true);  // [m, K, 1]
+  at::Tensor slopes = Product(residual.to(x_.scalar_type()), x_transposed_);
   if (mean_.defined()) {
     slopes = (slopes - mean_ * sums.to(slopes.scalar_type())) * inverse_scale_;
   }
-  at::Tensor gradient = at::cat({slopes.to(at::kDouble), sums});
-  gradient.slice(0, 0, width_).add_(w_.slice(0, 0, width_));
-  if (options_.penalize_intercept) {
-    gradient.slice(0, width_).add_(w_.slice(0, width_));
-  }
+  at::Tensor gradient = at::cat({slopes.to(at::kDouble), sums}, 2);
+  const int64_t penalized = options_.penalize_intercept ? width_ + 1 : width_;
+  gradient.slice(2, 0, penalized).add_(w_.slice(2, 0, penalized));
   return gradient;
 }
 
@@ -109,30 +117,28 @@ at::Tensor LinearFit::Gradient(const at::Tensor& residual) const {
 // derivative along `along`, summed over rows and classes.
 at::Tensor LinearFit::Residual(const at::Tensor& f, at::Tensor* curvature,
                                const at::Tensor* along) const {
-  const at::Tensor labels = columns_.labels.unsqueeze(2);
+  const at::Tensor labels = settings_.labels.unsqueeze(1);
   if (loss_ == LinearLoss::kSquared) {
     if (curvature != nullptr) {
-      *curvature = (mask_ * *along * *along).sum(at::IntArrayRef{0, 2});
+      *curvature = Sum(mask_ * *along * *along);
     }
     return mask_ * (f - labels);
   }
   if (loss_ == LinearLoss::kLogistic) {
     const at::Tensor p = at::sigmoid(f);
     if (curvature != nullptr) {
-      *curvature =
-          (mask_ * p * (1.0 - p) * *along * *along).sum(at::IntArrayRef{0, 2});
+      *curvature = Sum(mask_ * p * (1.0 - p) * *along * *along);
     }
     return mask_ * (p - labels);
   }
-  const at::Tensor p = at::softmax(f, 2);
+  const at::Tensor p = at::softmax(f, 1);
   if (curvature != nullptr) {
-    const at::Tensor mean = (p * *along).sum(at::IntArrayRef{2}, true);
-    *curvature = (mask_ * ((p * *along * *along).sum(at::IntArrayRef{2}, true) -
-                           mean * mean))
-                     .sum(at::IntArrayRef{0, 2});
+    const at::Tensor mean = (p * *along).sum(1, true);
+    const at::Tensor square = (p * *along * *along).sum(1, true);
+    *curvature = Sum(mask_ * (square - mean * mean));
   }
   const at::Tensor classes =
-      at::arange(class_count_, columns_.labels.options());
+      at::arange(class_count_, settings_.labels.options()).view({1, -1, 1});
   return mask_ * (p - (labels == classes).to(at::kDouble));
 }
 
@@ -140,8 +146,8 @@ LinearFit::Slope LinearFit::SlopeAt(const at::Tensor& t,
                                     const at::Tensor& along) const {
   Slope slope;
   slope.residual = Residual(f_ + Wide(t) * along, &slope.second, &along);
-  slope.first = (slope.residual * along).sum(at::IntArrayRef{0, 2}) +
-                penalty_linear_ + t * penalty_square_;
+  slope.first =
+      Dot(slope.residual, along) + penalty_linear_ + t * penalty_square_;
   slope.second = slope.second + penalty_square_;
   return slope;
 }
@@ -174,8 +180,8 @@ at::Tensor LinearFit::Direction() const {
 at::Tensor LinearFit::Search(const at::Tensor& direction,
                              const at::Tensor& along, at::Tensor& residual) {
   const int64_t penalized = options_.penalize_intercept ? width_ + 1 : width_;
-  const at::Tensor own = direction.slice(0, 0, penalized);
-  penalty_linear_ = Dot(w_.slice(0, 0, penalized), own);
+  const at::Tensor own = direction.slice(2, 0, penalized);
+  penalty_linear_ = Dot(w_.slice(2, 0, penalized), own);
   penalty_square_ = Dot(own, own);
   const at::Tensor start = Dot(g_, direction);  // below 0
   at::Tensor t = at::ones_like(start);
@@ -211,7 +217,7 @@ void LinearFit::Remember(const at::Tensor& change, const at::Tensor& gradient) {
 }
 
 at::Tensor LinearFit::GradientMax() const {
-  return g_.abs().amax({0, 2}) / unit_;
+  return g_.abs().amax({1, 2}) / unit_;
 }
 
 bool LinearFit::Iterate() {
@@ -237,10 +243,10 @@ void LinearFit::Retire() {
   const at::Tensor largest = GradientMax();
   const at::Tensor spent =
       at::full_like(stalled_, iteration_ >= options_.max_iterations);
-  at::Tensor done = (largest <= columns_.tolerance).logical_or(spent);
+  at::Tensor done = (largest <= settings_.tolerance).logical_or(spent);
   if (is_coarse) {
     // What needs more than float32 gives waits for the others.
-    done = done.logical_and(columns_.tolerance >= kCoarseTolerance)
+    done = done.logical_and(settings_.tolerance >= kCoarseTolerance)
                .logical_or(spent);
     const at::Tensor ready =
         done.logical_or(largest <= kCoarseTolerance).logical_or(stalled_);
@@ -265,11 +271,11 @@ void LinearFit::Retire() {
 
 void LinearFit::Store(const at::Tensor& which) {
   if (which.size(0) == 0) return;
-  const at::Tensor numbers = number_.index_select(0, which);
-  const at::Tensor own = Columns(w_, which);
-  weights_.index_copy_(1, numbers, own.slice(0, 0, width_));
-  intercepts_.index_copy_(0, numbers, own.select(0, width_));
-  scores_.index_copy_(1, numbers, Columns(f_, which));
+  const at::Tensor numbers = Take(number_, which);
+  const at::Tensor own = Take(w_, which);
+  weights_.index_copy_(0, numbers, own.slice(2, 0, width_));
+  intercepts_.index_copy_(0, numbers, own.select(2, width_));
+  scores_.index_copy_(0, numbers, Take(f_, which));
   const at::Tensor largest = GradientMax().index_select(0, which).to(at::kCPU);
   const at::Tensor on_host = numbers.to(at::kCPU);
   for (int64_t i = 0; i < on_host.size(0); ++i) {
@@ -281,25 +287,25 @@ void LinearFit::Store(const at::Tensor& which) {
 
 void LinearFit::Keep(const at::Tensor& which) {
   if (which.size(0) == number_.size(0)) return;
-  number_ = number_.index_select(0, which);
-  columns_.mask = columns_.mask.index_select(0, which);
-  columns_.labels = columns_.labels.index_select(1, which);
-  columns_.c = columns_.c.index_select(0, which);
-  columns_.tolerance = columns_.tolerance.index_select(0, which);
+  number_ = Take(number_, which);
+  settings_.mask = Take(settings_.mask, which);
+  settings_.labels = Take(settings_.labels, which);
+  settings_.c = Take(settings_.c, which);
+  settings_.tolerance = Take(settings_.tolerance, which);
   if (mean_.defined()) {
-    inverse_scale_ = Columns(inverse_scale_, which);
-    mean_ = Columns(mean_, which);
+    inverse_scale_ = Take(inverse_scale_, which);
+    mean_ = Take(mean_, which);
   }
-  mask_ = Columns(mask_, which);
-  unit_ = unit_.index_select(0, which);
-  w_ = Columns(w_, which);
-  f_ = Columns(f_, which);
-  g_ = Columns(g_, which);
-  stalled_ = stalled_.index_select(0, which);
+  mask_ = Take(mask_, which);
+  unit_ = Take(unit_, which);
+  w_ = Take(w_, which);
+  f_ = Take(f_, which);
+  g_ = Take(g_, which);
+  stalled_ = Take(stalled_, which);
   for (Step& step : steps_) {
-    step.s = Columns(step.s, which);
-    step.y = Columns(step.y, which);
-    step.rho = step.rho.index_select(0, which);
+    step.s = Take(step.s, which);
+    step.y = Take(step.y, which);
+    step.rho = Take(step.rho, which);
   }
 }
 

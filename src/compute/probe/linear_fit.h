@@ -1,14 +1,15 @@
 // Many linear fits to the same rows at once, by L-BFGS (Liu & Nocedal 1989):
-// each column is a fit with its own training rows, labels, scaler and strength
-// of the penalty, and all columns share two matrix products an iteration. The
-// products are in float32 until a column's derivatives are below 1e-5, then in
-// float64; everything else is in float64. One thread at a time; may throw
+// each fit has its own training rows, labels, scaler and strength of the
+// penalty, and all share two matrix products an iteration. The products are in
+// float32 until derivatives are below 1e-5, then in float64; everything else is
+// in float64. On the CPU every product is summed in one order, so that a fit
+// has the same bits alone and among others. One thread at a time; may throw
 // c10::Error.
 //
-//   LinearFit fit(LinearLoss::kLogistic, rows, columns, options);
+//   LinearFit fit(LinearLoss::kLogistic, rows, settings, options);
 //   while (fit.Iterate()) {
 //   }
-//   fit.weights();  // [width, columns, 1]
+//   fit.weights();  // [fits, 1, width]
 #ifndef DISSONANCE_COMPUTE_PROBE_LINEAR_FIT_H_
 #define DISSONANCE_COMPUTE_PROBE_LINEAR_FIT_H_
 
@@ -28,20 +29,20 @@ enum class LinearLoss {
   kSquared,   // (f - label)^2 / 2
 };
 
-// What the fits see: x, scaled by column as (x - mean) * inverse_scale.
+// What the fits see: x, scaled as (x - mean) * inverse_scale.
 struct FitRows {
   at::Tensor coarse;                  // [n, width] float32
   std::function<at::Tensor()> exact;  // the same in float64
-  at::Tensor mean = {};               // [width, masks] float64, or neither
-  at::Tensor inverse_scale = {};      // [width, masks]
-  at::Tensor masks;                   // [n, masks] float64: 1 trains
+  at::Tensor mean = {};               // [masks, width] float64, or neither
+  at::Tensor inverse_scale = {};      // [masks, width]
+  at::Tensor masks;                   // [masks, n] float64: 1 trains
 };
 
-struct FitColumns {
-  at::Tensor mask;       // [m] int64: which
-  at::Tensor labels;     // [n, m] float64
-  at::Tensor c;          // [m] float64
-  at::Tensor tolerance;  // [m] float64: of derivatives / (c * training rows)
+struct FitSettings {
+  at::Tensor mask;       // [fits] int64: which
+  at::Tensor labels;     // [fits, n] float64
+  at::Tensor c;          // [fits] float64
+  at::Tensor tolerance;  // [fits] float64: of derivatives / (c * training rows)
 };
 
 struct LinearFitOptions {
@@ -53,19 +54,19 @@ struct LinearFitOptions {
 class LinearFit {
  public:
   // All tensors are on the rows' device.
-  LinearFit(LinearLoss loss, FitRows rows, FitColumns columns,
+  LinearFit(LinearLoss loss, FitRows rows, FitSettings settings,
             const LinearFitOptions& options);
 
-  // One iteration of all columns that have not converged. Returns whether
-  // there are any left.
+  // One iteration of all fits that have not converged. Returns whether there
+  // are any left.
   bool Iterate();
 
   // Once Iterate returned false; K is the number of classes of kSoftmax, else
   // 1. float64, on the rows' device.
-  const at::Tensor& weights() const { return weights_; }        // [width, m, K]
+  const at::Tensor& weights() const { return weights_; }        // [m, K, width]
   const at::Tensor& intercepts() const { return intercepts_; }  // [m, K]
-  const at::Tensor& scores() const { return scores_; }          // [n, m, K]
-  // Of each column: the largest derivative left / (c * training rows), and
+  const at::Tensor& scores() const { return scores_; }          // [m, K, n]
+  // Of each fit: the largest derivative left / (c * training rows), and
   // iterations.
   const std::vector<double>& gradient_max() const { return gradient_max_; }
   const std::vector<int64_t>& iterations() const { return iterations_; }
@@ -73,7 +74,7 @@ class LinearFit {
  private:
   // One step's change of weights and of gradient.
   struct Step {
-    at::Tensor s;  // [width + 1, m, K]
+    at::Tensor s;  // [m, K, width + 1]
     at::Tensor y;
     at::Tensor rho;  // [m] 1 / (y . s); 0: not to be used
   };
@@ -81,11 +82,11 @@ class LinearFit {
   struct Slope {
     at::Tensor first;  // [m]
     at::Tensor second;
-    at::Tensor residual;  // [n, m, K] derivative by the scores
+    at::Tensor residual;  // [m, K, n] derivative by the scores
   };
 
   void Begin(at::ScalarType dtype);
-  at::Tensor Score(const at::Tensor& w) const;  // [n, m, K]
+  at::Tensor Score(const at::Tensor& w) const;  // [m, K, n]
   at::Tensor Gradient(const at::Tensor& residual) const;
   at::Tensor Residual(const at::Tensor& f, at::Tensor* curvature,
                       const at::Tensor* along) const;
@@ -94,7 +95,7 @@ class LinearFit {
   at::Tensor Search(const at::Tensor& direction, const at::Tensor& along,
                     at::Tensor& residual);
   void Remember(const at::Tensor& change, const at::Tensor& gradient);
-  // Keeps the results of columns that are done and goes on without them.
+  // Keeps the results of fits that are done and goes on without them.
   void Retire();
   void Store(const at::Tensor& which);
   void Keep(const at::Tensor& which);
@@ -106,17 +107,18 @@ class LinearFit {
   const int64_t width_;
   const int64_t class_count_;  // K
 
-  // Of the columns that are under way.
-  at::Tensor x_;  // [n, width] in the products' type
-  FitColumns columns_;
+  // Of the fits that are under way.
+  at::Tensor x_;             // [n, width] in the products' type
+  at::Tensor x_transposed_;  // [width, n]
+  FitSettings settings_;
   at::Tensor number_;         // [m] int64: which of all
-  at::Tensor inverse_scale_;  // [width, m, 1], in x's type
-  at::Tensor mean_;           // [width, m, 1]
-  at::Tensor mask_;           // [n, m, 1] float64: c where it trains
+  at::Tensor inverse_scale_;  // [m, 1, width], in x's type
+  at::Tensor mean_;           // [m, 1, width]
+  at::Tensor mask_;           // [m, 1, n] float64: c where it trains
   at::Tensor unit_;           // [m] c * training rows
-  at::Tensor w_;              // [width + 1, m, K]; the last: intercepts
-  at::Tensor f_;              // [n, m, K]
-  at::Tensor g_;              // [width + 1, m, K]
+  at::Tensor w_;              // [m, K, width + 1]; the last: intercepts
+  at::Tensor f_;              // [m, K, n]
+  at::Tensor g_;              // [m, K, width + 1]
   std::deque<Step> steps_;
   at::Tensor stalled_;  // [m] bool
   int64_t iteration_ = 0;
@@ -124,7 +126,7 @@ class LinearFit {
   at::Tensor penalty_linear_;  // [m] w . p
   at::Tensor penalty_square_;  // [m] p . p
 
-  // Of all columns.
+  // Of all fits.
   at::Tensor weights_;
   at::Tensor intercepts_;
   at::Tensor scores_;

@@ -39,16 +39,15 @@ TestedRows Tested(const ProbeProblem& problem, int64_t fold_count,
 
 // A fit's weights for activations as they are: decision = x . weight + bias.
 struct RawFit {
-  at::Tensor weight;          // [width, K]
+  at::Tensor weight;          // [K, width]
   at::Tensor intercept = {};  // [K]
 };
 
 RawFit ToRaw(const LinearFitResult& fit, const ScaledRows& scaled,
              int64_t mask) {
   const auto [mean, scale] = scaled.Scaler(mask);
-  RawFit raw{.weight = fit.weight / scale.to(at::kCPU).unsqueeze(1)};
-  raw.intercept =
-      fit.intercept - (mean.to(at::kCPU).unsqueeze(1) * raw.weight).sum(0);
+  RawFit raw{.weight = fit.weight / scale.to(at::kCPU)};
+  raw.intercept = fit.intercept - raw.weight.mv(mean.to(at::kCPU));
   return raw;
 }
 
@@ -168,7 +167,7 @@ ProbeTransfer TransferTo(int64_t variant, const ProblemFits& fits,
   for (int64_t fold = 0; fold < folds; ++fold) {
     const RawFit raw =
         ToRaw(fits.fits[static_cast<size_t>(fold)], context.scaled, fold);
-    const at::Tensor scores = rows.mm(raw.weight) + raw.intercept;
+    const at::Tensor scores = rows.mm(raw.weight.t()) + raw.intercept;
     const auto values = scores.accessor<double, 2>();
     for (size_t row = 0; row < problem.rows.size(); ++row) {
       if (problem.fold[row] != fold) continue;
@@ -190,9 +189,9 @@ void AddWeights(const ProblemFits& fits, const ReportContext& context,
   const auto all = static_cast<int64_t>(fits.fits.size()) - 1;
   const LinearFitResult& fit = fits.fits.back();
   const auto [mean, scale] = context.scaled.Scaler(all);
-  const int64_t classes = fit.weight.size(1);
-  probe.weights.weight = classes == 1 ? fit.weight.squeeze(1).clone()
-                                      : fit.weight.t().contiguous();
+  const int64_t classes = fit.weight.size(0);
+  probe.weights.weight =
+      classes == 1 ? fit.weight[0].clone() : fit.weight.clone();
   for (int64_t k = 0; k < classes; ++k) {
     probe.weights.intercepts.push_back(fit.intercept[k].item<double>());
   }
@@ -203,7 +202,7 @@ void AddWeights(const ProblemFits& fits, const ReportContext& context,
   probe.direction_bias = raw.intercept[0].item<double>();
   probe.direction_norm = raw.weight.norm().item<double>();
   if (probe.direction_norm > 0.0) {
-    probe.direction = (raw.weight.squeeze(1) / probe.direction_norm).clone();
+    probe.direction = raw.weight[0] / probe.direction_norm;
   }
 }
 
@@ -250,8 +249,8 @@ FittedProbe ReportOnConstant(double c, const ReportContext& context) {
       problem.rows.size() * static_cast<size_t>(classes), 0.0);
   fits.decisions.assign(problem.shuffled.size() + 1, zeros);
   fits.split_decisions = zeros;
-  fits.fits.assign(static_cast<size_t>(context.scaled.masks().size(1)),
-                   {.weight = at::zeros({width, classes}, at::kDouble),
+  fits.fits.assign(static_cast<size_t>(context.scaled.masks().size(0)),
+                   {.weight = at::zeros({classes, width}, at::kDouble),
                     .intercept = at::zeros({classes}, at::kDouble)});
   FittedProbe probe = ReportOn(fits, context);
   probe.note = "all rows are equal here: there is nothing to tell apart";

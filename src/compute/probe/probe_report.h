@@ -17,7 +17,7 @@ namespace dissonance {
 
 // What a fit came to, on the CPU, float64.
 struct LinearFitResult {
-  at::Tensor weight;     // [width, K] in the mask's scaled units
+  at::Tensor weight;     // [K, width] in the mask's scaled units
   at::Tensor intercept;  // [K]
 };
 

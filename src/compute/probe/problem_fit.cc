@@ -45,9 +45,9 @@ ProblemFit::ProblemFit(const ProbePlan& plan, const ProbeProblem& problem,
   const std::vector<double> untested(
       problem.rows.size() * static_cast<size_t>(score_width()), kNan);
   for (size_t c = 0; c < c_count; ++c) {
-    fits_.push_back({.c = plan.options().c_values[c],
-                     .decisions = {problem.shuffled.size() + 1, untested},
-                     .split_decisions = untested});
+    results_.push_back({.c = plan.options().c_values[c],
+                        .decisions = {problem.shuffled.size() + 1, untested},
+                        .split_decisions = untested});
   }
 }
 
@@ -60,28 +60,28 @@ void ProblemFit::MakeMasks() {
   const auto n = static_cast<int64_t>(problem_.rows.size());
   const int64_t folds = plan_.options().fold_count;
   const at::Tensor masks =
-      at::ones({n, folds + (has_split() ? 2 : 1)}, at::kDouble);
+      at::ones({folds + (has_split() ? 2 : 1), n}, at::kDouble);
   auto own = masks.accessor<double, 2>();
   for (int64_t i = 0; i < n; ++i) {
     const auto row = static_cast<size_t>(i);
-    if (problem_.fold[row] >= 0) own[i][problem_.fold[row]] = 0.0;
-    if (has_split() && problem_.in_split_test[row]) own[i][folds] = 0.0;
+    if (problem_.fold[row] >= 0) own[problem_.fold[row]][i] = 0.0;
+    if (has_split() && problem_.in_split_test[row]) own[folds][i] = 0.0;
   }
   const at::Tensor& rows = rows_[static_cast<size_t>(problem_.variant)];
   masks_ = masks.to(rows.device());
 }
 
-bool ProblemFit::is_tested(const Column& column, size_t row) const {
-  if (column.mask < plan_.options().fold_count) {
-    return problem_.fold[row] == column.mask;
+bool ProblemFit::is_tested(const Fit& fit, size_t row) const {
+  if (fit.mask < plan_.options().fold_count) {
+    return problem_.fold[row] == fit.mask;
   }
-  return column.mask < all_mask() && problem_.in_split_test[row];
+  return fit.mask < all_mask() && problem_.in_split_test[row];
 }
 
 void ProblemFit::PlanBatches() {
   const int64_t folds = plan_.options().fold_count;
-  std::vector<std::vector<Column>> of_mask(static_cast<size_t>(mask_count()));
-  for (size_t c = 0; c < fits_.size(); ++c) {
+  std::vector<std::vector<Fit>> of_mask(static_cast<size_t>(mask_count()));
+  for (size_t c = 0; c < results_.size(); ++c) {
     for (int64_t mask = 0; mask < mask_count(); ++mask) {
       const auto shuffled = static_cast<int64_t>(problem_.shuffled.size());
       for (int64_t p = -1; p < (mask < folds ? shuffled : 0); ++p) {
@@ -89,8 +89,8 @@ void ProblemFit::PlanBatches() {
       }
     }
   }
-  std::vector<Column> all;
-  for (const std::vector<Column>& own : of_mask) {
+  std::vector<Fit> all;
+  for (const std::vector<Fit>& own : of_mask) {
     all.insert(all.end(), own.begin(), own.end());
   }
   const bool in_span =
@@ -98,50 +98,50 @@ void ProblemFit::PlanBatches() {
       PrefersSpan(scaled_->row_count(), scaled_->width(), mask_count(),
                   static_cast<int64_t>(all.size()));
   if (in_span) {
-    for (const std::vector<Column>& own : of_mask) AddBatches(own, true);
+    for (const std::vector<Fit>& own : of_mask) AddBatches(own, true);
   } else {
     AddBatches(all, false);
   }
 }
 
-void ProblemFit::AddBatches(const std::vector<Column>& columns, bool in_span) {
+void ProblemFit::AddBatches(const std::vector<Fit>& fits, bool in_span) {
   const int64_t width = in_span
                             ? std::min(scaled_->row_count(), scaled_->width())
                             : scaled_->width();
   const auto most = static_cast<size_t>(std::max<int64_t>(
       kStateBytes / ((width + 1) * score_width() * kStateVectors * 8), 1));
-  for (size_t i = 0; i < columns.size(); i += most) {
-    const auto begin = columns.begin() + static_cast<ptrdiff_t>(i);
-    const auto end = columns.begin() +
-                     static_cast<ptrdiff_t>(std::min(i + most, columns.size()));
-    batches_.push_back({.columns = {begin, end}, .in_span = in_span});
+  for (size_t i = 0; i < fits.size(); i += most) {
+    const auto begin = fits.begin() + static_cast<ptrdiff_t>(i);
+    const auto end =
+        fits.begin() + static_cast<ptrdiff_t>(std::min(i + most, fits.size()));
+    batches_.push_back({.fits = {begin, end}, .in_span = in_span});
   }
 }
 
-const std::vector<double>& ProblemFit::LabelsOf(const Column& column) const {
-  return column.permutation < 0
+const std::vector<double>& ProblemFit::LabelsOf(const Fit& fit) const {
+  return fit.permutation < 0
              ? problem_.labels
-             : problem_.shuffled[static_cast<size_t>(column.permutation)];
+             : problem_.shuffled[static_cast<size_t>(fit.permutation)];
 }
 
-FitColumns ProblemFit::ColumnsOf(const Batch& batch) const {
+FitSettings ProblemFit::SettingsOf(const Batch& batch) const {
   const ProbeOptions& options = plan_.options();
   std::vector<int64_t> masks;
   std::vector<double> labels;
   std::vector<double> c;
   std::vector<double> tolerance;
-  for (const Column& column : batch.columns) {
-    masks.push_back(batch.in_span ? 0 : column.mask);
-    c.push_back(options.c_values[column.c]);
-    tolerance.push_back(column.permutation < 0
+  for (const Fit& fit : batch.fits) {
+    masks.push_back(batch.in_span ? 0 : fit.mask);
+    c.push_back(options.c_values[fit.c]);
+    tolerance.push_back(fit.permutation < 0
                             ? options.tolerance
                             : std::max(options.tolerance, kControlTolerance));
-    const std::vector<double>& own = LabelsOf(column);
+    const std::vector<double>& own = LabelsOf(fit);
     labels.insert(labels.end(), own.begin(), own.end());
   }
-  const auto m = static_cast<int64_t>(batch.columns.size());
+  const auto m = static_cast<int64_t>(batch.fits.size());
   return {.mask = at::tensor(masks, at::kLong).to(masks_.device()),
-          .labels = OnDevice(labels, masks_).view({m, -1}).t().contiguous(),
+          .labels = OnDevice(labels, masks_).view({m, -1}),
           .c = OnDevice(c, masks_),
           .tolerance = OnDevice(tolerance, masks_)};
 }
@@ -151,7 +151,7 @@ void ProblemFit::Begin(const Batch& batch) {
   FitRows rows = scaled_->ForFits();
   at::Tensor total_variance = scaled_->total_variance();
   if (batch.in_span) {
-    const int64_t mask = batch.columns[0].mask;
+    const int64_t mask = batch.fits[0].mask;
     if (mask != span_mask_) {
       span_ = SpanOf(scaled_->Scaled(mask));
       span_mask_ = mask;
@@ -161,18 +161,18 @@ void ProblemFit::Begin(const Batch& batch) {
                           ? exact
                           : exact.to(at::kFloat),
             .exact = [exact] { return exact; },
-            .masks = masks_.slice(1, mask, mask + 1)};
+            .masks = masks_.slice(0, mask, mask + 1)};
     total_variance = total_variance.slice(0, mask, mask + 1);
   }
-  FitColumns columns = ColumnsOf(batch);
+  FitSettings settings = SettingsOf(batch);
   if (options.method == ProbeMethod::kLda) {
-    lda_ = std::make_unique<LdaFit>(rows, std::move(columns), total_variance,
+    lda_ = std::make_unique<LdaFit>(rows, std::move(settings), total_variance,
                                     scaled_->width(), options.shrinkage);
-    columns = lda_->columns();
+    settings = lda_->settings();
   }
-  fit_ = std::make_unique<LinearFit>(
+  solver_ = std::make_unique<LinearFit>(
       LossOf(options, problem_.class_count), std::move(rows),
-      std::move(columns),
+      std::move(settings),
       LinearFitOptions{.class_count = problem_.class_count,
                        .penalize_intercept = options.penalize_intercept,
                        .max_iterations = options.max_iterations});
@@ -190,7 +190,7 @@ bool ProblemFit::RunPiece() {
         rows, masks_,
         plan_.options().scale &&
             plan_.options().method != ProbeMethod::kMassMean);
-    for (ProblemFits& fits : fits_) {
+    for (ProblemFits& fits : results_) {
       fits.fits.resize(static_cast<size_t>(mask_count()));
     }
     if (!scaled_->is_constant()) PlanBatches();
@@ -200,10 +200,10 @@ bool ProblemFit::RunPiece() {
   const Batch& batch = batches_[next_batch_];
   if (plan_.options().method == ProbeMethod::kMassMean) {
     FitMeans(batch);
-  } else if (fit_ == nullptr) {
+  } else if (solver_ == nullptr) {
     Begin(batch);
     return true;
-  } else if (fit_->Iterate()) {
+  } else if (solver_->Iterate()) {
     return true;
   } else {
     Collect(batch);
@@ -213,48 +213,50 @@ bool ProblemFit::RunPiece() {
 }
 
 void ProblemFit::FitMeans(const Batch& batch) {
-  const FitColumns columns = ColumnsOf(batch);
+  const FitSettings settings = SettingsOf(batch);
   const at::Tensor x = scaled_->Raw();
-  const at::Tensor trains = masks_.index_select(1, columns.mask);
-  const at::Tensor ones = trains * columns.labels;
+  const at::Tensor trains = masks_.index_select(0, settings.mask);
+  const at::Tensor ones = trains * settings.labels;
   const at::Tensor zeros = trains - ones;
-  const at::Tensor one_mean = x.t().mm(ones) / ones.sum(0).clamp_min(1.0);
-  const at::Tensor zero_mean = x.t().mm(zeros) / zeros.sum(0).clamp_min(1.0);
+  const auto mean = [&x](const at::Tensor& weights) {
+    return weights.mm(x) / weights.sum(1).clamp_min(1.0).unsqueeze(1);
+  };
+  const at::Tensor one_mean = mean(ones);
+  const at::Tensor zero_mean = mean(zeros);
   const at::Tensor weights = one_mean - zero_mean;
   const at::Tensor intercepts =
-      -0.5 * ((one_mean + zero_mean) * weights).sum(0);
-  Keep(batch, weights.unsqueeze(2), intercepts.unsqueeze(1),
-       (x.mm(weights) + intercepts).unsqueeze(2));
+      -0.5 * ((one_mean + zero_mean) * weights).sum(1).unsqueeze(1);
+  Keep(batch, weights.unsqueeze(1), intercepts,
+       (weights.mm(x.t()) + intercepts).unsqueeze(1));
 }
 
 void ProblemFit::Collect(const Batch& batch) {
-  at::Tensor weights = fit_->weights();
-  at::Tensor intercepts = fit_->intercepts();
-  at::Tensor scores = fit_->scores();
+  at::Tensor weights = solver_->weights();
+  at::Tensor intercepts = solver_->intercepts();
+  at::Tensor scores = solver_->scores();
   if (lda_ != nullptr) lda_->Finish(weights, intercepts, scores);
   if (batch.in_span) {
-    // To the scaled units of the mask: Z^T back v.
-    const int64_t m = weights.size(1);
-    const at::Tensor rows = span_->back.mm(weights.flatten(1));
-    weights = scaled_->Scaled(span_mask_)
-                  .t()
-                  .mm(rows)
-                  .view({scaled_->width(), m, -1});
+    // To the scaled units of the mask: v back^T Z.
+    const int64_t m = weights.size(0);
+    weights = weights.flatten(0, 1)
+                  .mm(span_->back.t())
+                  .mm(scaled_->Scaled(span_mask_))
+                  .view({m, -1, scaled_->width()});
   }
-  for (size_t i = 0; i < batch.columns.size(); ++i) {
-    const Column& column = batch.columns[i];
-    FitConvergence& own = fits_[column.c].convergence;
-    const double left = fit_->gradient_max()[i];
-    const bool is_control = column.permutation >= 0;
+  for (size_t i = 0; i < batch.fits.size(); ++i) {
+    const Fit& fit = batch.fits[i];
+    FitConvergence& own = results_[fit.c].convergence;
+    const double left = solver_->gradient_max()[i];
+    const bool is_control = fit.permutation >= 0;
     const double tolerance =
         is_control ? std::max(plan_.options().tolerance, kControlTolerance)
                    : plan_.options().tolerance;
     own.converged = own.converged && left <= tolerance;
-    own.iterations = std::max(own.iterations, fit_->iterations()[i]);
+    own.iterations = std::max(own.iterations, solver_->iterations()[i]);
     if (!is_control) own.gradient_max = std::max(own.gradient_max, left);
   }
   Keep(batch, weights, intercepts, scores);
-  fit_.reset();
+  solver_.reset();
   lda_.reset();
 }
 
@@ -263,24 +265,24 @@ void ProblemFit::Keep(const Batch& batch, const at::Tensor& weights,
   const auto width = static_cast<size_t>(score_width());
   const at::Tensor on_host = scores.to(at::kCPU).contiguous();
   const auto values = on_host.accessor<double, 3>();
-  for (size_t i = 0; i < batch.columns.size(); ++i) {
-    const Column& column = batch.columns[i];
+  for (size_t i = 0; i < batch.fits.size(); ++i) {
+    const Fit& fit = batch.fits[i];
     const auto m = static_cast<int64_t>(i);
     std::vector<double>& to =
-        column.mask < plan_.options().fold_count
-            ? fits_[column.c]
-                  .decisions[static_cast<size_t>(column.permutation + 1)]
-            : fits_[column.c].split_decisions;
+        fit.mask < plan_.options().fold_count
+            ? results_[fit.c]
+                  .decisions[static_cast<size_t>(fit.permutation + 1)]
+            : results_[fit.c].split_decisions;
     for (size_t row = 0; row < problem_.rows.size(); ++row) {
-      if (!is_tested(column, row)) continue;
+      if (!is_tested(fit, row)) continue;
       for (size_t k = 0; k < width; ++k) {
         to[row * width + k] =
-            values[static_cast<int64_t>(row)][m][static_cast<int64_t>(k)];
+            values[m][static_cast<int64_t>(k)][static_cast<int64_t>(row)];
       }
     }
-    if (column.permutation >= 0) continue;
-    fits_[column.c].fits[static_cast<size_t>(column.mask)] = {
-        .weight = weights.select(1, m).to(at::kCPU).contiguous(),
+    if (fit.permutation >= 0) continue;
+    results_[fit.c].fits[static_cast<size_t>(fit.mask)] = {
+        .weight = weights.select(0, m).to(at::kCPU).contiguous(),
         .intercept = intercepts.select(0, m).to(at::kCPU).contiguous()};
   }
 }
@@ -288,7 +290,7 @@ void ProblemFit::Keep(const Batch& batch, const at::Tensor& weights,
 std::vector<FittedProbe> ProblemFit::Take() {
   const ReportContext context{plan_, problem_, rows_, *scaled_};
   std::vector<FittedProbe> probes;
-  for (const ProblemFits& fits : fits_) {
+  for (const ProblemFits& fits : results_) {
     probes.push_back(scaled_->is_constant() ? ReportOnConstant(fits.c, context)
                                             : ReportOn(fits, context));
   }

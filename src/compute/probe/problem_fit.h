@@ -37,50 +37,50 @@ class ProblemFit {
   static int64_t Bytes(const ProbePlan& plan, int64_t width);
 
  private:
-  // Which fit a column is.
-  struct Column {
+  // What is fitted.
+  struct Fit {
     size_t c = 0;
     int64_t mask = 0;          // a fold, the split, or all rows
     int64_t permutation = -1;  // -1: the labels as they are
   };
-  // Columns that are fitted in one go.
+  // Fits that are made in one go.
   struct Batch {
-    std::vector<Column> columns;
+    std::vector<Fit> fits;
     bool in_span = false;  // all of one mask
   };
 
   void MakeMasks();
   void PlanBatches();
-  void AddBatches(const std::vector<Column>& columns, bool in_span);
+  void AddBatches(const std::vector<Fit>& fits, bool in_span);
   void Begin(const Batch& batch);
   void Collect(const Batch& batch);
-  FitColumns ColumnsOf(const Batch& batch) const;
+  FitSettings SettingsOf(const Batch& batch) const;
   // Fits a batch of mass-mean probes, which have a closed form.
   void FitMeans(const Batch& batch);
-  // Takes what fits came to: [width, m, K], [m, K], [n, m, K].
+  // Takes what fits came to: [m, K, width], [m, K], [m, K, n].
   void Keep(const Batch& batch, const at::Tensor& weights,
             const at::Tensor& intercepts, const at::Tensor& scores);
-  const std::vector<double>& LabelsOf(const Column& column) const;
+  const std::vector<double>& LabelsOf(const Fit& fit) const;
 
-  int64_t mask_count() const { return masks_.size(1); }
+  int64_t mask_count() const { return masks_.size(0); }
   int64_t all_mask() const { return mask_count() - 1; }
   bool has_split() const { return !problem_.in_split_test.empty(); }
-  bool is_tested(const Column& column, size_t row) const;
+  bool is_tested(const Fit& fit, size_t row) const;
   int64_t score_width() const;  // K
 
   const ProbePlan& plan_;
   const ProbeProblem& problem_;
   const std::vector<at::Tensor>& rows_;
-  at::Tensor masks_;  // [rows used, masks]: folds, split, all
+  at::Tensor masks_;  // [masks, rows used]: folds, split, all
   std::unique_ptr<const ScaledRows> scaled_;
   std::vector<Batch> batches_;
   size_t next_batch_ = 0;
   std::optional<SpanRows> span_;  // of span_mask_
   int64_t span_mask_ = -1;
   std::unique_ptr<LdaFit> lda_;
-  std::unique_ptr<LinearFit> fit_;
+  std::unique_ptr<LinearFit> solver_;
 
-  std::vector<ProblemFits> fits_;  // by C
+  std::vector<ProblemFits> results_;  // by C
 };
 
 }  // namespace dissonance

@@ -25,16 +25,16 @@ at::Tensor LabelTensor(const std::vector<int32_t>& classes) {
                     at::kDouble);
 }
 
-// Training masks of the folds, [n, 5].
+// Training masks of the folds, [5, n].
 at::Tensor MasksOf(const std::vector<int32_t>& folds) {
   const at::Tensor numbers =
       at::tensor(std::vector<int64_t>(folds.begin(), folds.end()), at::kLong);
-  return (numbers.unsqueeze(1) != at::arange(5, at::kLong)).to(at::kDouble);
+  return (at::arange(5, at::kLong).unsqueeze(1) != numbers).to(at::kDouble);
 }
 
-FitColumns FoldColumns(const at::Tensor& labels, double c) {
+FitSettings FoldSettings(const at::Tensor& labels, double c) {
   return {.mask = at::arange(5, at::kLong),
-          .labels = labels.unsqueeze(1).expand({-1, 5}).contiguous(),
+          .labels = labels.expand({5, -1}).contiguous(),
           .c = at::full({5}, c, at::kDouble),
           .tolerance = at::full({5}, 1e-7, at::kDouble)};
 }
@@ -53,7 +53,7 @@ TEST_P(ProbeGoldenTest, FindsScikitLearnsCoefficients) {
                         MasksOf(golden.Folds(GetParam().labels)), true);
   LinearFit fit(
       LinearLoss::kLogistic, rows.ForFits(),
-      FoldColumns(LabelTensor(golden.Classes(GetParam().labels)), 0.1),
+      FoldSettings(LabelTensor(golden.Classes(GetParam().labels)), 0.1),
       {.penalize_intercept = GetParam().intercept == "liblinear"});
   while (fit.Iterate()) {
   }
@@ -61,7 +61,7 @@ TEST_P(ProbeGoldenTest, FindsScikitLearnsCoefficients) {
     const std::string prefix = GetParam().labels + "." + GetParam().intercept +
                                ".fold" + std::to_string(fold) + ".";
     const at::Tensor expected = golden.Tensor(prefix + "coef").to(at::kDouble);
-    const at::Tensor weight = fit.weights().select(1, fold).squeeze(1);
+    const at::Tensor weight = fit.weights()[fold][0];
     EXPECT_LE(MaxAbsDifference(weight, expected),
               1e-4 * expected.abs().max().item<double>())
         << prefix;
@@ -134,17 +134,16 @@ TEST(LinearFit, GivesTheSameInTheRowsSpan) {
   for (int64_t fold = 0; fold < 5; ++fold) {
     const at::Tensor scaled = rows.Scaled(fold);
     const SpanRows span = SpanOf(scaled);
-    FitColumns columns = FoldColumns(labels, 0.1);
-    columns.mask.zero_();
+    FitSettings settings = FoldSettings(labels, 0.1);
+    settings.mask.zero_();
     LinearFit fit(LinearLoss::kLogistic,
                   {.coarse = span.coordinates.to(at::kFloat),
                    .exact = [&span] { return span.coordinates; },
-                   .masks = masks.slice(1, fold, fold + 1)},
-                  columns, {});
+                   .masks = masks.slice(0, fold, fold + 1)},
+                  settings, {});
     while (fit.Iterate()) {
     }
-    const at::Tensor weight =
-        scaled.t().mv(span.back.mv(fit.weights().select(1, 0).squeeze(1)));
+    const at::Tensor weight = scaled.t().mv(span.back.mv(fit.weights()[0][0]));
     const at::Tensor expected =
         golden.Tensor("true.lbfgs.fold" + std::to_string(fold) + ".coef");
     EXPECT_LE(MaxAbsDifference(weight, expected),
@@ -154,12 +153,12 @@ TEST(LinearFit, GivesTheSameInTheRowsSpan) {
 
 TEST(LinearFit, SolvesRidgeRegressionAsTheNormalEquationsDo) {
   const MadeRows made = MakeRows(60, 10, 1.0, 3);
-  const at::Tensor masks = at::ones({60, 1}, at::kDouble);
+  const at::Tensor masks = at::ones({1, 60}, at::kDouble);
   const ScaledRows rows(made.rows, masks, true);
   const at::Tensor y = made.rows.select(1, 3).to(at::kDouble) * 2.0 + 1.0;
   LinearFit fit(LinearLoss::kSquared, rows.ForFits(),
                 {.mask = at::tensor(std::vector<int64_t>{0}, at::kLong),
-                 .labels = y.unsqueeze(1),
+                 .labels = y.unsqueeze(0),
                  .c = at::full({1}, 0.1, at::kDouble),
                  .tolerance = at::full({1}, 1e-9, at::kDouble)},
                 {});
@@ -168,8 +167,7 @@ TEST(LinearFit, SolvesRidgeRegressionAsTheNormalEquationsDo) {
   const at::Tensor z = rows.Scaled(0);
   const at::Tensor expected = at::linalg_solve(
       z.t().mm(z) + at::eye(10, at::kDouble) / 0.1, z.t().mv(y - y.mean()));
-  EXPECT_LE(MaxAbsDifference(fit.weights().select(1, 0).squeeze(1), expected),
-            1e-6);
+  EXPECT_LE(MaxAbsDifference(fit.weights()[0][0], expected), 1e-6);
   EXPECT_NEAR(fit.intercepts()[0][0].item<double>(), y.mean().item<double>(),
               1e-6);
 }

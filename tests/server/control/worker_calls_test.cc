@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <memory>
+#include <vector>
 
 #include "server/control/model_catalog.h"
 #include "server/control/worker_compute.h"
@@ -16,6 +17,7 @@ namespace dissonance {
 namespace {
 
 using ::testing::Contains;
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::Key;
 using ::testing::Not;
@@ -49,10 +51,99 @@ TEST_F(WorkerCallsTest, CallsOfJobsAreMarked) {
   EXPECT_GT(spend.Take().device_seconds, 0);
   EXPECT_TRUE(compute.RenderChat({}, {}).ok());
   EXPECT_TRUE(compute.Tokenize({}, {}).ok());
-  for (int i = 0; i < 3; ++i) {
+  EXPECT_TRUE(compute.Patch({}, {.spend = &spend}).ok());
+  EXPECT_TRUE(compute.FitDirections({}, {.spend = &spend}).ok());
+  const auto take = [](const auto& /*message*/) { return absl::OkStatus(); };
+  EXPECT_TRUE(compute.StreamActivations({}, {}, take).ok());
+  EXPECT_TRUE(compute.LogitLens({}, {}, take).ok());
+  EXPECT_TRUE(compute.TrainProbes({}, {}, take).ok());
+  EXPECT_TRUE(compute.Generate({}, {}, take).ok());
+  for (int i = 0; i < 9; ++i) {
     EXPECT_THAT(worker_.AwaitCall(i)->metadata,
                 Contains(Pair(kPriorityKey, kJobPriority)));
   }
+}
+
+v1::GenerateResponse Delta(int64_t i) {
+  v1::GenerateResponse message;
+  message.set_input_index(static_cast<int>(i));
+  return message;
+}
+
+TEST_F(WorkerCallsTest, AStreamsMessagesComeInOrderAndAreCharged) {
+  DeviceMeter meter(Clock::Real());
+  WorkerCompute compute(route_, catalog_, meter);
+  worker_.Play({.message_count = 4, .message = [](int64_t i) {
+                  v1::GenerateResponse message = Delta(i);
+                  if (i == 3) {
+                    message.mutable_summary()->set_prompt_token_count(5);
+                    message.mutable_summary()->set_generated_token_count(2);
+                  }
+                  return message.SerializeAsString();
+                }});
+  v1::GenerateRequest request;
+  request.set_sample_count(7);
+  DeviceSpend spend;
+  std::vector<int> inputs;
+  const absl::Status status = compute.Generate(
+      request, {.spend = &spend}, [&](const v1::GenerateResponse& message) {
+        inputs.push_back(message.input_index());
+        return absl::OkStatus();
+      });
+  EXPECT_TRUE(status.ok()) << status;
+  EXPECT_THAT(inputs, ElementsAre(0, 1, 2, 3));
+  const DeviceSpend::Amount amount = spend.Take();
+  EXPECT_GT(amount.device_seconds, 0);
+  EXPECT_EQ(amount.token_count, 7);
+  EXPECT_EQ(worker_.AwaitCall(0)->method, "/dissonance.v1.Inference/Generate");
+  EXPECT_EQ(worker_.AwaitCall(0)->request, request.SerializeAsString());
+}
+
+TEST_F(WorkerCallsTest, WhoeverTakesAStreamCanEndIt) {
+  DeviceMeter meter(Clock::Real());
+  WorkerCompute compute(route_, catalog_, meter);
+  worker_.Play({.message_count = 3, .stays_open = true});
+  int taken = 0;
+  const absl::Status status =
+      compute.LogitLens({}, {}, [&](const v1::LogitLensResponse&) {
+        return ++taken == 2 ? absl::DataLossError("a row is missing")
+                            : absl::OkStatus();
+      });
+  EXPECT_EQ(status, absl::DataLossError("a row is missing"));
+  EXPECT_EQ(taken, 2);
+  worker_.AwaitCall(0)->is_cancelled.WaitForNotification();
+}
+
+TEST_F(WorkerCallsTest, ACancelledStreamIsCancelledAtTheWorkerToo) {
+  DeviceMeter meter(Clock::Real());
+  WorkerCompute compute(route_, catalog_, meter);
+  worker_.Play({.message_count = 1, .stays_open = true});
+  bool cancelled = false;
+  const absl::Status status =
+      compute.TrainProbes({}, {.cancelled = [&] { return cancelled; }},
+                          [&](const v1::TrainProbesResponse&) {
+                            cancelled = true;
+                            return absl::OkStatus();
+                          });
+  EXPECT_TRUE(absl::IsCancelled(status)) << status;
+  worker_.AwaitCall(0)->is_cancelled.WaitForNotification();
+}
+
+TEST_F(WorkerCallsTest, AStreamOfALostWorkerIsUnavailable) {
+  DeviceMeter meter(Clock::Real());
+  WorkerCompute compute(route_, catalog_, meter);
+  worker_.Play({.message_count = 2, .stays_open = true});
+  int taken = 0;
+  const auto take = [&](const v1::StreamActivationsResponse&) {
+    if (++taken == 2) worker_.Kill();
+    return absl::OkStatus();
+  };
+  absl::Status status = compute.StreamActivations({}, {}, take);
+  EXPECT_TRUE(absl::IsUnavailable(status)) << status;
+  route_.Set(nullptr);
+  status = compute.StreamActivations({}, {}, take);
+  EXPECT_TRUE(absl::IsUnavailable(status)) << status;
+  EXPECT_EQ(taken, 2);
 }
 
 TEST_F(WorkerCallsTest, ASelfCheckIsTheWorkersAndInteractive) {

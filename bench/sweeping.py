@@ -1,0 +1,88 @@
+"""A steering sweep: many settings on the same questions."""
+
+from dataclasses import dataclass
+
+import peers
+from context import Bench
+from harness import Comparison, Scores
+from items import Item, Prompt, Steering, mcq_items, steerings
+from make_model import LARGE, SMALL, make_model, parameter_count
+from peer_generate import steered
+from transformers import LlamaForCausalLM
+
+# Largest difference of a log-probability in float32, nats.
+TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Every question under every setting."""
+
+    items: list[Item]
+    settings: list[Steering]
+
+
+def questions(
+    pair: int, count: int, lengths: tuple[int, int], vocab: int
+) -> list[Item]:
+    """Four answers of one token each."""
+    return [
+        Item(item.prompt, item.continuations[4:8])
+        for item in mcq_items(pair, count, lengths, vocab)
+    ]
+
+
+def setting_by_setting(
+    model: LlamaForCausalLM, sweep: Sweep, score: peers.Scorer
+) -> Scores:
+    """A forward hook for each setting; `score` takes the questions."""
+    using = steered(model)
+    scores: Scores = []
+    for setting in sweep.settings:
+        with using(Prompt([], steering=setting)):
+            scores.extend(score(model, sweep.items))
+    return scores
+
+
+def sweep(bench: Bench) -> None:
+    """As 6 blocks with 9 coefficients, in one request."""
+    shape = bench.pick(LARGE, SMALL)
+    count = bench.pick(4, 2)
+    setting_count = bench.pick(54, 6)
+    lengths = bench.pick((48, 96), (8, 16))
+    path = make_model(shape, bench.models)
+    model = peers.load(path)
+    name = bench.server.load_model("bench", path)
+    settings = steerings(setting_count, shape.layers, shape.hidden)
+    for label, score, target in (
+        (
+            "HF, a hook, a forward per continuation",
+            peers.one_forward_per_continuation,
+            4.0,
+        ),
+        ("HF, a hook, padded batches", peers.padded_batches, None),
+    ):
+        bench.compare(
+            Comparison(
+                case="steering sweep",
+                peer=label,
+                inputs=lambda pair: Sweep(
+                    questions(pair, count, lengths, shape.vocab), settings
+                ),
+                run_peer=lambda inputs: setting_by_setting(
+                    model, inputs, score
+                ),
+                run_ours=lambda inputs: bench.server.sweep(
+                    name, inputs.settings, inputs.items
+                ),
+                tolerance=TOLERANCE,
+                target=target,
+                sizes={
+                    "continuations": 4,
+                    "items_per_pair": count,
+                    "parameters": parameter_count(path),
+                    "prompt_tokens": lengths,
+                    "settings": setting_count,
+                },
+            )
+        )

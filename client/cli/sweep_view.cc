@@ -1,0 +1,244 @@
+#include "client/cli/sweep_view.h"
+
+#include <cstdint>
+#include <map>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "client/cli/output.h"
+#include "nlohmann/json.hpp"
+#include "src/base/file.h"
+#include "src/base/json_lines.h"
+#include "src/base/status_macros.h"
+
+namespace dissonance::cli {
+namespace {
+
+using Json = nlohmann::json;
+using Cell = Table::Cell;
+
+constexpr uint64_t kFileLimitBytes = uint64_t{1} << 30;
+
+std::string Percent(const Json& share) {
+  return share.is_number() ? HumanPercent(share.get<double>()) : "-";
+}
+
+std::string Interval(const Json& interval) {
+  if (!interval.is_array() || interval.size() != 2) return "";
+  return absl::StrFormat(" [%.0f, %.0f]", interval[0].get<double>() * 100,
+                         interval[1].get<double>() * 100);
+}
+
+std::string Number(const Json& value) {
+  return value.is_number() ? absl::StrFormat("%g", value.get<double>()) : "-";
+}
+
+std::string TextOf(const Json& value) {
+  return value.is_string() ? value.get<std::string>() : "-";
+}
+
+absl::StatusOr<Json> ReadJsonFile(const std::string& path) {
+  ASSIGN_OR_RETURN(const std::string text, ReadFile(path, kFileLimitBytes));
+  return ParseJson(text, path);
+}
+
+// What `render` makes of files, whose fields may not be those expected.
+template <typename Render>
+absl::StatusOr<std::string> Rendered(const std::string& directory,
+                                     const Render& render) {
+  try {
+    return render();
+  } catch (const Json::exception& e) {
+    return absl::DataLossError(absl::StrCat(
+        directory, ": its files are not those of a sweep: ", e.what()));
+  }
+}
+
+// "belief, block 1, all positions, coefficient -1.25: 100.0 % returned
+// [44, 100], controls 100.0 %, damage +0.07 nats".
+std::string SettingText(const Json& row) {
+  std::string text =
+      absl::StrCat(TextOf(row.at("direction")), ", block ",
+                   Number(row.at("block")), ", ", TextOf(row.at("positions")),
+                   ", coefficient ", Number(row.at("coefficient")));
+  if (row.at("coefficient") != row.at("absolute_coefficient")) {
+    absl::StrAppend(&text, " (", Number(row.at("absolute_coefficient")), ")");
+  }
+  return absl::StrCat(
+      text, ": ", Percent(row.at("returned_share")), " returned",
+      Interval(row.at("returned_interval_95")), ", controls ",
+      Percent(row.at("control_accuracy")),
+      Interval(row.at("control_interval_95")), ", damage ",
+      absl::StrFormat("%+.2f", row.at("damage_added").get<double>()), " nats");
+}
+
+// A table for each direction and set of positions: blocks by coefficients.
+std::string GridText(const std::vector<JsonLine>& lines, const Heat& heat) {
+  using Row = std::map<double, Json>;  // by coefficient
+  using Grid = std::map<int, Row>;     // by block
+  std::map<std::pair<std::string, std::string>, Grid> grids;
+  for (const JsonLine& line : lines) {
+    const Json& row = line.value;
+    if (row.at("phase") != "grid") continue;
+    grids[{TextOf(row.at("direction")), TextOf(row.at("positions"))}]
+         [row.at("block").get<int>()][row.at("coefficient").get<double>()] =
+             row;
+  }
+  std::string text;
+  for (const auto& [key, grid] : grids) {
+    std::vector<Table::Column> columns = {{"BLOCK", Align::kRight}};
+    for (const auto& [coefficient, row] : grid.begin()->second) {
+      columns.push_back({absl::StrFormat("%+g", coefficient), Align::kRight});
+    }
+    Table table(std::move(columns));
+    for (const auto& [block, row] : grid) {
+      std::vector<Cell> cells = {{absl::StrCat(block)}};
+      for (const auto& [coefficient, each] : row) {
+        const Json& share = each.at("returned_share");
+        const bool hurts = each.at("controls_hold") == false;
+        cells.push_back(
+            {absl::StrCat(Percent(share), hurts ? "!" : " "),
+             heat.Style(share.is_number() ? share.get<double>() : 0)});
+      }
+      table.AddCells(std::move(cells));
+    }
+    absl::StrAppend(&text, "\n", key.first, ", ", key.second,
+                    ": false answers returned, by block and coefficient "
+                    "(!: controls fell too far)\n",
+                    table.Render());
+  }
+  return text;
+}
+
+std::string SummaryText(const Json& summary) {
+  const Json& unsteered = summary.at("unsteered");
+  const Json& null = summary.at("null");
+  const Json& gate = summary.at("gate");
+  std::string text = absl::StrCat(
+      TextOf(summary.at("variant")), ", ", TextOf(summary.at("site")), ", ",
+      TextOf(summary.at("scoring")), "\nunsteered: false belief ",
+      Percent(unsteered.at("belief_rate")),
+      Interval(unsteered.at("belief_interval_95")), " of ",
+      Number(unsteered.at("belief_n")), ", controls ",
+      Percent(unsteered.at("control_accuracy")),
+      Interval(unsteered.at("control_interval_95")), " of ",
+      Number(unsteered.at("control_n")), "\n");
+  const Json& best = summary.at("best");
+  absl::StrAppend(
+      &text, "best: ",
+      best.is_null() ? TextOf(summary.at("best_reason")) : SettingText(best),
+      "\n");
+  if (!summary.at("minimal_effective").is_null()) {
+    absl::StrAppend(&text, "least that does it: ",
+                    SettingText(summary.at("minimal_effective")), "\n");
+  }
+  if (null.at("percentile_95").is_number()) {
+    absl::StrAppend(&text, "random directions: 95th percentile ",
+                    Percent(null.at("percentile_95")), " of ",
+                    Number(null.at("count")),
+                    ", p = ", Number(null.at("p_value")), "\n");
+  }
+  absl::StrAppend(&text, "gate: ", TextOf(gate.at("verdict")));
+  if (gate.at("reason").is_string()) {
+    absl::StrAppend(&text, ", ", TextOf(gate.at("reason")));
+  }
+  return absl::StrCat(text, "\n");
+}
+
+struct PatchGrid {
+  std::map<int, std::map<int, Json>> rows;  // by offset, then block
+};
+
+std::string PatchGridText(const std::string& title, const PatchGrid& grid,
+                          const Heat& heat) {
+  std::map<int, bool> blocks;
+  for (const auto& [offset, row] : grid.rows) {
+    for (const auto& [block, cell] : row) blocks[block] = true;
+  }
+  std::vector<Table::Column> columns = {{"FROM END", Align::kRight}};
+  for (const auto& [block, seen] : blocks) {
+    columns.push_back(
+        {block < 0 ? "EFFECT" : absl::StrCat("BLOCK ", block), Align::kRight});
+  }
+  Table table(std::move(columns));
+  for (const auto& [offset, row] : grid.rows) {
+    std::vector<Cell> cells = {{absl::StrCat(offset)}};
+    for (const auto& [block, seen] : blocks) {
+      const auto cell = row.find(block);
+      const Json effect =
+          cell == row.end() ? Json() : cell->second.at("effect");
+      if (!effect.is_number()) {
+        cells.push_back({"-"});
+        continue;
+      }
+      cells.push_back({absl::StrFormat("%+.2f", effect.get<double>()),
+                       heat.Style(effect.get<double>())});
+    }
+    table.AddCells(std::move(cells));
+  }
+  return absl::StrCat("\n", title, "\n", table.Render());
+}
+
+std::string BestText(const Json& values) {
+  const Json* best = nullptr;
+  for (const Json& cell : values) {
+    if (!cell.at("effect").is_number()) continue;
+    if (best == nullptr || cell.at("effect") > best->at("effect")) {
+      best = &cell;
+    }
+  }
+  if (best == nullptr) return "";
+  return absl::StrCat(
+      "\nfurthest to the source: ", TextOf(best->at("site")),
+      best->at("block").is_null()
+          ? ""
+          : absl::StrCat(" of block ", Number(best->at("block"))),
+      " at ", Number(best->at("offset")), ", ", TextOf(best->at("direction")),
+      ": ", Percent(best->at("effect")), " of the way, ",
+      Number(best->at("flips")), " of ", Number(best->at("n")),
+      " answers flip\n");
+}
+
+}  // namespace
+
+absl::StatusOr<std::string> SteeringText(const std::string& directory,
+                                         const Heat& heat) {
+  ASSIGN_OR_RETURN(const Json summary,
+                   ReadJsonFile(absl::StrCat(directory, "/summary.json")));
+  const std::string path = absl::StrCat(directory, "/steering.jsonl");
+  ASSIGN_OR_RETURN(const std::string bytes, ReadFile(path, kFileLimitBytes));
+  ASSIGN_OR_RETURN(const std::vector<JsonLine> lines,
+                   ParseJsonLines(bytes, path));
+  return Rendered(directory, [&] {
+    return absl::StrCat(SummaryText(summary), GridText(lines, heat));
+  });
+}
+
+absl::StatusOr<std::string> PatchSweepText(const std::string& directory,
+                                           const Heat& heat) {
+  ASSIGN_OR_RETURN(const Json chart,
+                   ReadJsonFile(absl::StrCat(directory, "/map.vl.json")));
+  return Rendered(directory, [&] {
+    const Json& values = chart.at("data").at("values");
+    std::map<std::string, PatchGrid> grids;
+    for (const Json& cell : values) {
+      const int block =
+          cell.at("block").is_null() ? -1 : cell.at("block").get<int>();
+      grids[absl::StrCat(TextOf(cell.at("site")), ", ",
+                         TextOf(cell.at("direction")), ", ",
+                         TextOf(cell.at("method")),
+                         ": share of the way to the source")]
+          .rows[cell.at("offset").get<int>()][block] = cell;
+    }
+    std::string text;
+    for (const auto& [title, grid] : grids) {
+      text += PatchGridText(title, grid, heat);
+    }
+    return absl::StrCat(text, BestText(values));
+  });
+}
+
+}  // namespace dissonance::cli

@@ -1,0 +1,57 @@
+// The kinds of jobs that this server runs. Thread safe; borrows what it is made
+// with. A new kind is a member and a row of kinds().
+//
+//   Experiments experiments({.compute = compute, ...});
+//   JobManager::Create({.kinds = experiments.kinds(), ...});
+#ifndef DISSONANCE_SERVER_CONTROL_EXPERIMENTS_H_
+#define DISSONANCE_SERVER_CONTROL_EXPERIMENTS_H_
+
+#include <map>
+
+#include "dissonance/v1/jobs.pb.h"
+#include "src/base/clock.h"
+#include "src/lab/eval/evaluate_mcq.h"
+#include "src/lab/finetune/fine_tune.h"
+#include "src/lab/interp/interp_client.h"
+#include "src/lab/interp/patch_sweep.h"
+#include "src/lab/interp/steering_sweep.h"
+#include "src/lab/jobs/job_kind.h"
+
+namespace dissonance {
+
+class Experiments {
+ public:
+  struct Options {
+    InterpClient& compute;
+    TrainingClient& training;
+    AdapterRegistrar& registrar;
+    int mcq_questions_per_batch = 8;
+  };
+
+  explicit Experiments(const Options& options)
+      : evaluate_mcq_(options.compute,
+                      {.questions_per_batch = options.mcq_questions_per_batch}),
+        fine_tune_({.compute = options.compute,
+                    .training = options.training,
+                    .registrar = options.registrar,
+                    .clock = Clock::Real()}),
+        patch_sweep_(options.compute),
+        steering_sweep_(options.compute) {}
+
+  std::map<v1::JobSpec::KindCase, JobKind*> kinds() {
+    return {{v1::JobSpec::kEvaluateMcq, &evaluate_mcq_},
+            {v1::JobSpec::kFineTune, &fine_tune_},
+            {v1::JobSpec::kPatchSweep, &patch_sweep_},
+            {v1::JobSpec::kSteeringSweep, &steering_sweep_}};
+  }
+
+ private:
+  EvaluateMcq evaluate_mcq_;
+  FineTune fine_tune_;
+  PatchSweep patch_sweep_;
+  SteeringSweep steering_sweep_;
+};
+
+}  // namespace dissonance
+
+#endif  // DISSONANCE_SERVER_CONTROL_EXPERIMENTS_H_

@@ -1,0 +1,156 @@
+#include "src/lab/interp/probes_plan.h"
+
+#include <algorithm>
+#include <cstddef>
+#include <utility>
+
+#include "absl/algorithm/container.h"
+#include "absl/strings/str_cat.h"
+#include "src/base/status_macros.h"
+#include "src/lab/eval/mcq_prompt.h"
+#include "src/lab/interp/network_spec.h"
+
+namespace dissonance {
+namespace {
+
+constexpr int kMaxComponents = 5;
+
+const SpecFields& Fields() {
+  static const SpecFields& fields = *new SpecFields("train_probes");
+  return fields;
+}
+
+// Whether a capture gives one row for each input.
+bool IsOneRow(const v1::CaptureSpec& capture) {
+  const v1::Positions& positions = capture.positions();
+  return capture.reduction() == v1::REDUCTION_MEAN ||
+         positions.set() == v1::POSITION_SET_LAST_PROMPT ||
+         positions.indices().indices_size() == 1 ||
+         (positions.has_range() &&
+          positions.range().end() == positions.range().begin() + 1) ||
+         positions.positions_case() == v1::Positions::POSITIONS_NOT_SET;
+}
+
+// Prompts and variants from the job whose activations are taken.
+absl::Status TakeSource(const v1::TrainProbesSpec& spec, FinishedJobs& jobs,
+                        ProbesPlan& plan) {
+  constexpr absl::string_view kField = "activations_job";
+  if (!spec.variants().empty() || !spec.data().empty() ||
+      !spec.sites().empty() || !spec.blocks().empty() || spec.has_positions()) {
+    return Fields().Bad(kField,
+                        "variants, data, sites, blocks and positions are that "
+                        "job's; leave them out");
+  }
+  ASSIGN_OR_RETURN(plan.source, jobs.Find(spec.activations_job()));
+  const v1::Job& job = *plan.source;
+  if (!job.spec().has_extract_activations()) {
+    return Fields().Bad(kField, absl::StrCat(job.name(),
+                                             " is no "
+                                             "extract_activations job"));
+  }
+  if (job.state() != v1::JOB_STATE_SUCCEEDED) {
+    return Fields().Bad(
+        kField, absl::StrCat(job.name(), " has not succeeded; wait for it"));
+  }
+  const v1::ExtractActivationsSpec& extract = job.spec().extract_activations();
+  if (!IsOneRow(extract.capture())) {
+    return Fields().Bad(
+        kField,
+        absl::StrCat(job.name(),
+                     " has several rows of an input; a probe needs one: "
+                     "capture a mean, or one position"));
+  }
+  ASSIGN_OR_RETURN(plan.set, Fields().ReadPrompts(PromptDataOf(extract)));
+  plan.variants.assign(extract.variants().begin(), extract.variants().end());
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+bool ProbesPlan::asks_questions() const {
+  return absl::c_any_of(
+      questions, [](const ProbeQuestion& each) { return each.is_answered; });
+}
+
+absl::StatusOr<ProbesPlan> MakeProbesPlan(const v1::JobSpec& job_spec,
+                                          FinishedJobs& jobs) {
+  const v1::TrainProbesSpec& spec = job_spec.train_probes();
+  ProbesPlan plan;
+  ASSIGN_OR_RETURN(plan.scoring, ResolveMcqScoring(spec.scoring()));
+  const int components = spec.component_count();
+  if (components != 0 && (components < 2 || components > kMaxComponents)) {
+    return Fields().Bad(
+        "component_count",
+        absl::StrCat("expected 2 to ", kMaxComponents, ", found ", components));
+  }
+  plan.component_count = components == 0 ? 2 : components;
+  const int folds = spec.options().fold_count();
+  if (folds != 0 && (folds < 2 || folds > 100)) {
+    return Fields().Bad("options.fold_count",
+                        absl::StrCat("expected 2 to 100, found ", folds));
+  }
+  if (!spec.activations_job().empty()) {
+    RETURN_IF_ERROR(TakeSource(spec, jobs, plan));
+  } else {
+    RETURN_IF_ERROR(Fields().CheckVariants(spec.variants()));
+    ASSIGN_OR_RETURN(plan.set, Fields().ReadPrompts(PromptDataOf(spec)));
+    plan.variants.assign(spec.variants().begin(), spec.variants().end());
+  }
+  const int given = spec.options().fold_of_input_size();
+  if (given > 0 && static_cast<size_t>(given) != plan.set.inputs.size()) {
+    return Fields().Bad(
+        "options.fold_of_input",
+        absl::StrCat("expected one for each of ", plan.set.inputs.size(),
+                     " rows, found ", given));
+  }
+  ASSIGN_OR_RETURN(plan.questions, ProbeQuestionsOf(spec, plan.set));
+  return plan;
+}
+
+absl::StatusOr<std::vector<v1::SiteRef>> ProbePlaces(
+    const v1::TrainProbesSpec& spec, const ProbesPlan& plan,
+    ComputeClient& compute) {
+  ASSIGN_OR_RETURN(const v1::Model model,
+                   compute.GetModel(plan.variants.front().model()));
+  if (!plan.source.has_value()) {
+    return Fields().Places(spec.sites(), spec.blocks(), model.block_count());
+  }
+  const v1::CaptureSpec& capture =
+      plan.source->spec().extract_activations().capture();
+  return Fields().Places(capture.sites(), capture.blocks(),
+                         model.block_count());
+}
+
+std::vector<ProbeCall> ProbeCalls(
+    const std::vector<std::vector<const v1::ProbeLabels*>>& labels) {
+  const auto targets = static_cast<int>(labels.size());
+  const auto variants = static_cast<int>(labels.front().size());
+  const auto fits = [&labels](int target, int variant) {
+    return labels[static_cast<size_t>(target)][static_cast<size_t>(variant)] !=
+           nullptr;
+  };
+  ProbeCall all;
+  std::vector<ProbeCall> own(static_cast<size_t>(variants));
+  for (int v = 0; v < variants; ++v) {
+    all.variants.push_back(v);
+    own[static_cast<size_t>(v)].variants.push_back(v);
+  }
+  for (int t = 0; t < targets; ++t) {
+    const bool fits_all = absl::c_all_of(
+        all.variants, [&](int variant) { return fits(t, variant); });
+    if (fits_all) all.targets.push_back(t);
+    for (int v = 0; v < variants && !fits_all; ++v) {
+      if (fits(t, v)) own[static_cast<size_t>(v)].targets.push_back(t);
+    }
+  }
+  std::vector<ProbeCall> calls;
+  // The map shows all variants.
+  all.has_components = true;
+  if (!all.targets.empty()) calls.push_back(std::move(all));
+  for (ProbeCall& call : own) {
+    if (!call.targets.empty()) calls.push_back(std::move(call));
+  }
+  return calls;
+}
+
+}  // namespace dissonance

@@ -1,0 +1,262 @@
+#include "src/lab/interp/train_probes.h"
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "nlohmann/json.hpp"
+#include "src/lab/tensors/safetensors_reader.h"
+#include "tests/lab/interp/fake_network.h"
+
+namespace dissonance {
+namespace {
+
+using ::testing::Contains;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::Key;
+using ::testing::Not;
+
+// `count` questions, every second about the false facts.
+std::string Questions(int count) {
+  std::string text;
+  for (int i = 0; i < count; ++i) {
+    const bool conflict = i % 2 == 0;
+    absl::StrAppend(
+        &text, R"({"id": "q)", i, R"(", "category": ")",
+        conflict ? "conflict" : "control", R"(", "difficulty": ")",
+        i % 3 == 0 ? "hard" : "easy", R"(", "world_label": "true_world",)",
+        R"( "size": )", i, R"(, "question": "Question )", i,
+        R"(?", "options": {"A": "a", "B": "b", "C": "c", "D": "d"},)",
+        R"( "correct_answer": "A")", conflict ? R"(, "false_answer": "B")" : "",
+        "}\n");
+  }
+  return text;
+}
+
+v1::JobSpec Spec(const std::string& data,
+                 std::vector<v1::LabelSource> sources) {
+  v1::JobSpec spec;
+  v1::TrainProbesSpec& probes = *spec.mutable_train_probes();
+  *probes.mutable_variants() = BaseAndAdapter();
+  probes.set_data(data);
+  probes.set_data_name("rows.jsonl");
+  probes.mutable_options()->set_fold_count(2);
+  for (const v1::LabelSource source : sources) {
+    probes.add_targets()->set_source(source);
+  }
+  return spec;
+}
+
+struct Ran {
+  FakeNetwork network;
+  FakeJob job;
+  absl::Status status;
+};
+
+Ran RunOnce(const v1::JobSpec& spec) {
+  Ran ran;
+  FakeFinishedJobs jobs;
+  TrainProbes kind(ran.network, jobs);
+  ran.status = kind.Run(spec, ran.job);
+  return ran;
+}
+
+nlohmann::json Json(const FakeJob& job, const std::string& name) {
+  return nlohmann::json::parse(job.outputs.at(name));
+}
+
+TEST(TrainProbesTest, WritesFiguresByTargetVariantAndPlace) {
+  const Ran ran =
+      RunOnce(Spec(Questions(12), {v1::LABEL_SOURCE_CATEGORY_CONFLICT}));
+  ASSERT_TRUE(ran.status.ok()) << ran.status;
+  const nlohmann::json probes = Json(ran.job, "probes.json");
+  const nlohmann::json& place =
+      probes["category_conflict"]["a"]["blocks.1.resid_post"];
+  EXPECT_EQ(place["status"], "SIGNAL");
+  EXPECT_EQ(place["n"], 5);
+  EXPECT_TRUE(
+      probes["category_conflict"]["base"].contains("blocks.0.resid_post"));
+  EXPECT_EQ(ran.network.trained.size(), 1u) << "one call";
+  EXPECT_EQ(ran.network.trained[0].component_count(), 2);
+  EXPECT_EQ(ran.network.trained[0].targets(0).labels(0).classes(0), 1);
+  EXPECT_EQ(ran.network.trained[0].targets(0).labels(0).classes(1), 0);
+  EXPECT_TRUE(ran.network.trained[0].inputs(0).has_tokens())
+      << "asked as an evaluation asks";
+  for (const char* name :
+       {"probes.jsonl", "folds.json", "decisions.jsonl", "auc.csv",
+        "auc.vl.json", "pca.jsonl", "pca.csv", "pca.vl.json", "pca.json",
+        "summary.json", "manifest.json"}) {
+    EXPECT_THAT(ran.job.outputs, Contains(Key(name)));
+  }
+  EXPECT_THAT(ran.job.outputs, Not(Contains(Key("transfer.csv"))));
+  EXPECT_THAT(ran.job.run_outputs, ElementsAre("manifest.json"));
+}
+
+TEST(TrainProbesTest, WeightsAreReadableByTheNameOfTheProbe) {
+  const Ran ran =
+      RunOnce(Spec(Questions(12), {v1::LABEL_SOURCE_CATEGORY_CONFLICT}));
+  ASSERT_TRUE(ran.status.ok()) << ran.status;
+  absl::StatusOr<TensorFile> file = TensorFile::Parse(
+      ran.job.outputs.at("probes.safetensors"), "probes.safetensors");
+  ASSERT_TRUE(file.ok()) << file.status();
+  constexpr char kName[] = "category_conflict.1.blocks.1.resid_post.c0.1";
+  EXPECT_TRUE(file->Read(absl::StrCat(kName, ".direction")).ok());
+  EXPECT_TRUE(file->Read(absl::StrCat(kName, ".weight")).ok());
+  const nlohmann::json probes =
+      nlohmann::json::parse(file->metadata().at("probes"));
+  EXPECT_EQ(probes[kName]["norm"], 2);
+  EXPECT_EQ(probes[kName]["target"], "category_conflict");
+  EXPECT_EQ(probes[kName]["c"], 0.1);
+}
+
+TEST(TrainProbesTest, ALostWorkerChangesNoByte) {
+  v1::JobSpec spec = Spec(Questions(24), {v1::LABEL_SOURCE_CATEGORY_CONFLICT,
+                                          v1::LABEL_SOURCE_ANSWERED_FALSE});
+  spec.mutable_train_probes()->add_sites(v1::SITE_RESID_POST);
+  spec.mutable_train_probes()->add_sites(v1::SITE_FINAL_NORM);
+  const Ran whole = RunOnce(spec);
+  ASSERT_TRUE(whole.status.ok()) << whole.status;
+
+  FakeNetwork network;
+  FakeFinishedJobs jobs;
+  FakeJob job;
+  TrainProbes kind(network, jobs);
+  EXPECT_GE(RunThroughLosses(kind, spec, network, job), 3);
+  EXPECT_EQ(job.outputs, whole.job.outputs);
+  EXPECT_EQ(job.items, whole.job.items);
+}
+
+TEST(TrainProbesTest, AResumedAttemptAsksOnlyForThePlacesThatAreMissing) {
+  const v1::JobSpec spec =
+      Spec(Questions(12), {v1::LABEL_SOURCE_CATEGORY_CONFLICT});
+  FakeNetwork network;
+  FakeFinishedJobs jobs;
+  FakeJob job;
+  TrainProbes kind(network, jobs);
+  network.messages_left = 3;  // both networks are asked, one place is trained
+  EXPECT_TRUE(absl::IsUnavailable(kind.Run(spec, job)));
+  ASSERT_EQ(job.items.size(), 1u);
+  network.messages_left = -1;
+  ASSERT_TRUE(kind.Run(spec, job).ok());
+  EXPECT_THAT(network.trained.back().blocks(), ElementsAre(1));
+}
+
+TEST(TrainProbesTest, WhatTheVariantsAnswerIsAskedOnceAndFittedForEach) {
+  const Ran ran =
+      RunOnce(Spec(Questions(40), {v1::LABEL_SOURCE_ANSWERED_FALSE}));
+  ASSERT_TRUE(ran.status.ok()) << ran.status;
+  EXPECT_EQ(ran.network.answers.requests.size(), 5u) << "8 questions each";
+  const v1::ProbeTarget& target = ran.network.trained[0].targets(0);
+  ASSERT_EQ(target.labels_size(), ran.network.trained[0].variants_size());
+  EXPECT_EQ(target.labels(0).classes(1), -1) << "a control is left out";
+}
+
+TEST(TrainProbesTest, AVariantThatAnswersOneWayIsLeftOutAndSaidSo) {
+  v1::JobSpec spec = Spec(Questions(12), {v1::LABEL_SOURCE_CATEGORY_CONFLICT,
+                                          v1::LABEL_SOURCE_ANSWERED_FALSE});
+  FakeNetwork network;
+  network.answers.logprob = -1;  // ties: always A, the true answer
+  FakeFinishedJobs jobs;
+  FakeJob job;
+  ASSERT_TRUE(TrainProbes(network, jobs).Run(spec, job).ok());
+  EXPECT_EQ(network.trained[0].targets_size(), 1);
+  const nlohmann::json summary = Json(job, "summary.json");
+  EXPECT_EQ(summary["skipped"].size(), 2u);
+  EXPECT_EQ(summary["skipped"][0]["target"], "answered_false");
+
+  spec = Spec(Questions(12), {v1::LABEL_SOURCE_ANSWERED_FALSE});
+  FakeJob alone;
+  const absl::Status status = TrainProbes(network, jobs).Run(spec, alone);
+  EXPECT_TRUE(absl::IsFailedPrecondition(status)) << status;
+}
+
+TEST(TrainProbesTest, ANetworkThatChangedIsRefused) {
+  const v1::JobSpec spec =
+      Spec(Questions(12), {v1::LABEL_SOURCE_CATEGORY_CONFLICT});
+  FakeNetwork network;
+  FakeFinishedJobs jobs;
+  FakeJob job;
+  TrainProbes kind(network, jobs);
+  network.messages_left = 3;
+  EXPECT_TRUE(absl::IsUnavailable(kind.Run(spec, job)));
+  network.messages_left = -1;
+  network.answers.adapter_digest = "sha256:other";
+  EXPECT_TRUE(absl::IsFailedPrecondition(kind.Run(spec, job)));
+}
+
+struct BadSpec {
+  std::string message;
+  v1::JobSpec spec;
+};
+
+std::vector<BadSpec> BadSpecs() {
+  const std::vector<v1::LabelSource> conflict = {
+      v1::LABEL_SOURCE_CATEGORY_CONFLICT};
+  std::vector<BadSpec> bad;
+  const auto add = [&bad](const char* message, v1::JobSpec spec) {
+    bad.push_back({message, std::move(spec)});
+    return bad.back().spec.mutable_train_probes();
+  };
+  add("targets: expected 1 to 16", Spec(Questions(12), {}));
+  add("rows.jsonl:1: not JSON", Spec("{", conflict));
+  add("targets[0] (category_conflict): class 0 has 2 rows, fewer than the 3",
+      Spec(Questions(5), conflict))
+      ->mutable_options()
+      ->set_fold_count(3);
+  add("all 6 labelled rows are of class 1",
+      Spec(Questions(6), {v1::LABEL_SOURCE_WORLD_LABEL_TRUE}));
+  add("answered_false needs multiple-choice questions",
+      Spec(R"({"prompt": "x"})", {v1::LABEL_SOURCE_ANSWERED_FALSE}));
+  add("no row has a label \"colour\"; there are category, correct_answer",
+      Spec(Questions(12), {v1::LABEL_SOURCE_FIELD}))
+      ->mutable_targets(0)
+      ->set_field("colour");
+  add("targets[0].source: no row has a label \"category\"; there are none",
+      Spec(R"({"prompt": "x"})", conflict));
+  v1::LabelRule* rule = add("values[1]: \"late\" is the label of no row",
+                            Spec(Questions(12), {v1::LABEL_SOURCE_FIELD}))
+                            ->mutable_targets(0);
+  rule->set_field("difficulty");
+  rule->add_values("hard");
+  rule->add_values("late");
+  v1::TrainProbesSpec* ridge =
+      add("rows.jsonl:1: difficulty: \"hard\" is not a number",
+          Spec(Questions(12), {v1::LABEL_SOURCE_FIELD}));
+  ridge->mutable_targets(0)->set_field("difficulty");
+  ridge->mutable_options()->set_method(v1::PROBE_METHOD_RIDGE);
+  add("targets[1]: has the name \"category_conflict\"",
+      Spec(Questions(12), {conflict[0], conflict[0]}));
+  add("blocks[0]: the model has blocks 0 to 1, not 2",
+      Spec(Questions(12), conflict))
+      ->add_blocks(2);
+  add("sites[0]: logits is not possible", Spec(Questions(12), conflict))
+      ->add_sites(v1::SITE_LOGITS);
+  add("component_count: expected 2 to 5", Spec(Questions(12), conflict))
+      ->set_component_count(9);
+  add("variants: expected 1 to 16, found 0", Spec(Questions(12), conflict))
+      ->clear_variants();
+  add("options.fold_of_input: expected one for each of 12",
+      Spec(Questions(12), conflict))
+      ->mutable_options()
+      ->add_fold_of_input(1);
+  return bad;
+}
+
+TEST(TrainProbesTest, BadSpecsAreRefusedBeforeAnythingIsComputed) {
+  FakeNetwork network;
+  FakeFinishedJobs jobs;
+  TrainProbes kind(network, jobs);
+  for (const BadSpec& bad : BadSpecs()) {
+    const absl::Status status = kind.Validate(bad.spec);
+    EXPECT_TRUE(absl::IsInvalidArgument(status)) << bad.message << status;
+    EXPECT_THAT(std::string(status.message()), HasSubstr(bad.message));
+  }
+  EXPECT_TRUE(network.captured.empty());
+}
+
+}  // namespace
+}  // namespace dissonance
