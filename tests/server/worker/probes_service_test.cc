@@ -207,12 +207,22 @@ TEST_F(ProbesServiceTest, NumbersAreTheSameBesideOtherRequests) {
 TEST_F(ProbesServiceTest, ACancelledCallGivesItsMemoryBack) {
   v1::TrainProbesRequest request = Usual();
   request.clear_blocks();
-  request.mutable_options()->set_permutation_count(2000);
+  // Minutes of work.
+  request.mutable_options()->set_permutation_count(10'000);
+  for (const double c : {0.01, 0.03, 0.1, 0.3, 1.0, 3.0}) {
+    request.mutable_options()->add_c_values(c);
+  }
+  const auto pieces = [] {
+    return parts_->engine.stats().background_piece_count;
+  };
+  const int64_t before = pieces();
   grpc::ClientContext context;
   const auto stub = v1::Probes::NewStub(parts_->channel);
   const auto reader = stub->TrainProbes(&context, request);
   v1::TrainProbesResponse first;
   ASSERT_TRUE(reader->Read(&first));
+  // Until a place is being fitted.
+  while (pieces() < before + 3) std::this_thread::yield();
   EXPECT_LT(parts_->budget.free_bytes(), kBudget);
   context.TryCancel();
   while (reader->Read(&first)) {
