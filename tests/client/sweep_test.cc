@@ -197,6 +197,8 @@ TEST_F(SweepTest, PatchStillNeedsItsOwnOptions) {
   const CommandResult result = Run({"patch", "--prompt", "x"});
   EXPECT_EQ(result.exit_code, 2);
   EXPECT_THAT(result.err, HasSubstr("--model is required"));
+  EXPECT_THAT(Run({"patch", "sweep", "--model", "tiny"}).err,
+              HasSubstr("--data is required"));
 }
 
 }  // namespace
