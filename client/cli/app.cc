@@ -96,11 +96,21 @@ CLI::App* NounAt(CLI::App& root, const std::string& name,
   return app;
 }
 
+void RequireNothing(CLI::App& app) {
+  app.require_option(0);
+  for (CLI::Option* option : app.get_options()) option->required(false);
+}
+
 // A command that is a noun of its own does not miss its options where one of
 // its verbs is named instead.
 void FreeOfOptions(CLI::App& noun, CLI::App& verb) {
   verb.preparse_callback([&noun](size_t /*words*/) {
-    for (CLI::Option* option : noun.get_options()) option->required(false);
+    RequireNothing(noun);
+    // Groups of options are apps without a name.
+    for (CLI::App* group : noun.get_subcommands(
+             [](const CLI::App* app) { return app->get_name().empty(); })) {
+      RequireNothing(*group);
+    }
   });
 }
 

@@ -24,6 +24,15 @@ std::string VariantsOf(const v1::EvaluateMcqSpec& spec) {
       });
 }
 
+// "questions.jsonl, on cubic".
+template <typename Spec>
+std::string SweepOf(const Spec& spec, const v1::Variant& variant) {
+  return absl::StrCat(spec.data_name().empty() ? "data" : spec.data_name(),
+                      ", on ",
+                      ShortName(variant.adapter().empty() ? variant.model()
+                                                          : variant.adapter()));
+}
+
 // A row unless there is nothing to say.
 void AddSaid(Table& table, const char* what, const std::string& text) {
   if (!text.empty()) table.AddRow({what, text});
@@ -157,6 +166,13 @@ std::string SubjectOf(const v1::Job& job) {
                         spec.dry_run() ? ", plan of " : " into ",
                         ShortName(spec.output_adapter()), ", on ",
                         ShortName(spec.model()));
+  }
+  if (job.spec().has_steering_sweep()) {
+    return SweepOf(job.spec().steering_sweep(),
+                   job.spec().steering_sweep().variant());
+  }
+  if (job.spec().has_patch_sweep()) {
+    return SweepOf(job.spec().patch_sweep(), job.spec().patch_sweep().target());
   }
   if (!job.spec().has_evaluate_mcq()) return "-";
   const v1::EvaluateMcqSpec& spec = job.spec().evaluate_mcq();
