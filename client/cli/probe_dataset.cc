@@ -51,7 +51,8 @@ Json RowOf(const std::string& id, const std::string& category,
 // Plain text, so that the rows are the same for every model.
 Json RowOfQuestion(const McqItem& item, absl::string_view source,
                    bool control) {
-  const McqPromptFormat format{.chat = false};
+  McqPromptFormat format;
+  format.chat = false;
   Json row = RowOf(
       item.id, item.category, item.difficulty.value_or(""),
       McqPromptInput(item, v1::MCQ_SCORING_LETTER_VARIANTS, format).text(),
