@@ -19,6 +19,7 @@
 #include "client/cli/connection.h"
 #include "client/cli/errors.h"
 #include "client/cli/interrupts.h"
+#include "client/cli/lens_sweep.h"
 #include "client/cli/parsed_option.h"
 #include "client/cli/places.h"
 #include "client/cli/progress.h"
@@ -166,7 +167,9 @@ CommandRun DefineActivations(CLI::App& app) {
 
 std::vector<Command> ActivationsCommands() {
   return {{"activations", "", "Activations of any sites, blocks and positions",
-           DefineActivations}};
+           DefineActivations},
+          {"activations", "extract", "The same over many prompts, as a job",
+           DefineActivationsExtract}};
 }
 
 }  // namespace dissonance::cli

@@ -33,6 +33,7 @@ constexpr Noun kNouns[] = {
     {"adapters", "LoRA adapters of a model"},
     {"chat", "Conversations and chat templates"},
     {"direction", "Directions in activation space"},
+    {"probe", "Linear probes of what activations tell apart"},
     {"steer", "Steering along directions"},
     {"eval", "Experiments on what a model answers"},
     {"jobs", "Recorded experiments: list, show, watch, pause, cancel"},
@@ -44,11 +45,12 @@ constexpr Noun kNouns[] = {
 
 using CommandList = std::vector<Command> (*)();
 constexpr CommandList kCommands[] = {
-    ServerCommands,    ModelsCommands,   AdaptersCommands,    TextCommands,
-    ScoreCommands,     GenerateCommands, ActivationsCommands, LensCommands,
-    CompareCommands,   PatchCommands,    SteerCommands,       DirectionCommands,
-    EvalCommands,      FinetuneCommands, JobsCommands,        ReplayCommands,
-    ArtifactsCommands, UserCommands,     TokenCommands,       AdminCommands,
+    ServerCommands,    ModelsCommands,    AdaptersCommands,    TextCommands,
+    ScoreCommands,     GenerateCommands,  ActivationsCommands, LensCommands,
+    CompareCommands,   PatchCommands,     ProbeCommands,       SteerCommands,
+    DirectionCommands, EvalCommands,      FinetuneCommands,    JobsCommands,
+    ReplayCommands,    ArtifactsCommands, UserCommands,        TokenCommands,
+    AdminCommands,
 };
 
 // A command of the parsed command line.

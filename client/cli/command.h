@@ -60,6 +60,7 @@ std::vector<Command> ActivationsCommands();
 std::vector<Command> LensCommands();
 std::vector<Command> CompareCommands();
 std::vector<Command> PatchCommands();
+std::vector<Command> ProbeCommands();
 std::vector<Command> SteerCommands();
 std::vector<Command> DirectionCommands();
 std::vector<Command> EvalCommands();

@@ -15,6 +15,7 @@
 #include "client/cli/compared_variants.h"
 #include "client/cli/connection.h"
 #include "client/cli/heat.h"
+#include "client/cli/lens_sweep.h"
 #include "client/cli/lens_view.h"
 #include "client/cli/parsed_option.h"
 #include "client/cli/places.h"
@@ -153,8 +154,9 @@ CommandRun DefineLens(CLI::App& app) {
 }  // namespace
 
 std::vector<Command> LensCommands() {
-  return {
-      {"lens", "", "What the layers would answer (logit lens)", DefineLens}};
+  return {{"lens", "", "What the layers would answer (logit lens)", DefineLens},
+          {"lens", "sweep", "Trajectories over many prompts, as a job",
+           DefineLensSweep}};
 }
 
 }  // namespace dissonance::cli

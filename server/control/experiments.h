@@ -12,9 +12,13 @@
 #include "src/base/clock.h"
 #include "src/lab/eval/evaluate_mcq.h"
 #include "src/lab/finetune/fine_tune.h"
+#include "src/lab/interp/extract_activations.h"
+#include "src/lab/interp/finished_jobs.h"
 #include "src/lab/interp/interp_client.h"
+#include "src/lab/interp/logit_lens.h"
 #include "src/lab/interp/patch_sweep.h"
 #include "src/lab/interp/steering_sweep.h"
+#include "src/lab/interp/train_probes.h"
 #include "src/lab/jobs/job_kind.h"
 
 namespace dissonance {
@@ -25,6 +29,7 @@ class Experiments {
     InterpClient& compute;
     TrainingClient& training;
     AdapterRegistrar& registrar;
+    FinishedJobs& finished_jobs;
     int mcq_questions_per_batch = 8;
   };
 
@@ -35,12 +40,18 @@ class Experiments {
                     .training = options.training,
                     .registrar = options.registrar,
                     .clock = Clock::Real()}),
+        extract_activations_(options.compute),
+        train_probes_(options.compute, options.finished_jobs),
+        logit_lens_(options.compute),
         patch_sweep_(options.compute),
         steering_sweep_(options.compute) {}
 
   std::map<v1::JobSpec::KindCase, JobKind*> kinds() {
     return {{v1::JobSpec::kEvaluateMcq, &evaluate_mcq_},
             {v1::JobSpec::kFineTune, &fine_tune_},
+            {v1::JobSpec::kExtractActivations, &extract_activations_},
+            {v1::JobSpec::kTrainProbes, &train_probes_},
+            {v1::JobSpec::kLogitLens, &logit_lens_},
             {v1::JobSpec::kPatchSweep, &patch_sweep_},
             {v1::JobSpec::kSteeringSweep, &steering_sweep_}};
   }
@@ -48,6 +59,9 @@ class Experiments {
  private:
   EvaluateMcq evaluate_mcq_;
   FineTune fine_tune_;
+  ExtractActivations extract_activations_;
+  TrainProbes train_probes_;
+  LogitLens logit_lens_;
   PatchSweep patch_sweep_;
   SteeringSweep steering_sweep_;
 };

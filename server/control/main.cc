@@ -29,6 +29,7 @@
 #include "server/control/public_api.h"
 #include "server/control/quotas.h"
 #include "server/control/readiness.h"
+#include "server/control/recorded_jobs.h"
 #include "server/control/records.h"
 #include "server/control/signals.h"
 #include "server/control/worker_compute.h"
@@ -166,9 +167,11 @@ absl::Status Serve(const Config& config) {
   WorkerCompute compute(route, catalog, meter);
   WorkerTraining training(route, meter);
   CatalogRegistrar registrar(catalog, records->models, records->tokens);
+  RecordedJobs finished_jobs(records->jobs, *records->artifacts);
   Experiments experiments({.compute = compute,
                            .training = training,
                            .registrar = registrar,
+                           .finished_jobs = finished_jobs,
                            .mcq_questions_per_batch = static_cast<int>(
                                config.jobs.mcq_questions_per_batch)});
   RETURN_IF_ERROR(ForgetLeftAdapters(records->jobs, registrar));

@@ -82,7 +82,7 @@ class NormReader {
  private:
   absl::Status TakeChunk(const v1::ActivationChunk& chunk) {
     const auto lengths = lengths_.find(chunk.place().block());
-    absl::StatusOr<std::vector<double>> numbers = NumbersOf(chunk.tensor());
+    absl::StatusOr<std::vector<double>> numbers = TensorNumbers(chunk.tensor());
     RETURN_IF_ERROR(Annotate(numbers.status(), "StreamActivations"));
     const auto rows =
         chunk.tensor().shape_size() == 0 ? 0 : chunk.tensor().shape(0);

@@ -61,7 +61,7 @@ UnitVector Scaled(absl::Span<const double> values, std::vector<int64_t> shape) {
 
 }  // namespace
 
-absl::StatusOr<std::vector<double>> NumbersOf(const v1::Tensor& tensor) {
+absl::StatusOr<std::vector<double>> TensorNumbers(const v1::Tensor& tensor) {
   const size_t bytes = BytesOf(tensor.dtype());
   if (bytes == 0) {
     return absl::InvalidArgumentError(
@@ -111,7 +111,7 @@ absl::StatusOr<UnitVector> UnitVectorOf(const v1::Tensor& tensor) {
         absl::StrCat("shape [", absl::StrJoin(tensor.shape(), ", "),
                      "]: expected [width] or [heads, head_dim]"));
   }
-  ASSIGN_OR_RETURN(const std::vector<double> numbers, NumbersOf(tensor));
+  ASSIGN_OR_RETURN(const std::vector<double> numbers, TensorNumbers(tensor));
   const double length = LengthOf(numbers);
   if (!std::isfinite(length) || length == 0) {
     return absl::InvalidArgumentError(absl::StrCat(

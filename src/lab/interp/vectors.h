@@ -17,7 +17,7 @@ namespace dissonance {
 
 // The numbers of a float32, float64 or bfloat16 tensor, in row-major order.
 // INVALID_ARGUMENT for another type, or bytes that do not fit the shape.
-absl::StatusOr<std::vector<double>> NumbersOf(const v1::Tensor& tensor);
+absl::StatusOr<std::vector<double>> TensorNumbers(const v1::Tensor& tensor);
 
 // Float32.
 v1::Tensor FloatTensor(absl::Span<const float> values,

@@ -23,7 +23,7 @@ struct Push {
 Push PushOf(const v1::Variant& variant) {
   Push push;
   for (const v1::Intervention& each : variant.interventions()) {
-    const auto numbers = NumbersOf(each.add().vector().tensor());
+    const auto numbers = TensorNumbers(each.add().vector().tensor());
     if (!numbers.ok() || numbers->size() < 2) continue;
     const double coefficient = each.add().coefficient();
     if (each.blocks(0) == 1) push.belief += coefficient * (*numbers)[0];
