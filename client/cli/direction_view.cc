@@ -1,6 +1,7 @@
 #include "client/cli/direction_view.h"
 
 #include <cmath>
+#include <cstddef>
 #include <string>
 #include <utility>
 #include <vector>
@@ -9,6 +10,7 @@
 #include "absl/strings/str_format.h"
 #include "client/cli/names.h"
 #include "client/cli/proto_json.h"
+#include "nlohmann/json.hpp"
 #include "src/lab/tensors/direction_file.h"
 #include "src/lab/tensors/place_name.h"
 
@@ -17,6 +19,19 @@ namespace {
 
 std::string SharedWord(const v1::Direction& direction) {
   return direction.shared() ? "yes" : "no";
+}
+
+// What it was found in, for people: JSON has digests and versions too.
+std::string SourceText(const std::string& source_json) {
+  nlohmann::json source =
+      nlohmann::json::parse(source_json, nullptr, /*allow_exceptions=*/false);
+  if (!source.is_object()) return source_json;
+  source.erase("data_digest");
+  source.erase("provenance");
+  for (nlohmann::json& side : source) {
+    if (side.is_object()) side.erase("provenance");
+  }
+  return source.dump();
 }
 
 // "truth", or "truth blocks.3.resid_post" where that is needed.
@@ -60,7 +75,7 @@ Table DirectionTable(const v1::Direction& direction) {
   table.AddRow({"made", HumanTime(direction.create_time())});
   table.AddRow({"file", direction.artifact()});
   if (!direction.source_json().empty()) {
-    table.AddRow({"source", direction.source_json()});
+    table.AddRow({"source", SourceText(direction.source_json())});
   }
   for (const v1::DirectionVector& vector : direction.vectors()) {
     table.AddRow(
@@ -78,13 +93,18 @@ Table CosineTable(const v1::CompareDirectionsResponse& compared) {
     with_place = with_place || compared.vectors(i).direction() ==
                                    compared.vectors(i - 1).direction();
   }
+  // Names with places are too long for columns, which are numbered then.
+  std::vector<std::string> titles;
   std::vector<Table::Column> columns = {{"COSINE"}};
-  for (const v1::ComparedVector& vector : compared.vectors()) {
-    columns.push_back({Title(vector, with_place), Align::kRight});
+  for (int i = 0; i < count; ++i) {
+    const std::string title = Title(compared.vectors(i), with_place);
+    const std::string number = absl::StrCat(i + 1);
+    titles.push_back(with_place ? absl::StrCat(number, " ", title) : title);
+    columns.push_back({with_place ? number : title, Align::kRight});
   }
   Table table(std::move(columns));
   for (int row = 0; row < count; ++row) {
-    std::vector<std::string> cells = {Title(compared.vectors(row), with_place)};
+    std::vector<std::string> cells = {titles[static_cast<size_t>(row)]};
     for (int column = 0; column < count; ++column) {
       const double cosine = compared.cosines(row * count + column);
       cells.push_back(std::isnan(cosine) ? "-"

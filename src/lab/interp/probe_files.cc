@@ -240,10 +240,10 @@ std::vector<JobFile> ProbeFiles(const ProbesOutcome& outcome) {
   if (!outcome.is_ridge) files.push_back({"auc.vl.json", AucChartFile(flat)});
   if (!transfers.empty()) {
     files.push_back(
-        {"transfer.csv", CsvFile({"target", "trained_on", "tested_on", "place",
-                                  "site", "block", "c", "auc_mean", "auc_std",
-                                  "auc_low", "auc_high", "accuracy_mean"},
-                                 transfers)});
+        {"transfer.csv",
+         CsvFile({"target", "trained_on", "tested_on", "place", "site", "block",
+                  "c", "auc_mean", "auc_std", "accuracy_mean", "accuracy_std"},
+                 transfers)});
   }
   for (JobFile& file : ComponentFiles(outcome)) {
     files.push_back(std::move(file));
