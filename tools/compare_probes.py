@@ -89,6 +89,13 @@ def main() -> int:
     parser.add_argument("probes", type=Path, help="--out of `dissonance probe train`")
     parser.add_argument("activations", type=Path, help="--out of `dissonance activations extract`")
     args = parser.parse_args()
+    manifest = json.loads((args.probes / "manifest.json").read_text())
+    options = manifest["options"]
+    if (options["method"], options["intercept"], options["scaling"]) != ("logistic", "free", True):
+        parser.error("compares logistic probes of scaled rows with a free intercept")
+    if any(len(target["classes"]) != 2 for target in manifest["targets"]):
+        parser.error("compares probes of two classes")
+    class_one = {target["name"]: target["classes"][1] for target in manifest["targets"]}
     all_folds = json.loads((args.probes / "folds.json").read_text())
     weights = load_file(args.probes / "probes.safetensors")
     classes = read_classes(args.probes)
@@ -101,19 +108,13 @@ def main() -> int:
         ids, rows = activations[probe["variant"]]
         folds = all_folds[key[0]][key[1]]["fold_of_input"]
         used = [i for i, each in enumerate(ids) if each in classes[key]]
-        # Class 1 is that with the larger decisions of the fit to all rows.
-        labels = np.array([classes[key][ids[i]] for i in used])
-        weight = weights[probe["name"] + ".weight"].astype(np.float64).reshape(-1)
-        own = rows[probe["place"]][used]
-        names = sorted(set(labels), key=lambda name: (own[labels == name] @ (
-            weight / weights[probe["name"] + ".scale"])).mean())
         differences = results.setdefault(key, Differences())
         compare(
             probe,
-            own,
-            (labels == names[-1]).astype(int),
+            rows[probe["place"]][used],
+            np.array([int(classes[key][ids[i]] == class_one[key[0]]) for i in used]),
             np.array([folds[ids[i]] for i in used]),
-            weight,
+            weights[probe["name"] + ".weight"].astype(np.float64).reshape(-1),
             differences,
         )
     for (target, variant), each in results.items():

@@ -4,9 +4,12 @@
 #include <set>
 #include <utility>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "src/base/sha256.h"
 #include "src/base/status_macros.h"
+#include "src/lab/eval/mcq_prompt.h"
 #include "src/lab/eval/mcq_scorer.h"
 #include "src/lab/interp/activation_rows.h"
 #include "src/lab/interp/ask_networks.h"
@@ -32,6 +35,37 @@ std::vector<std::string> NamesOf(const std::vector<v1::Variant>& variants) {
   std::vector<std::string> names;
   for (const v1::Variant& each : variants) names.push_back(VariantName(each));
   return names;
+}
+
+// How probes were fitted; null is the server's default.
+nlohmann::json OptionsJson(const v1::ProbeOptions& options) {
+  const auto word = [](const std::string& name, absl::string_view prefix) {
+    return absl::AsciiStrToLower(absl::StripPrefix(name, prefix));
+  };
+  const auto method = options.method() == v1::PROBE_METHOD_UNSPECIFIED
+                          ? v1::PROBE_METHOD_LOGISTIC
+                          : options.method();
+  const auto intercept = options.intercept() == v1::PROBE_INTERCEPT_UNSPECIFIED
+                             ? v1::PROBE_INTERCEPT_FREE
+                             : options.intercept();
+  const auto given = [](bool has, auto value) {
+    return has ? nlohmann::json(value) : nlohmann::json();
+  };
+  return {{"method", word(v1::ProbeMethod_Name(method), "PROBE_METHOD_")},
+          {"intercept",
+           word(v1::ProbeIntercept_Name(intercept), "PROBE_INTERCEPT_")},
+          {"scaling", !options.skip_scaling()},
+          {"transfer", options.transfer()},
+          {"tolerance", given(options.tolerance() > 0, options.tolerance())},
+          {"max_iteration_count", given(options.max_iteration_count() > 0,
+                                        options.max_iteration_count())},
+          {"test_fraction",
+           given(options.has_test_fraction(), options.test_fraction())},
+          {"permutation_count",
+           given(options.has_permutation_count(), options.permutation_count())},
+          {"bootstrap_count",
+           given(options.has_bootstrap_count(), options.bootstrap_count())},
+          {"shrinkage", given(options.has_shrinkage(), options.shrinkage())}};
 }
 
 // How many of `places` from the front one request can ask for: sites of which
@@ -433,6 +467,10 @@ absl::Status ProbesAttempt::WriteFiles() {
          {"row_count", plan_.set.inputs.size()}}},
        {"activations_job", spec_.activations_job()},
        {"targets", std::move(targets)},
+       {"options", OptionsJson(spec_.options())},
+       {"scoring", plan_.set.kind == PromptKind::kQuestions
+                       ? nlohmann::json(McqScoringName(plan_.scoring))
+                       : nlohmann::json()},
        {"places", std::move(places)},
        {"seed", networks_.all().empty() ? 0 : networks_.all()[0].seed()},
        {"variants", std::move(variants)}});

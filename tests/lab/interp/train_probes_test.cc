@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
@@ -94,6 +95,23 @@ TEST(TrainProbesTest, WritesFiguresByTargetVariantAndPlace) {
   }
   EXPECT_THAT(ran.job.outputs, Not(Contains(Key("transfer.csv"))));
   EXPECT_THAT(ran.job.run_outputs, ElementsAre("manifest.json"));
+  const nlohmann::json manifest = Json(ran.job, "manifest.json");
+  EXPECT_EQ(manifest["options"]["method"], "logistic");
+  EXPECT_EQ(manifest["options"]["permutation_count"], nullptr);
+}
+
+TEST(TrainProbesTest, TheGateIsLowerAgainstHardQuestions) {
+  const std::string questions =
+      absl::StrReplaceAll(Questions(12), {{"control", "nonconflict_hard"}});
+  const Ran ran = RunOnce(Spec(questions, {v1::LABEL_SOURCE_CATEGORY_CONFLICT,
+                                           v1::LABEL_SOURCE_CONFLICT_VS_HARD}));
+  ASSERT_TRUE(ran.status.ok()) << ran.status;
+  const nlohmann::json targets = Json(ran.job, "summary.json")["targets"];
+  const auto pass_above = [&targets](const char* target) {
+    return targets[target]["gates"]["internal_signal"]["pass_above"];
+  };
+  EXPECT_EQ(pass_above("category_conflict"), 0.7);
+  EXPECT_EQ(pass_above("conflict_vs_hard"), 0.65);
 }
 
 TEST(TrainProbesTest, WeightsAreReadableByTheNameOfTheProbe) {
