@@ -139,9 +139,9 @@ TEST_F(DirectionTest, IsListedShownComparedAndForgotten) {
             "b       -0.1000  +0.0000        -\n"
             "c             -        -  +0.0000\n");
   EXPECT_EQ(Run({"direction", "compare", "a", "a", "-o", "table"}).out,
-            "COSINE                        1        2\n"
-            "1 a blocks.0.resid_post  +0.0000  +0.1000\n"
-            "2 a blocks.1.resid_post  -0.1000  +0.0000\n")
+            "COSINE                         1        2\n"
+            "1 a blocks.0.resid_post  +0.0000        -\n"
+            "2 a blocks.1.resid_post        -  +0.0000\n")
       << "places are too long for columns";
   const auto json = nlohmann::json::parse(
       Run({"direction", "compare", "a", "b", "-o", "json"}).out);
