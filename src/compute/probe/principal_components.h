@@ -5,10 +5,10 @@
 #ifndef DISSONANCE_COMPUTE_PROBE_PRINCIPAL_COMPONENTS_H_
 #define DISSONANCE_COMPUTE_PROBE_PRINCIPAL_COMPONENTS_H_
 
+#include <ATen/core/Tensor.h>
+
 #include <cstdint>
 #include <vector>
-
-#include "ATen/core/Tensor.h"
 
 namespace dissonance {
 
