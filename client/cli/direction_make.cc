@@ -410,7 +410,8 @@ void AddProbeOptions(CLI::App& app, MakeArgs& args) {
                  "Which of its targets (default: the only one)")
       ->group(kGroup);
   app.add_option("--variant", args.variant_index,
-                 "Which of its variants, from 0")
+                 "Which of its networks, by number: 0 is the first, usually "
+                 "the base model (default: 0)")
       ->group(kGroup);
   app.add_option("--c", args.c, "Which C (default: the only one)")
       ->group(kGroup);

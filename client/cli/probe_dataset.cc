@@ -1,5 +1,6 @@
 #include "client/cli/probe_dataset.h"
 
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -48,9 +49,23 @@ Json RowOf(const std::string& id, const std::string& category,
   return row;
 }
 
+// A field of text; empty without one.
+std::string TextOf(const Json& row, const char* field) {
+  const auto found = row.find(field);
+  return found != row.end() && found->is_string() ? found->get<std::string>()
+                                                  : "";
+}
+
+// Wordings of one fact are a group, which folds keep together.
+void SetGroup(const Json& row, Json& out) {
+  std::string group = TextOf(row, "group");
+  if (group.empty()) group = TextOf(row, "fact");
+  if (!group.empty()) out["group"] = std::move(group);
+}
+
 // Plain text, so that the rows are the same for every model.
-Json RowOfQuestion(const McqItem& item, absl::string_view source,
-                   bool control) {
+Json RowOfQuestion(const McqItem& item, const Json& question,
+                   absl::string_view source, bool control) {
   McqPromptFormat format;
   format.chat = false;
   Json row = RowOf(
@@ -59,16 +74,14 @@ Json RowOfQuestion(const McqItem& item, absl::string_view source,
       source, control);
   row["decision_trigger"] = kTrigger;
   if (item.world_label.has_value()) row["world_label"] = *item.world_label;
+  SetGroup(question, row);
   return row;
 }
 
 absl::StatusOr<Json> RowOfPrompt(const JsonLine& line, absl::string_view source,
                                  bool control) {
   const auto text = [&line](const char* field) {
-    const auto found = line.value.find(field);
-    return found != line.value.end() && found->is_string()
-               ? found->get<std::string>()
-               : "";
+    return TextOf(line.value, field);
   };
   for (const char* field : {"prompt_id", "category", "full_prompt_text"}) {
     if (!text(field).empty()) continue;
@@ -79,9 +92,10 @@ absl::StatusOr<Json> RowOfPrompt(const JsonLine& line, absl::string_view source,
   }
   Json row = RowOf(text("prompt_id"), text("category"), text("difficulty"),
                    text("full_prompt_text"), source, control);
-  for (const char* field : {"decision_trigger", "world_label", "group"}) {
+  for (const char* field : {"decision_trigger", "world_label"}) {
     if (!text(field).empty()) row[field] = text(field);
   }
+  SetGroup(line.value, row);
   return row;
 }
 
@@ -136,8 +150,9 @@ absl::StatusOr<std::vector<Json>> ProbingRows(absl::string_view text,
   if (!lines.empty() && lines.front().value.contains("question")) {
     ASSIGN_OR_RETURN(const std::vector<McqItem> items,
                      ParseMcqData(text, file_name));
-    for (const McqItem& item : items) {
-      rows.push_back(RowOfQuestion(item, file_name, controls));
+    for (size_t i = 0; i < items.size(); ++i) {
+      rows.push_back(
+          RowOfQuestion(items[i], lines[i].value, file_name, controls));
     }
     return rows;
   }
@@ -160,7 +175,8 @@ CommandRun DefineProbeDataset(CLI::App& app) {
   app.add_option("--out", args->out, "File for the prompts")->required();
   app.footer(
       "Rows {prompt_id, category, label, full_prompt_text, decision_trigger, "
-      "rule, source}. The label is conflict, nonconflict_hard or nonconflict, "
+      "rule, source, group}. The label is conflict, nonconflict_hard or "
+      "nonconflict, "
       "as \"rule\" says in each row: train on it with `probe train --target "
       "label:label`.");
   return [args](const Session& session) { return Dataset(session, *args); };

@@ -209,9 +209,8 @@ absl::StatusOr<std::string> LensSweepText(const std::string& directory) {
         continue;
       }
       const Json& breaking = variant.at("breaking_block");
-      absl::StrAppend(&text, "\n", name,
-                      ": the mean keeps its final sign from "
-                      "block ",
+      absl::StrAppend(&text, "\n", name, ", ", variant.at("prompts").get<int>(),
+                      " prompts: the mean keeps its final sign from block ",
                       breaking.at("of_the_mean").get<int>(),
                       " on; of the prompts the median is ",
                       breaking.at("median").get<double>(), " (",

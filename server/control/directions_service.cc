@@ -166,18 +166,19 @@ class DirectionsService final : public v1::Directions::CallbackService {
                                probes.variant_index()));
     ASSIGN_OR_RETURN(std::string bytes,
                      ReadOutput(parts_.artifacts, job, kProbeFileName));
+    v1::ProbeVectors chosen;
     ASSIGN_OR_RETURN(const std::vector<v1::DirectionVector> vectors,
-                     ReadProbeVectors(std::move(bytes), probes));
+                     ReadProbeVectors(std::move(bytes), probes, &chosen));
     v1::Direction direction;
     direction.set_model(variant.model());
     direction.set_method(v1::DIRECTION_METHOD_PROBE);
     direction.mutable_vectors()->Add(vectors.begin(), vectors.end());
     direction.set_source_json(nlohmann::json{
         {"job", job.name()},
-        {"target", probes.target()},
-        {"variant_index", probes.variant_index()},
+        {"target", chosen.target()},
+        {"variant_index", chosen.variant_index()},
         {"adapter", variant.adapter()},
-        {"c", probes.c()}}.dump());
+        {"c", chosen.c()}}.dump());
     return direction;
   }
 

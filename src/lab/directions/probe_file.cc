@@ -108,8 +108,12 @@ absl::Status Choose(const std::string& field, std::optional<Value> asked,
   if (!asked.has_value() && values.size() == 1) asked = *values.begin();
   if (!asked.has_value() || !values.contains(*asked)) {
     return absl::InvalidArgumentError(
-        absl::StrCat("probes.", field, ": the job has ",
-                     absl::StrJoin(values, ", "), "; give one of them"));
+        absl::StrCat("probes.", field, ": ",
+                     asked.has_value()
+                         ? absl::StrCat("there are no probes of ", *asked, "; ")
+                         : "",
+                     "the job has them of ", absl::StrJoin(values, ", "),
+                     "; give one of these"));
   }
   std::erase_if(entries,
                 [&](const Entry& entry) { return key(entry) != *asked; });
@@ -138,7 +142,8 @@ absl::Status ChoosePlaces(const v1::ProbeVectors& asked,
 }  // namespace
 
 absl::StatusOr<std::vector<v1::DirectionVector>> ReadProbeVectors(
-    std::string bytes, const v1::ProbeVectors& asked) {
+    std::string bytes, const v1::ProbeVectors& asked,
+    v1::ProbeVectors* chosen) {
   absl::StatusOr<TensorFile> file =
       TensorFile::Parse(std::move(bytes), kProbeFileName);
   if (!file.ok()) return NotAProbeFile(asked.job());
@@ -156,6 +161,11 @@ absl::StatusOr<std::vector<v1::DirectionVector>> ReadProbeVectors(
   RETURN_IF_ERROR(Choose<double>(
       "c", c, [](const Entry& entry) { return entry.c; }, entries));
   RETURN_IF_ERROR(ChoosePlaces(asked, entries));
+  if (chosen != nullptr) {
+    *chosen = asked;
+    chosen->set_target(entries.front().target);
+    chosen->set_c(entries.front().c);
+  }
   const std::vector<std::string> names = file->names();
   std::vector<v1::DirectionVector> vectors;
   for (const Entry& entry : entries) {

@@ -22,12 +22,14 @@ namespace dissonance {
 inline constexpr char kProbeFileName[] = "probes.safetensors";
 
 // The directions of the probes that are asked for, by place as the file has
-// them. `asked.job` is for messages. INVALID_ARGUMENT, with the choices, if
-// target, variant, place or C fits none, or several where one is needed, or for
-// probes of several classes, which have no direction; DATA_LOSS for a file of
-// another form.
+// them. `chosen` is told what was asked for, with the target and the C that
+// were the only ones filled in. `asked.job` is for messages. INVALID_ARGUMENT,
+// with the choices, if target, variant, place or C fits none, or several where
+// one is needed, or for probes of several classes, which have no direction;
+// DATA_LOSS for a file of another form.
 absl::StatusOr<std::vector<v1::DirectionVector>> ReadProbeVectors(
-    std::string bytes, const v1::ProbeVectors& asked);
+    std::string bytes, const v1::ProbeVectors& asked,
+    v1::ProbeVectors* chosen = nullptr);
 
 }  // namespace dissonance
 

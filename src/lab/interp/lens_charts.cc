@@ -7,7 +7,8 @@ namespace dissonance {
 using Json = nlohmann::json;
 
 std::string TrajectoryChartFile(const std::vector<Json>& rows) {
-  const Json x = Axis("layer", "quantitative", "layer (the last: the output)");
+  Json x = Axis("layer", "quantitative", "layer (the last: the output)");
+  x["axis"] = {{"tickMinStep", 1}};
   const Json color = Axis("variant", "nominal", "variant");
   const auto y = [](const char* field) {
     return Axis(field, "quantitative", "margin (logits), first - second");
@@ -46,6 +47,7 @@ std::string BreakingChartFile(const std::vector<Json>& rows) {
   chart["mark"] = "bar";
   Json x = Axis("where", "ordinal", "breaking block");
   x["sort"] = {{"field", "block"}};
+  x["axis"] = {{"labelAngle", 0}};
   chart["encoding"] = {{"x", x},
                        {"xOffset", {{"field", "variant"}}},
                        {"y", Axis("share", "quantitative", "share of prompts")},

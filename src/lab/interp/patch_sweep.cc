@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "src/base/sha256.h"
 #include "src/base/status_macros.h"
 #include "src/lab/interp/job_files.h"
@@ -74,6 +75,7 @@ absl::Status Attempt::ReadPrompts() {
   ASSIGN_OR_RETURN(RenderedPrompts rendered,
                    RenderPrompts(plan_.prompts, {spec_.target()}, plan_.scoring,
                                  compute_, call_));
+  std::vector<std::string> left_out;
   for (size_t i = 0; i < rendered.inputs.size(); ++i) {
     std::vector<v1::Candidate> candidates(plan_.request.candidates().begin(),
                                           plan_.request.candidates().end());
@@ -83,10 +85,14 @@ absl::Status Attempt::ReadPrompts() {
           {std::move(rendered.inputs[i]), std::move(candidates)});
       continue;
     }
-    RETURN_IF_ERROR(job_.Log(
-        absl::StrCat(plan_.prompts.places[i],
-                     ": left out: both answers begin with the same "
-                     "token, so that one token does not tell them apart")));
+    left_out.push_back(rendered.inputs[i].id());
+  }
+  if (!left_out.empty() && !prompts_.empty()) {
+    RETURN_IF_ERROR(job_.Log(absl::StrCat(
+        left_out.size(),
+        " left out, as both answers begin with the same token, so that one "
+        "token does not tell them apart: ",
+        absl::StrJoin(left_out, ", "))));
   }
   if (!prompts_.empty()) return absl::OkStatus();
   return absl::InvalidArgumentError(

@@ -20,6 +20,8 @@ constexpr double kPassAuc = 0.7;
 constexpr double kAbortAuc = 0.6;
 constexpr double kPassGain = 0.2;
 constexpr double kAbortGain = 0.1;
+// Of conflict_vs_hard, which is harder than conflict against everything.
+constexpr double kPassHardAuc = 0.65;
 
 // "pass", "warn" or "abort".
 const char* Gate(double value, double pass, double abort) {
@@ -103,12 +105,16 @@ Json BestJson(const ProbesOutcome& outcome, const v1::ProbeResult& probe) {
   return best;
 }
 
-Json GatesJson(const v1::ProbeResult& probe) {
+Json GatesJson(const ProbesOutcome& outcome, const v1::ProbeResult& probe) {
+  const bool is_hard =
+      outcome.questions[static_cast<size_t>(probe.target_index())].name ==
+      "conflict_vs_hard";
+  const double pass = is_hard ? kPassHardAuc : kPassAuc;
   Json gates = {{"internal_signal",
                  {{"auc", probe.auc().mean()},
-                  {"pass_above", kPassAuc},
+                  {"pass_above", pass},
                   {"abort_below", kAbortAuc},
-                  {"verdict", Gate(probe.auc().mean(), kPassAuc, kAbortAuc)}}},
+                  {"verdict", Gate(probe.auc().mean(), pass, kAbortAuc)}}},
                 {"signal_against_noise", nullptr}};
   if (probe.has_dummy_auc_mean()) {
     const double gain = probe.auc().mean() - probe.dummy_auc_mean();
@@ -251,7 +257,7 @@ std::string ProbeSummaryFile(const ProbesOutcome& outcome) {
   for (const auto& [index, own] : overall) {
     Json& target = targets[outcome.questions[static_cast<size_t>(index)].name];
     target["best"] = BestJson(outcome, *own.probe);
-    target["gates"] = GatesJson(*own.probe);
+    target["gates"] = GatesJson(outcome, *own.probe);
   }
   Json skipped = Json::array();
   for (const SkippedProbe& each : outcome.skipped) {

@@ -90,6 +90,14 @@ absl::StatusOr<v1::Input> ParseProbingPrompt(const JsonLine& line,
   return input;
 }
 
+// Wordings of one fact belong together as those of a group do.
+void GroupByFact(v1::Input& input) {
+  const auto fact = input.labels().find("fact");
+  if (input.group().empty() && fact != input.labels().end()) {
+    input.set_group(fact->second);
+  }
+}
+
 // Of questions their ids; McqData has checked them.
 absl::StatusOr<v1::Input> ParseRow(PromptKind kind, const JsonLine& line,
                                    const std::string& where) {
@@ -204,6 +212,7 @@ absl::StatusOr<PromptSet> ParsePrompts(absl::string_view text,
     std::string where = absl::StrCat(file_name, ":", line.line_number);
     ASSIGN_OR_RETURN(v1::Input input, ParseRow(set.kind, line, where));
     AddLabels(line.value, input);
+    GroupByFact(input);
     const auto [at, added] = line_of_id.emplace(input.id(), line.line_number);
     if (!added) {
       return absl::InvalidArgumentError(

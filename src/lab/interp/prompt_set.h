@@ -9,8 +9,8 @@
 //                      evaluation asks them
 //
 // Every further field that is text, a number or true or false becomes a label,
-// e.g. category, world_label and difficulty; `group` keeps paraphrases
-// together. Values; functions are thread safe as far as the compute client is.
+// e.g. category, world_label and difficulty; `group`, or without one `fact`,
+// keeps paraphrases together. Values; functions are thread safe as far as the compute client is.
 //
 //   ASSIGN_OR_RETURN(PromptSet set, ParsePrompts(spec.data(), "rows.jsonl"));
 //   ASSIGN_OR_RETURN(RenderedPrompts prompts,

@@ -24,7 +24,7 @@ Json Ordinal(const char* field, const char* title) {
 Json HeatMap(const char* field, const char* title, const char* scheme) {
   const Json value = {{"field", field}, {"type", "quantitative"}};
   Json colour = value;
-  colour["title"] = title;
+  colour["title"] = "share";
   colour["scale"] = {{"domain", {0, 1}}, {"scheme", scheme}};
   Json label = value;
   label["format"] = ".2f";

@@ -85,7 +85,10 @@ TEST(ProbeFileTest, AsksWhichWhereThereAreSeveral) {
   asked.set_target("c");
   EXPECT_THAT(Error(bytes, asked), HasSubstr("a, a.b"));
   asked.set_target("a.b");
-  EXPECT_TRUE(ReadProbeVectors(bytes, asked).ok());
+  v1::ProbeVectors chosen;
+  EXPECT_TRUE(ReadProbeVectors(bytes, asked, &chosen).ok());
+  EXPECT_EQ(chosen.target(), "a.b");
+  EXPECT_EQ(chosen.c(), 0.1);
   asked.set_target("a");
   EXPECT_THAT(Error(bytes, asked),
               AllOf(HasSubstr("probes.c"), HasSubstr("0.1, 10")));
@@ -97,7 +100,9 @@ TEST(ProbeFileTest, AsksWhichWhereThereAreSeveral) {
               HasSubstr("no probe at blocks.3.resid_post"));
   asked.clear_places();
   asked.set_variant_index(2);
-  EXPECT_THAT(Error(bytes, asked), HasSubstr("probes.variant_index"));
+  EXPECT_THAT(Error(bytes, asked),
+              HasSubstr("probes.variant_index: there are no probes of 2; the "
+                        "job has them of 0"));
 }
 
 TEST(ProbeFileTest, ProbesOfSeveralClassesHaveNoDirection) {

@@ -70,6 +70,20 @@ TEST(PromptSetTest, InputRowsKeepTheirLabelsAndGainTheOtherFields) {
   EXPECT_TRUE(set->questions.empty());
 }
 
+TEST(PromptSetTest, WordingsOfOneFactAreAGroupUnlessTheRowHasOne) {
+  const absl::StatusOr<PromptSet> set = ParsePrompts(
+      R"({"id": "a", "prompt": "p", "fact": "gravity.law"})"
+      "\n"
+      R"({"id": "b", "prompt": "q", "fact": "gravity.law", "group": "g"})"
+      "\n"
+      R"({"id": "c", "prompt": "r"})",
+      "rows.jsonl");
+  ASSERT_TRUE(set.ok()) << set.status();
+  EXPECT_EQ(set->inputs[0].group(), "gravity.law");
+  EXPECT_EQ(set->inputs[1].group(), "g");
+  EXPECT_EQ(set->inputs[2].group(), "");
+}
+
 TEST(PromptSetTest, ProbingPromptsAreReadAsTextOrAsTheTokensTheyHave) {
   const absl::StatusOr<PromptSet> set = ParsePrompts(
       R"({"prompt_id": "p1", "category": "conflict",)"
