@@ -63,18 +63,20 @@ std::vector<PatchPlace> PatchesOf(const DecoderSpec& spec,
   return patches;
 }
 
-absl::Status CheckMethod(v1::PatchMethod method) {
-  switch (method) {
+absl::Status CheckMethod(const PatchPlan& plan) {
+  switch (plan.request->method()) {
     case v1::PATCH_METHOD_UNSPECIFIED:
     case v1::PATCH_METHOD_EXACT:
       return absl::OkStatus();
     case v1::PATCH_METHOD_ATTRIBUTION:
-      return absl::UnimplementedError(
-          "method: attribution patching is not there yet; ask for "
-          "PATCH_METHOD_EXACT");
+      if (plan.target.interventions == nullptr) return absl::OkStatus();
+      return absl::InvalidArgumentError(
+          "method: attribution has no gradient through target's interventions; "
+          "leave them out, or ask for PATCH_METHOD_EXACT");
     default:
-      return absl::InvalidArgumentError(absl::StrCat(
-          "method: ", static_cast<int>(method), " is none that is known here"));
+      return absl::InvalidArgumentError(
+          absl::StrCat("method: ", static_cast<int>(plan.request->method()),
+                       " is none that is known here"));
   }
 }
 
@@ -105,7 +107,8 @@ absl::Status ReadPlaces(const v1::PatchRequest& request,
     }
     const auto added = static_cast<int64_t>(own.size() * plan.places.size());
     patches += added;
-    tokens += added * count;
+    const bool is_exact = request.method() != v1::PATCH_METHOD_ATTRIBUTION;
+    tokens += is_exact ? added * count : count;
   }
   if (patches > limits.items) {
     return OverLimit("patches", patches, limits.items, "items");
@@ -126,7 +129,6 @@ absl::StatusOr<PatchPlan> MakePatchPlan(const v1::PatchRequest& request,
                                         const Cancelled& cancelled) {
   PatchPlan plan;
   plan.request = std::make_shared<const v1::PatchRequest>(request);
-  RETURN_IF_ERROR(CheckMethod(request.method()));
   absl::StatusOr<ResolvedVariant> source =
       ResolveVariant(request.source(), registry);
   if (!source.ok()) return Annotate(source.status(), "source");
@@ -135,6 +137,7 @@ absl::StatusOr<PatchPlan> MakePatchPlan(const v1::PatchRequest& request,
       ResolveVariant(request.target(), registry);
   if (!target.ok()) return Annotate(target.status(), "target");
   plan.target = *std::move(target);
+  RETURN_IF_ERROR(CheckMethod(plan));
   if (plan.source.model.model != plan.target.model.model) {
     return absl::InvalidArgumentError(absl::StrCat(
         "source: ", plan.source.model.name, " is another model than target's, ",
@@ -288,7 +291,33 @@ absl::StatusOr<EngineVariant> PatchCall::Patched(const PatchPlace& place,
   return variant;
 }
 
+void PatchCall::AddAttribution(size_t input,
+                               const std::vector<at::Tensor>& rows) {
+  AttributionTask task{.model = plan_.target.model.model,
+                       .adapter = plan_.target.adapter,
+                       .tokens = (*plan_.target_prompts)[input].tokens,
+                       .candidates = {plan_.candidates[0], plan_.candidates[1]},
+                       .captured = plan_.capture->places,
+                       .rows = rows,
+                       .positions = plan_.positions[input],
+                       .patches = plan_.places};
+  group_.Add([this, input, own = std::move(task)]() -> absl::StatusOr<Numbers> {
+    RETURN_IF_ERROR(engine_.SubmitWork(std::make_shared<AttributionWork>(
+        own, [this] { return group_.has_failed(); },
+        [this, input](absl::StatusOr<std::vector<double>> changes) {
+          if (changes.ok()) {
+            deltas_[input].patched = *std::move(changes);
+          } else {
+            group_.Fail(Annotate(changes.status(), LabelOf(input)));
+          }
+          group_.Leave();
+        })));
+    return Numbers();
+  });
+}
+
 void PatchCall::AddPatches(size_t input, const std::vector<at::Tensor>& rows) {
+  if (is_attribution()) return AddAttribution(input, rows);
   const size_t position_count = plan_.positions[input].size();
   for (size_t p = 0; p < plan_.places.size(); ++p) {
     for (size_t i = 0; i < position_count; ++i) {
@@ -333,7 +362,8 @@ void PatchCall::FillResponse() {
     size_t next = 0;
     for (const PatchPlace& place : plan_.places) {
       for (const int64_t position : plan_.positions[i]) {
-        const double after = own.patched[next++];
+        const double patched = own.patched[next++];
+        const double after = is_attribution() ? own.target + patched : patched;
         v1::PatchResult& result = *response_.add_results();
         result.set_input_index(static_cast<int32_t>(i));
         *result.mutable_place() =

@@ -13,18 +13,13 @@
 #include "absl/status/statusor.h"
 #include "dissonance/v1/interpretability.pb.h"
 #include "grpcpp/support/server_callback.h"
+#include "server/worker/attribution_work.h"
 #include "server/worker/prompts.h"
 #include "server/worker/task_group.h"
 #include "server/worker/variants.h"
 #include "src/compute/engine/engine.h"
 
 namespace dissonance {
-
-// What one patch replaces at a position.
-struct PatchPlace {
-  size_t captured = 0;               // index into the capture's places
-  std::optional<int64_t> head = {};  // unset: all of it
-};
 
 // A request, looked up, checked and encoded.
 struct PatchPlan {
@@ -67,7 +62,8 @@ class PatchCall final : public grpc::ServerUnaryReactor {
   struct Deltas {
     double source = 0.0;
     double target = 0.0;
-    std::vector<double> patched;  // by place, then position
+    // By place, then position; of attribution the change.
+    std::vector<double> patched;
   };
 
   using Numbers = std::vector<int64_t>;
@@ -78,6 +74,10 @@ class PatchCall final : public grpc::ServerUnaryReactor {
                                       size_t input, double& delta);
   // The source's rows of an input, by place.
   void AddPatches(size_t input, const std::vector<at::Tensor>& rows);
+  void AddAttribution(size_t input, const std::vector<at::Tensor>& rows);
+  bool is_attribution() const {
+    return plan_.request->method() == v1::PATCH_METHOD_ATTRIBUTION;
+  }
   // `place` and `position` count the plan's; `row` is the source's there,
   // whole.
   absl::StatusOr<Numbers> SubmitPatch(size_t input, size_t place,

@@ -175,7 +175,8 @@ TEST_F(InsideTest, PatchPutsTheBaseIntoTheAdapterInputByInput) {
   ASSERT_EQ(lines.size(), 8U);
   EXPECT_EQ(lines[3].dump(),
             R"({"block":1,"delta_after":1.0,"delta_before":-2.0,)"
-            R"("delta_source":4.0,"flip":true,"id":"a","pair_prob_after":0.0,)"
+            R"("delta_source":4.0,"flip":true,"head":null,"id":"a",)"
+            R"("pair_prob_after":0.0,)"
             R"("pair_prob_before":0.0,"position":1,"site":"resid_post"})");
 }
 

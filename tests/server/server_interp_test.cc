@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <map>
 #include <string>
@@ -289,6 +290,72 @@ TEST_F(ServerInterpTest, PatchesAsTransformersWithHooksDoes) {
   context = server_->NewContext();
   EXPECT_THAT(stub->Patch(context.get(), request, &response).error_message(),
               HasSubstr("candidates: expected two, found 3"));
+}
+
+// Where both rows are close, what patching does is what its slope says: the
+// source is the target with a small vector added at the embedding.
+TEST_F(ServerInterpTest, AttributionIsPatchingToFirstOrder) {
+  const json& grid = steering_["patch_grid"];
+  v1::PatchRequest request;
+  request.mutable_target()->set_model(kLlama);
+  *request.mutable_source() = request.target();
+  *request.add_inputs() = Tokens(grid["corrupt"]);
+  for (const v1::Site site : {v1::SITE_RESID_PRE, v1::SITE_Z, v1::SITE_ATTN_OUT,
+                              v1::SITE_MLP_OUT, v1::SITE_RESID_POST}) {
+    request.add_sites(site);
+  }
+  request.mutable_positions()->set_set(v1::POSITION_SET_PROMPT);
+  request.add_candidates()->set_token_id(grid["token_a"]);
+  request.add_candidates()->set_token_id(grid["token_b"]);
+  request.set_each_head(true);
+  const auto patch = [&](v1::PatchMethod method) {
+    request.set_method(method);
+    v1::PatchResponse response;
+    const auto stub = server_->NewStub<v1::Interpretability>();
+    auto context = server_->NewContext();
+    const grpc::Status status = stub->Patch(context.get(), request, &response);
+    EXPECT_TRUE(status.ok()) << status.error_message();
+    return response;
+  };
+  const v1::PatchResponse same = patch(v1::PATCH_METHOD_ATTRIBUTION);
+  for (const v1::PatchResult& result : same.results()) {
+    EXPECT_NEAR(result.delta_after(), result.delta_before(), 1e-5);
+  }
+  v1::Intervention& nudge = *request.mutable_source()->add_interventions();
+  nudge.set_site(v1::SITE_RESID_PRE);
+  nudge.add_blocks(0);
+  nudge.mutable_add()->set_coefficient(0.0005);
+  v1::Tensor& vector = *nudge.mutable_add()->mutable_vector()->mutable_tensor();
+  vector.set_dtype(v1::DTYPE_FLOAT32);
+  vector.add_shape(64);
+  for (int i = 0; i < 64; ++i) {
+    const float value = i % 3 == 0 ? 1.0F : -0.5F;
+    vector.mutable_data()->append(reinterpret_cast<const char*>(&value), 4);
+  }
+  const v1::PatchResponse exact = patch(v1::PATCH_METHOD_EXACT);
+  const v1::PatchResponse sloped = patch(v1::PATCH_METHOD_ATTRIBUTION);
+  ASSERT_EQ(exact.results_size(), sloped.results_size());
+  double largest = 0.0;
+  double apart = 0.0;
+  for (int i = 0; i < exact.results_size(); ++i) {
+    const v1::PatchResult& result = exact.results(i);
+    EXPECT_EQ(result.place().DebugString(),
+              sloped.results(i).place().DebugString());
+    EXPECT_EQ(result.head(), sloped.results(i).head());
+    largest = std::max(largest,
+                       std::abs(result.delta_after() - result.delta_before()));
+    apart = std::max(apart, std::abs(result.delta_after() -
+                                     sloped.results(i).delta_after()));
+  }
+  EXPECT_GT(largest, 0.01);
+  EXPECT_LT(apart, 0.03 * largest);
+
+  *request.mutable_target() = request.source();
+  const auto stub = server_->NewStub<v1::Interpretability>();
+  auto context = server_->NewContext();
+  v1::PatchResponse response;
+  EXPECT_THAT(stub->Patch(context.get(), request, &response).error_message(),
+              HasSubstr("no gradient through target's interventions"));
 }
 
 }  // namespace

@@ -6,11 +6,12 @@
 #ifndef DISSONANCE_COMPUTE_PROBE_DIRECTION_FIT_H_
 #define DISSONANCE_COMPUTE_PROBE_DIRECTION_FIT_H_
 
+#include <ATen/core/Tensor.h>
+
 #include <cstdint>
 #include <string>
 #include <vector>
 
-#include "ATen/core/Tensor.h"
 #include "absl/status/statusor.h"
 
 namespace dissonance {

@@ -7,10 +7,11 @@
 #ifndef DISSONANCE_COMPUTE_PROBE_FIT_ROWS_H_
 #define DISSONANCE_COMPUTE_PROBE_FIT_ROWS_H_
 
+#include <ATen/core/Tensor.h>
+
 #include <cstdint>
 #include <utility>
 
-#include "ATen/core/Tensor.h"
 #include "src/compute/probe/linear_fit.h"
 
 namespace dissonance {

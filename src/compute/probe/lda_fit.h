@@ -11,7 +11,8 @@
 #ifndef DISSONANCE_COMPUTE_PROBE_LDA_FIT_H_
 #define DISSONANCE_COMPUTE_PROBE_LDA_FIT_H_
 
-#include "ATen/core/Tensor.h"
+#include <ATen/core/Tensor.h>
+
 #include "src/compute/probe/linear_fit.h"
 
 namespace dissonance {

@@ -13,12 +13,12 @@
 #ifndef DISSONANCE_COMPUTE_PROBE_LINEAR_FIT_H_
 #define DISSONANCE_COMPUTE_PROBE_LINEAR_FIT_H_
 
+#include <ATen/core/Tensor.h>
+
 #include <cstdint>
 #include <deque>
 #include <functional>
 #include <vector>
-
-#include "ATen/core/Tensor.h"
 
 namespace dissonance {
 

@@ -10,11 +10,12 @@
 #ifndef DISSONANCE_COMPUTE_PROBE_PLACE_FIT_H_
 #define DISSONANCE_COMPUTE_PROBE_PLACE_FIT_H_
 
+#include <ATen/core/Tensor.h>
+
 #include <cstdint>
 #include <memory>
 #include <vector>
 
-#include "ATen/core/Tensor.h"
 #include "absl/status/statusor.h"
 #include "src/compute/probe/probe_options.h"
 #include "src/compute/probe/probe_plan.h"

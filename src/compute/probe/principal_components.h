@@ -1,14 +1,16 @@
-// Principal components of rows (Pearson 1901), through the smaller of the two
-// Gram matrices, in float64. Pure; may throw c10::Error.
+// Principal components of rows (Pearson 1901) in float64: of few rows or
+// columns from all eigenvectors of the smaller Gram matrix, else by subspace
+// iteration, which costs a few products with the rows. Pure; may throw
+// c10::Error.
 //
 //   PrincipalComponents pca = FindPrincipalComponents(rows, 2);
 #ifndef DISSONANCE_COMPUTE_PROBE_PRINCIPAL_COMPONENTS_H_
 #define DISSONANCE_COMPUTE_PROBE_PRINCIPAL_COMPONENTS_H_
 
+#include <ATen/core/Tensor.h>
+
 #include <cstdint>
 #include <vector>
-
-#include "ATen/core/Tensor.h"
 
 namespace dissonance {
 

@@ -2,13 +2,13 @@
 #ifndef DISSONANCE_COMPUTE_PROBE_PROBE_OPTIONS_H_
 #define DISSONANCE_COMPUTE_PROBE_PROBE_OPTIONS_H_
 
+#include <ATen/core/Tensor.h>
+
 #include <cstdint>
 #include <limits>
 #include <optional>
 #include <string>
 #include <vector>
-
-#include "ATen/core/Tensor.h"
 
 namespace dissonance {
 

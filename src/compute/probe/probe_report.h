@@ -5,10 +5,11 @@
 #ifndef DISSONANCE_COMPUTE_PROBE_PROBE_REPORT_H_
 #define DISSONANCE_COMPUTE_PROBE_PROBE_REPORT_H_
 
+#include <ATen/core/Tensor.h>
+
 #include <cstdint>
 #include <vector>
 
-#include "ATen/core/Tensor.h"
 #include "src/compute/probe/fit_rows.h"
 #include "src/compute/probe/probe_options.h"
 #include "src/compute/probe/probe_plan.h"

@@ -9,12 +9,13 @@
 #ifndef DISSONANCE_COMPUTE_PROBE_PROBLEM_FIT_H_
 #define DISSONANCE_COMPUTE_PROBE_PROBLEM_FIT_H_
 
+#include <ATen/core/Tensor.h>
+
 #include <cstdint>
 #include <memory>
 #include <optional>
 #include <vector>
 
-#include "ATen/core/Tensor.h"
 #include "src/compute/probe/fit_rows.h"
 #include "src/compute/probe/lda_fit.h"
 #include "src/compute/probe/linear_fit.h"

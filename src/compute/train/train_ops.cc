@@ -207,8 +207,21 @@ struct LinearFunction : Function<LinearFunction> {
   static void BackwardUp(const TrainModule& module, const at::Tensor& shrunk,
                          const at::Tensor& grad, const at::Tensor& into) {
     const LoraParameter& own = *module.parameter;
-    AddProduct(module.grad_b, OwnGrad(grad, own).t(), shrunk, own.scaling);
+    if (module.grad_b.defined()) {
+      AddProduct(module.grad_b, OwnGrad(grad, own).t(), shrunk, own.scaling);
+    }
     into.copy_(Product(OwnGrad(grad, own), own.b).mul_(own.scaling));
+  }
+
+  // Adds to each grad_a.
+  static void AddDowns(const State& state, const at::Tensor& grad_shrunk) {
+    const at::Tensor grad_downs = Product(grad_shrunk.t(), state.x);
+    int64_t begin = 0;
+    for (const TrainModule& module : *state.modules) {
+      at::Tensor grad_a = module.grad_a;
+      grad_a.add_(grad_downs.narrow(0, begin, grad_a.size(0)));
+      begin += grad_a.size(0);
+    }
   }
 
   static void BackwardPlain(const State& state, const at::Tensor& grad,
@@ -223,12 +236,8 @@ struct LinearFunction : Function<LinearFunction> {
                  grad_shrunk.narrow(1, begin, rank));
       begin += rank;
     }
-    const at::Tensor grad_downs = Product(grad_shrunk.t(), state.x);
-    begin = 0;
-    for (const TrainModule& module : *state.modules) {
-      at::Tensor grad_a = module.grad_a;
-      grad_a.add_(grad_downs.narrow(0, begin, grad_a.size(0)));
-      begin += grad_a.size(0);
+    if (state.modules->front().grad_a.defined()) {
+      AddDowns(state, grad_shrunk);
     }
     if (!grad_x.defined()) return;
     if (grad_x.scalar_type() == state.downs.scalar_type()) {

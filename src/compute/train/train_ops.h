@@ -27,7 +27,8 @@ at::Tensor TrainActivation(const DecoderSpec& spec, const at::Tensor& up);
 // x [rows, heads, head_dim] rotated; x itself without angles.
 at::Tensor TrainRotary(const at::Tensor& x, const RotaryTable::Angles& angles);
 
-// An adapted projection and where its gradients are added up.
+// An adapted projection and where its gradients are added up; undefined, of all
+// of a group: nowhere.
 struct TrainModule {
   const LoraParameter* parameter = nullptr;
   at::Tensor grad_a;  // [rank, in_width]

@@ -13,10 +13,10 @@
 #include <utility>
 
 #include "src/base/mix.h"
-#include "src/compute/train/packed_attention.h"
 #include "src/compute/train/token_loss.h"
 #include "src/compute/train/train_experts.h"
 #include "src/compute/train/train_kernels.h"
+#include "src/compute/train/training_pass.h"
 
 namespace dissonance {
 namespace {
@@ -62,18 +62,6 @@ int64_t TrainingPack::target_count() const {
   return count;
 }
 
-// What a pass needs in every block.
-struct TrainingNetwork::Pass {
-  at::Tensor token_ids;  // [rows]
-  at::Tensor positions;  // [rows], from 0 in each document
-  PackedRows rows;
-  at::Tensor predicting;  // [targets] rows whose next token is a target
-  at::Tensor targets;     // [targets], filled up with kNoTarget
-  TrainDropout dropout;
-  RotaryTable::Angles angles;
-  RotaryTable::Angles window_angles;
-};
-
 TrainingNetwork::TrainingNetwork(const Model& model, const LoraParameters& lora,
                                  const Options& options)
     : model_(model),
@@ -93,6 +81,37 @@ TrainingNetwork::TrainingNetwork(const Model& model, const LoraParameters& lora,
         .push_back({.parameter = &own,
                     .grad_a = lora.ViewA(grad_, i),
                     .grad_b = lora.ViewB(grad_, i)});
+  }
+}
+
+TrainingNetwork::TrainingNetwork(const Model& model, const LoraAdapter* adapter)
+    : model_(model),
+      anchor_(at::zeros({1}, at::TensorOptions().device(model.device()))
+                  .set_requires_grad(true)),
+      rotary_(MakeTable(model.spec().rope, model.weights().embed.options())),
+      window_rotary_(MakeTable(model.spec().window_rope.value_or(RopeSpec{}),
+                               model.weights().embed.options())) {
+  const int64_t count = model.spec().block_count();
+  modules_.resize(static_cast<size_t>(count));
+  for (int64_t slot = 0; adapter != nullptr && slot < count * kGroupCount;
+       ++slot) {
+    const int64_t block = slot / kGroupCount;
+    const auto group = static_cast<ProjectionGroup>(slot % kGroupCount);
+    const LoraGroup& own = adapter->group(block, group);
+    for (const LoraModule& module : own.modules) {
+      frozen_.push_back(
+          {.name = "",
+           .number = module.number,
+           .block = block,
+           .group = group,
+           .out_begin = module.out_begin,
+           .a = own.down.narrow(0, module.rank_begin, module.up.size(1)),
+           .b = module.up});
+    }
+  }
+  for (const LoraParameter& own : frozen_) {
+    modules_[static_cast<size_t>(own.block)][static_cast<size_t>(own.group)]
+        .push_back({.parameter = &own, .grad_a = {}, .grad_b = {}});
   }
 }
 
@@ -179,6 +198,10 @@ at::Tensor TrainingNetwork::Attention(int64_t block, const at::Tensor& normed,
     q = TrainNorm(spec, weights.q_norm, q);
     k = TrainNorm(spec, weights.k_norm, k);
   }
+  const at::Tensor v = headed(parts[2]);
+  Show(Site::kQ, block, q);
+  Show(Site::kK, block, k);
+  Show(Site::kV, block, v);
   const RotaryTable::Angles& angles =
       spec.uses_window_rope(block) ? pass.window_angles : pass.angles;
   const AttentionScores scores = {
@@ -186,10 +209,10 @@ at::Tensor TrainingNetwork::Attention(int64_t block, const at::Tensor& normed,
                    ? spec.attn_scale
                    : 1.0 / std::sqrt(static_cast<double>(spec.head_dim)),
       .softcap = spec.attn_softcap};
-  return PackedAttention(
-             pass.rows, scores, spec.blocks[static_cast<size_t>(block)].window,
-             TrainRotary(q, angles), TrainRotary(k, angles), headed(parts[2]))
-      .reshape({rows, spec.q_width()});
+  const at::Tensor z = PackedAttention(
+      pass.rows, scores, spec.blocks[static_cast<size_t>(block)].window,
+      TrainRotary(q, angles), TrainRotary(k, angles), v);
+  return Show(Site::kZ, block, z).reshape({rows, spec.q_width()});
 }
 
 at::Tensor TrainingNetwork::Mlp(int64_t block, const at::Tensor& normed,
@@ -202,8 +225,9 @@ at::Tensor TrainingNetwork::Mlp(int64_t block, const at::Tensor& normed,
   }
   const at::Tensor up =
       Linear(block, ProjectionGroup::kGateUp, weights.gate_up, normed, pass);
+  const at::Tensor hidden = TrainActivation(spec, up);
   return Linear(block, ProjectionGroup::kDown, weights.down,
-                TrainActivation(spec, up), pass);
+                Show(Site::kMlpHidden, block, hidden), pass);
 }
 
 at::Tensor TrainingNetwork::Block(int64_t block, const at::Tensor& residual,
@@ -216,11 +240,14 @@ at::Tensor TrainingNetwork::Block(int64_t block, const at::Tensor& residual,
   const at::Tensor attn_out =
       TrainNorm(spec, weights.attn_post_norm,
                 Linear(block, ProjectionGroup::kO, weights.o, z, pass));
+  Show(Site::kAttnOut, block, attn_out);
   const at::Tensor middle =
       spec.parallel_residual ? residual : residual + attn_out;
+  if (!spec.parallel_residual) Show(Site::kResidMid, block, middle);
   const at::Tensor mlp_out =
       TrainNorm(spec, weights.mlp_post_norm,
                 Mlp(block, TrainNorm(spec, weights.mlp_norm, middle), pass));
+  Show(Site::kMlpOut, block, mlp_out);
   progress_();
   // transformers' order of the parallel sum.
   return middle + (spec.parallel_residual ? mlp_out + attn_out : mlp_out);

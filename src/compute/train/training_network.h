@@ -20,7 +20,10 @@
 #include <utility>
 #include <vector>
 
+#include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "src/compute/interp/capture.h"
+#include "src/compute/lora/adapter.h"
 #include "src/compute/lora/lora_parameters.h"
 #include "src/compute/model/model.h"
 #include "src/compute/model/rotary.h"
@@ -40,6 +43,15 @@ struct TrainingPack {
   int64_t target_count() const;
 };
 
+// A logit difference, and how it changes with activations on the way.
+struct DeltaGradients {
+  double delta = 0.0;  // logit of the first token less that of the second
+  // By place: the activations and the difference's derivatives by them,
+  // [tokens, width] or [tokens, heads, head_dim], in the model's type.
+  std::vector<at::Tensor> values;
+  std::vector<at::Tensor> gradients;
+};
+
 class TrainingNetwork {
  public:
   struct Options {
@@ -50,6 +62,16 @@ class TrainingNetwork {
   // Borrows both; `lora` may change between calls.
   TrainingNetwork(const Model& model, const LoraParameters& lora,
                   const Options& options);
+  // Nothing is trained: the network as it is, with an adapter (null: without).
+  // Copies what it needs of the adapter.
+  TrainingNetwork(const Model& model, const LoraAdapter* adapter);
+
+  // Of the next-token logits after the last of `tokens`: one pass forward and
+  // one backward for all places. INVALID_ARGUMENT for a site that has no
+  // gradient of its own: pattern and logits.
+  absl::StatusOr<DeltaGradients> GradientsOf(
+      const std::vector<int32_t>& tokens, std::pair<int32_t, int32_t> logits,
+      const std::vector<SitePlace>& places);
 
   // The documents' loss, the sum over their targets in nats; adds `weight`
   // times its gradient to grad(). Throws c10::Error as torch does.
@@ -73,6 +95,14 @@ class TrainingNetwork {
   using BlockModules = std::array<std::vector<TrainModule>, kGroupCount>;
 
   Pass MakePass(const TrainingPack& pack, double dropout) const;
+  // Shows x to who watches the site; x itself.
+  const at::Tensor& Show(Site site, int64_t block, const at::Tensor& x) const {
+    if (watch_ != nullptr) watch_(site, block, x);
+    return x;
+  }
+  // The difference, and its derivatives by the last residual rows.
+  double DeltaHead(const at::Tensor& residual, int64_t row,
+                   std::pair<int32_t, int32_t> logits, at::Tensor& grad) const;
   at::Tensor Block(int64_t block, const at::Tensor& residual,
                    const Pass& pass) const;
   at::Tensor Attention(int64_t block, const at::Tensor& normed,
@@ -91,6 +121,8 @@ class TrainingNetwork {
   at::Tensor grad_;
   at::Tensor anchor_;  // see TrainLinear
   std::function<void()> progress_ = [] {};
+  std::function<void(Site, int64_t, const at::Tensor&)> watch_ = nullptr;
+  std::vector<LoraParameter> frozen_;  // of an adapter that is not trained
   std::vector<BlockModules> modules_;
   int64_t first_block_ = 0;  // the first adapted one
   std::unique_ptr<const RotaryTable> rotary_;

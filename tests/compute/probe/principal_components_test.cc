@@ -1,10 +1,12 @@
 #include "src/compute/probe/principal_components.h"
 
 #include <ATen/TensorOperators.h>
-#include <ATen/ops/cat.h>
+#include <ATen/ops/linalg_eigh.h>
 #include <ATen/ops/stack.h>
 #include <ATen/ops/tensor.h>
 #include <gtest/gtest.h>
+
+#include <cmath>
 
 #include "tests/compute/probe/probe_testing.h"
 
@@ -52,6 +54,30 @@ TEST(PrincipalComponents, GivesNoMoreThanTheRowsSpan) {
   EXPECT_NEAR(found.variance_shares[0], 1.0, 1e-12);
   EXPECT_EQ(FindPrincipalComponents(at::stack({row, row}), 2).variances.size(),
             0);
+}
+
+// Large enough to be iterated; the rows' first half alone is not.
+TEST(PrincipalComponents, AreEigenvectorsOfTheCovarianceOfManyRows) {
+  at::Tensor rows = MakeRows(400, 300, 0.0, 3).rows.to(at::kDouble);
+  for (int64_t j = 0; j < 300; ++j) {
+    rows.select(1, j).mul_(1.0 / std::sqrt(1.0 + static_cast<double>(j)));
+  }
+  const PrincipalComponents found = FindPrincipalComponents(rows, 5);
+  const at::Tensor centered = rows - rows.mean(at::IntArrayRef{0});
+  const at::Tensor covariance = centered.t().mm(centered) / 399.0;
+  for (int64_t i = 0; i < 5; ++i) {
+    const at::Tensor& own = found.components[i];
+    const double variance = found.variances[static_cast<size_t>(i)];
+    EXPECT_LE(MaxAbsDifference(covariance.mv(own), own * variance),
+              1e-8 * found.variances[0]);
+    EXPECT_NEAR(own.norm().item<double>(), 1.0, 1e-12);
+  }
+  const at::Tensor all =
+      std::get<0>(at::linalg_eigh(covariance)).flip(0).slice(0, 0, 5);
+  for (size_t i = 0; i < 5; ++i) {
+    EXPECT_NEAR(found.variances[i], all[static_cast<int64_t>(i)].item<double>(),
+                1e-10);
+  }
 }
 
 }  // namespace

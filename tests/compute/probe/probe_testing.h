@@ -2,12 +2,13 @@
 #ifndef DISSONANCE_TESTS_COMPUTE_PROBE_PROBE_TESTING_H_
 #define DISSONANCE_TESTS_COMPUTE_PROBE_PROBE_TESTING_H_
 
+#include <ATen/core/Tensor.h>
+
 #include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
 
-#include "ATen/core/Tensor.h"
 #include "src/compute/probe/place_fit.h"
 #include "src/compute/tensor/safetensors.h"
 #include "tests/testing/compute_goldens.h"
