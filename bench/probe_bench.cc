@@ -69,7 +69,8 @@ absl::StatusOr<nlohmann::json> Answer(const nlohmann::json& request) {
                      PlaceFit::Create(plan, {std::move(rows)}));
     while (fit->RunPiece()) {
     }
-    const FittedProbe probe = std::move(fit->Take().front());
+    ASSIGN_OR_RETURN(const std::vector<FittedProbe> probes, fit->Take());
+    const FittedProbe& probe = probes.front();
     aucs.push_back(probe.auc->folds);
     dummy_aucs.push_back(probe.dummy_auc_mean.value_or(0.5));
   }

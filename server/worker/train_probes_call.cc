@@ -48,7 +48,8 @@ class TrainProbesCall::Fits final : public EngineWork {
       }
       case Next::kFit:
         if (fit_->RunPiece()) break;
-        SendProbes();
+        error_ = SendProbes();
+        if (!error_.ok()) return false;
         next_ = plan.component_count > 0 ? Next::kComponents : Next::kEnd;
         break;
       case Next::kComponents:
@@ -89,14 +90,19 @@ class TrainProbesCall::Fits final : public EngineWork {
     return rows;
   }
 
-  void SendProbes() {
-    for (const FittedProbe& probe : fit_->Take()) {
+  absl::Status SendProbes() {
+    const absl::StatusOr<std::vector<FittedProbe>> probes = fit_->Take();
+    fit_.reset();
+    if (!probes.ok()) {
+      return Annotate(probes.status(), PlaceLabel(call_.plan_.places[place_]));
+    }
+    for (const FittedProbe& probe : *probes) {
       v1::TrainProbesResponse response;
       *response.mutable_result() =
           ResultMessage(probe, call_.plan_.places[place_], call_.plan_.dtype);
       call_.Send(std::move(response));
     }
-    fit_.reset();
+    return absl::OkStatus();
   }
 
   void SendComponents() {

@@ -8,6 +8,7 @@
 #include <ATen/ops/ones_like.h>
 #include <ATen/ops/sigmoid.h>
 #include <ATen/ops/softmax.h>
+#include <ATen/ops/tensor.h>
 #include <ATen/ops/where.h>
 #include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
@@ -27,6 +28,8 @@ constexpr double kCoarseTolerance = 1e-5;
 // A search ends where the slope has fallen to this share of its beginning.
 constexpr double kSlopeShare = 0.25;
 constexpr int kSearchSteps = 30;
+// Fits that are done are let go once they are one in so many.
+constexpr int64_t kKeptShare = 4;
 
 // Sum over classes and weights, or rows, of each fit: [m, K, *] -> [m].
 at::Tensor Sum(const at::Tensor& x) { return x.sum(at::IntArrayRef{1, 2}); }
@@ -61,7 +64,8 @@ LinearFit::LinearFit(LinearLoss loss, FitRows rows, FitSettings settings,
       options_(options),
       width_(rows_.coarse.size(1)),
       class_count_(loss == LinearLoss::kSoftmax ? options.class_count : 1),
-      settings_(std::move(settings)) {
+      settings_(std::move(settings)),
+      all_settings_(settings_) {
   const int64_t m = settings_.c.size(0);
   const at::TensorOptions exact = rows_.masks.options();
   number_ = at::arange(m, settings_.mask.options());
@@ -71,6 +75,7 @@ LinearFit::LinearFit(LinearLoss loss, FitRows rows, FitSettings settings,
   scores_ = at::zeros({m, class_count_, rows_.masks.size(1)}, exact);
   gradient_max_.assign(static_cast<size_t>(m), 0.0);
   iterations_.assign(static_cast<size_t>(m), 0);
+  all_scales_ = at::zeros({m}, exact);
   Begin(rows_.coarse.scalar_type());
 }
 
@@ -89,6 +94,11 @@ void LinearFit::Begin(at::ScalarType dtype) {
   f_ = Score(w_);
   g_ = Gradient(Residual(f_, nullptr, nullptr));
   stalled_ = at::zeros_like(settings_.mask, at::kBool);
+  stored_ = at::zeros_like(stalled_);
+  // The first step has the size of a weight, not of a gradient.
+  if (!step_scale_.defined()) step_scale_ = 1.0 / unit_;
+  steps_.clear();
+  iteration_ = 0;
 }
 
 at::Tensor LinearFit::Score(const at::Tensor& w) const {
@@ -154,19 +164,13 @@ LinearFit::Slope LinearFit::SlopeAt(const at::Tensor& t,
 
 at::Tensor LinearFit::Direction() const {
   at::Tensor q = -g_;
-  if (steps_.empty()) {
-    // The first step has the size of a weight, not of a gradient.
-    return q / Wide(unit_);
-  }
+  if (steps_.empty()) return q * Wide(step_scale_);
   std::vector<at::Tensor> alphas;
   for (auto step = steps_.rbegin(); step != steps_.rend(); ++step) {
     alphas.push_back(step->rho * Dot(step->s, q));
     q.sub_(step->y * Wide(alphas.back()));
   }
-  const Step& last = steps_.back();
-  const at::Tensor squares = Dot(last.y, last.y);
-  q.mul_(
-      Wide(at::where(last.rho > 0.0, 1.0 / (last.rho * squares), 1.0 / unit_)));
+  q.mul_(Wide(step_scale_));
   for (const Step& step : steps_) {
     const at::Tensor beta = step.rho * Dot(step.y, q);
     q.add_(step.s * Wide(alphas.back() - beta));
@@ -210,6 +214,7 @@ void LinearFit::Remember(const at::Tensor& change, const at::Tensor& gradient) {
   const at::Tensor usable =
       product > 1e-14 * Dot(step.y, step.y).mul(Dot(step.s, step.s)).sqrt();
   step.rho = at::where(usable, 1.0 / product, at::zeros_like(product));
+  step_scale_ = at::where(usable, product / Dot(step.y, step.y), step_scale_);
   // Rounding has the last word where the change of gradient is not along it.
   stalled_ = usable.logical_not();
   if (steps_.size() == kHistory) steps_.pop_front();
@@ -240,33 +245,43 @@ bool LinearFit::Iterate() {
 
 void LinearFit::Retire() {
   const bool is_coarse = x_.scalar_type() != at::kDouble;
-  const at::Tensor largest = GradientMax();
-  const at::Tensor spent =
-      at::full_like(stalled_, iteration_ >= options_.max_iterations);
-  at::Tensor done = (largest <= settings_.tolerance).logical_or(spent);
-  if (is_coarse) {
-    // What needs more than float32 gives waits for the others.
-    done = done.logical_and(settings_.tolerance >= kCoarseTolerance)
-               .logical_or(spent);
-    const at::Tensor ready =
-        done.logical_or(largest <= kCoarseTolerance).logical_or(stalled_);
-    if (!ready.all().item<bool>()) {
-      // Going on with a few that are ready costs less than copying all.
-      if (2 * done.sum().item<int64_t>() < done.size(0)) return;
-      Store(done.nonzero().view({-1}));
-      Keep(done.logical_not().nonzero().view({-1}));
-      return;
-    }
-    Store(done.nonzero().view({-1}));
-    Keep(done.logical_not().nonzero().view({-1}));
-    if (number_.size(0) > 0) Begin(at::kDouble);
-    return;
+  const at::Tensor wanted =
+      is_coarse ? settings_.tolerance.clamp_min(kCoarseTolerance)
+                : settings_.tolerance;
+  at::Tensor fresh = (GradientMax() <= wanted).logical_or(stalled_);
+  if (iteration_ >= options_.max_iterations) fresh = at::ones_like(fresh);
+  fresh = fresh.logical_and(stored_.logical_not());
+  Store(fresh.nonzero().view({-1}));
+  stored_ = stored_.logical_or(fresh);
+  const int64_t count = stored_.sum().item<int64_t>();
+  if (count == stored_.size(0) && is_coarse) {
+    BeginExact();
+  } else if (kKeptShare * count >= stored_.size(0)) {
+    // Going on with a few that are done costs less than copying the others.
+    Keep(stored_.logical_not().nonzero().view({-1}));
   }
-  done = done.logical_or(stalled_);
-  const int64_t count = done.sum().item<int64_t>();
-  if (count < done.size(0) && 2 * count < done.size(0)) return;
-  Store(done.nonzero().view({-1}));
-  Keep(done.logical_not().nonzero().view({-1}));
+}
+
+void LinearFit::BeginExact() {
+  // Fits that may not iterate any more stay as they are.
+  const at::Tensor goes_on =
+      at::tensor(iterations_, all_settings_.mask.options()) <
+      options_.max_iterations;
+  const at::Tensor which = (all_settings_.tolerance < kCoarseTolerance)
+                               .logical_and(goes_on)
+                               .nonzero()
+                               .view({-1});
+  number_ = which;
+  if (which.size(0) == 0) return;
+  settings_ = {.mask = Take(all_settings_.mask, which),
+               .labels = Take(all_settings_.labels, which),
+               .c = Take(all_settings_.c, which),
+               .tolerance = Take(all_settings_.tolerance, which)};
+  w_ = at::cat({Take(weights_, which), Take(intercepts_, which).unsqueeze(2)},
+               2);
+  step_scale_ = Take(all_scales_, which);
+  Begin(at::kDouble);
+  Retire();  // those that float32 brought to the end
 }
 
 void LinearFit::Store(const at::Tensor& which) {
@@ -276,12 +291,13 @@ void LinearFit::Store(const at::Tensor& which) {
   weights_.index_copy_(0, numbers, own.slice(2, 0, width_));
   intercepts_.index_copy_(0, numbers, own.select(2, width_));
   scores_.index_copy_(0, numbers, Take(f_, which));
+  all_scales_.index_copy_(0, numbers, Take(step_scale_, which));
   const at::Tensor largest = GradientMax().index_select(0, which).to(at::kCPU);
   const at::Tensor on_host = numbers.to(at::kCPU);
   for (int64_t i = 0; i < on_host.size(0); ++i) {
     const auto column = static_cast<size_t>(on_host[i].item<int64_t>());
     gradient_max_[column] = largest[i].item<double>();
-    iterations_[column] = iteration_;
+    iterations_[column] += iteration_;
   }
 }
 
@@ -302,6 +318,8 @@ void LinearFit::Keep(const at::Tensor& which) {
   f_ = Take(f_, which);
   g_ = Take(g_, which);
   stalled_ = Take(stalled_, which);
+  stored_ = Take(stored_, which);
+  step_scale_ = Take(step_scale_, which);
   for (Step& step : steps_) {
     step.s = Take(step.s, which);
     step.y = Take(step.y, which);

@@ -2,9 +2,9 @@
 // each fit has its own training rows, labels, scaler and strength of the
 // penalty, and all share two matrix products an iteration. The products are in
 // float32 until derivatives are below 1e-5, then in float64; everything else is
-// in float64. On the CPU every product is summed in one order, so that a fit
-// has the same bits alone and among others. One thread at a time; may throw
-// c10::Error.
+// in float64. A fit ends by its own derivatives, and takes the same steps alone
+// and among others but for the last bits of torch's sums. One thread at a time;
+// may throw c10::Error.
 //
 //   LinearFit fit(LinearLoss::kLogistic, rows, settings, options);
 //   while (fit.Iterate()) {
@@ -48,7 +48,7 @@ struct FitSettings {
 struct LinearFitOptions {
   int64_t class_count = 2;  // of kSoftmax
   bool penalize_intercept = false;
-  int64_t max_iterations = 1000;
+  int64_t max_iterations = 1000;  // in each type
 };
 
 class LinearFit {
@@ -95,10 +95,13 @@ class LinearFit {
   at::Tensor Search(const at::Tensor& direction, const at::Tensor& along,
                     at::Tensor& residual);
   void Remember(const at::Tensor& change, const at::Tensor& gradient);
-  // Keeps the results of fits that are done and goes on without them.
+  // Keeps the results of fits that are done, and goes on without them once they
+  // are many: nobody's next step depends on the others.
   void Retire();
   void Store(const at::Tensor& which);
   void Keep(const at::Tensor& which);
+  // Goes on in float64, from what was stored, with the fits that want it.
+  void BeginExact();
   at::Tensor GradientMax() const;  // [m]
 
   const LinearLoss loss_;
@@ -112,6 +115,7 @@ class LinearFit {
   at::Tensor x_transposed_;  // [width, n]
   FitSettings settings_;
   at::Tensor number_;         // [m] int64: which of all
+  at::Tensor stored_;         // [m] bool: its results are kept
   at::Tensor inverse_scale_;  // [m, 1, width], in x's type
   at::Tensor mean_;           // [m, 1, width]
   at::Tensor mask_;           // [m, 1, n] float64: c where it trains
@@ -120,13 +124,16 @@ class LinearFit {
   at::Tensor f_;              // [m, K, n]
   at::Tensor g_;              // [m, K, width + 1]
   std::deque<Step> steps_;
-  at::Tensor stalled_;  // [m] bool
-  int64_t iteration_ = 0;
+  at::Tensor step_scale_;  // [m] of the first direction; see Direction
+  at::Tensor stalled_;     // [m] bool
+  int64_t iteration_ = 0;  // in this type
   // The slope of the search under way.
   at::Tensor penalty_linear_;  // [m] w . p
   at::Tensor penalty_square_;  // [m] p . p
 
   // Of all fits.
+  const FitSettings all_settings_;
+  at::Tensor all_scales_;  // [fits] the last step's, of float32
   at::Tensor weights_;
   at::Tensor intercepts_;
   at::Tensor scores_;

@@ -37,14 +37,20 @@ class PlaceFit::Impl {
           std::make_unique<ProblemFit>(*plan_, plan_->problems()[next_], rows_);
     }
     if (fit_->RunPiece()) return true;
-    for (FittedProbe& probe : fit_->Take()) {
-      probes_.push_back(std::move(probe));
-    }
+    absl::StatusOr<std::vector<FittedProbe>> probes = fit_->Take();
     fit_.reset();
+    if (!probes.ok()) {
+      status_ = probes.status();
+      return false;
+    }
+    for (FittedProbe& probe : *probes) probes_.push_back(std::move(probe));
     return ++next_ < plan_->problems().size();
   }
 
-  std::vector<FittedProbe> Take() { return std::move(probes_); }
+  absl::StatusOr<std::vector<FittedProbe>> Take() {
+    if (!status_.ok()) return status_;
+    return std::move(probes_);
+  }
 
  private:
   const std::shared_ptr<const ProbePlan> plan_;
@@ -52,6 +58,7 @@ class PlaceFit::Impl {
   size_t next_ = 0;
   std::unique_ptr<ProblemFit> fit_;
   std::vector<FittedProbe> probes_;
+  absl::Status status_;
 };
 
 absl::StatusOr<std::unique_ptr<PlaceFit>> PlaceFit::Create(
@@ -67,7 +74,9 @@ PlaceFit::PlaceFit(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 PlaceFit::~PlaceFit() = default;
 
 bool PlaceFit::RunPiece() { return impl_->RunPiece(); }
-std::vector<FittedProbe> PlaceFit::Take() { return impl_->Take(); }
+absl::StatusOr<std::vector<FittedProbe>> PlaceFit::Take() {
+  return impl_->Take();
+}
 
 int64_t PlaceFit::Bytes(const ProbePlan& plan, int64_t width) {
   return ProblemFit::Bytes(plan, width);

@@ -6,7 +6,7 @@
 //   ASSIGN_OR_RETURN(auto fit, PlaceFit::Create(plan, rows));
 //   while (fit->RunPiece()) {
 //   }
-//   std::vector<FittedProbe> probes = fit->Take();
+//   ASSIGN_OR_RETURN(std::vector<FittedProbe> probes, fit->Take());
 #ifndef DISSONANCE_COMPUTE_PROBE_PLACE_FIT_H_
 #define DISSONANCE_COMPUTE_PROBE_PLACE_FIT_H_
 
@@ -35,7 +35,8 @@ class PlaceFit {
   bool RunPiece();
 
   // By problem, then C. Call once, after RunPiece returned false.
-  std::vector<FittedProbe> Take();
+  // INVALID_ARGUMENT naming the target if numbers overflowed.
+  absl::StatusOr<std::vector<FittedProbe>> Take();
 
   // Bytes that a fit to so many rows takes at most, beside the rows.
   static int64_t Bytes(const ProbePlan& plan, int64_t width);

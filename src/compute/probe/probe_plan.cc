@@ -24,6 +24,9 @@ constexpr uint64_t kSplitStream = 0x73706C6974;  // "split"
 constexpr uint64_t kShuffleStream = 0x70657264;  // "perm"
 
 constexpr int64_t kMostClasses = 1000;
+constexpr double kLargestC = 1e6;
+// Decisions of all fits with all labels that a place keeps at a time.
+constexpr int64_t kMostDecisions = int64_t{64} << 20;
 
 absl::Status OutOfRange(const std::string& what) {
   return absl::InvalidArgumentError(absl::StrCat("options: ", what));
@@ -36,12 +39,13 @@ absl::Status CheckOptions(const ProbeOptions& options) {
   }
   if (options.c_values.empty()) return OutOfRange("c_values is empty");
   for (const double c : options.c_values) {
-    if (std::isfinite(c) && c > 0.0) continue;
-    return OutOfRange(absl::StrCat("c_values has ", c, ", expected above 0"));
+    if (c > 0.0 && c <= kLargestC) continue;
+    return OutOfRange(absl::StrCat(
+        "c_values has ", c, ", expected above 0, at ", "most ", kLargestC));
   }
-  if (!(options.test_fraction >= 0.0 && options.test_fraction < 1.0)) {
+  if (!(options.test_fraction >= 0.0 && options.test_fraction <= 0.5)) {
     return OutOfRange(absl::StrCat("test_fraction is ", options.test_fraction,
-                                   ", expected 0 to below 1"));
+                                   ", expected 0 to 0.5"));
   }
   if (options.permutation_count < 0 || options.permutation_count > 10'000) {
     return OutOfRange(absl::StrCat("permutation_count is ",
@@ -242,10 +246,16 @@ class ProblemMaker {
     return absl::OkStatus();
   }
 
+  // None where a side would lack a class: too few rows.
   void TakeSplit(const GroupedRows& rows, ProbeProblem& problem) const {
     const std::vector<int32_t> side = StratifiedFolds(
         rows, {options_.test_fraction, 1.0 - options_.test_fraction},
         Mix(Mix(options_.seed) ^ kSplitStream));
+    std::set<std::pair<int32_t, int32_t>> there;
+    for (size_t i = 0; i < side.size(); ++i) {
+      there.insert({side[i], rows.classes[i]});
+    }
+    if (static_cast<int64_t>(there.size()) < 2 * rows.class_count) return;
     for (const int32_t own : side) problem.in_split_test.push_back(own == 0);
   }
 
@@ -297,6 +307,22 @@ absl::Status CheckFoldNumbers(const ProbeOptions& options, size_t row_count) {
   return absl::OkStatus();
 }
 
+absl::Status CheckSize(const ProbePlan& plan) {
+  const auto c_count = static_cast<int64_t>(plan.options().c_values.size());
+  int64_t most = 0;
+  for (const ProbeProblem& problem : plan.problems()) {
+    most = std::max(most, static_cast<int64_t>(problem.rows.size()) *
+                              std::max<int64_t>(problem.class_count, 1));
+  }
+  const int64_t decisions =
+      most * c_count * (plan.options().permutation_count + 1);
+  if (decisions <= kMostDecisions) return absl::OkStatus();
+  return OutOfRange(
+      absl::StrCat("rows, shuffled labels and values of C make ", decisions,
+                   " decisions at a place, at most ", kMostDecisions,
+                   " are kept; use fewer permutations or values of C"));
+}
+
 }  // namespace
 
 absl::StatusOr<std::shared_ptr<const ProbePlan>> ProbePlan::Create(
@@ -330,6 +356,7 @@ absl::StatusOr<std::shared_ptr<const ProbePlan>> ProbePlan::Create(
       plan->problems_.push_back(std::move(problem));
     }
   }
+  RETURN_IF_ERROR(CheckSize(*plan));
   return std::shared_ptr<const ProbePlan>(std::move(plan));
 }
 

@@ -11,7 +11,10 @@
 #include <optional>
 #include <utility>
 
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
 #include "src/base/mix.h"
+#include "src/base/status_macros.h"
 #include "src/compute/probe/scores.h"
 
 namespace dissonance {
@@ -119,6 +122,10 @@ void AddControls(const ProblemFits& fits, const ReportContext& context,
   const int64_t folds = context.plan.options().fold_count;
   const double own =
       problem.class_count == 0 ? probe.accuracy.mean : probe.auc->mean;
+  if (std::isnan(own)) {
+    probe.note = "no fold has a figure: the labels do not vary within folds";
+    return;
+  }
   double count = 0.0;
   double sum = 0.0;
   double squares = 0.0;
@@ -216,9 +223,30 @@ void AddDecisions(const ProblemFits& fits, const ReportContext& context,
   }
 }
 
+// Rows that are tested have a decision; it is finite unless numbers overflowed.
+absl::Status CheckFinite(const ProblemFits& fits,
+                         const ReportContext& context) {
+  const ProbeProblem& problem = context.problem;
+  const size_t width = fits.decisions[0].size() / problem.rows.size();
+  for (const std::vector<double>& decisions : fits.decisions) {
+    for (size_t i = 0; i < decisions.size(); ++i) {
+      if (problem.fold[i / width] < 0 || std::isfinite(decisions[i])) continue;
+      return absl::InvalidArgumentError(
+          absl::StrCat("variant ", problem.variant, ", C ", fits.c,
+                       ": the fit without fold ", problem.fold[i / width],
+                       " gives decisions that are not finite; the rows' "
+                       "numbers or C are too "
+                       "large, or its training rows do not vary"));
+    }
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
-FittedProbe ReportOn(const ProblemFits& fits, const ReportContext& context) {
+absl::StatusOr<FittedProbe> ReportOn(const ProblemFits& fits,
+                                     const ReportContext& context) {
+  RETURN_IF_ERROR(CheckFinite(fits, context));
   FittedProbe probe;
   probe.c = fits.c;
   AddCounts(context, probe);
@@ -240,7 +268,8 @@ FittedProbe ReportOn(const ProblemFits& fits, const ReportContext& context) {
   return probe;
 }
 
-FittedProbe ReportOnConstant(double c, const ReportContext& context) {
+absl::StatusOr<FittedProbe> ReportOnConstant(double c,
+                                             const ReportContext& context) {
   const ProbeProblem& problem = context.problem;
   const int64_t width = context.scaled.width();
   const int64_t classes = problem.class_count > 2 ? problem.class_count : 1;
@@ -252,7 +281,7 @@ FittedProbe ReportOnConstant(double c, const ReportContext& context) {
   fits.fits.assign(static_cast<size_t>(context.scaled.masks().size(0)),
                    {.weight = at::zeros({classes, width}, at::kDouble),
                     .intercept = at::zeros({classes}, at::kDouble)});
-  FittedProbe probe = ReportOn(fits, context);
+  ASSIGN_OR_RETURN(FittedProbe probe, ReportOn(fits, context));
   probe.note = "all rows are equal here: there is nothing to tell apart";
   return probe;
 }

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "absl/status/statusor.h"
 #include "src/compute/probe/fit_rows.h"
 #include "src/compute/probe/probe_options.h"
 #include "src/compute/probe/probe_plan.h"
@@ -47,10 +48,13 @@ struct ReportContext {
   const ScaledRows& scaled;
 };
 
-FittedProbe ReportOn(const ProblemFits& fits, const ReportContext& context);
+// INVALID_ARGUMENT if a decision is not finite.
+absl::StatusOr<FittedProbe> ReportOn(const ProblemFits& fits,
+                                     const ReportContext& context);
 
 // Of a place where all rows are equal: nothing can be told apart.
-FittedProbe ReportOnConstant(double c, const ReportContext& context);
+absl::StatusOr<FittedProbe> ReportOnConstant(double c,
+                                             const ReportContext& context);
 
 }  // namespace dissonance
 

@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "src/base/mix.h"
+#include "src/base/status_macros.h"
 
 namespace dissonance {
 namespace {
@@ -34,10 +35,10 @@ at::Tensor OnDevice(const std::vector<double>& values, const at::Tensor& like) {
   return at::tensor(values, at::kDouble).to(like.device());
 }
 
-// How many fits of [classes, width] weights are made in one go.
-int64_t MostFits(int64_t width, int64_t classes) {
-  return std::max<int64_t>(
-      kStateBytes / ((width + 1) * classes * kStateVectors * 8), 1);
+// How many fits of [classes, width] weights to so many rows are made in one go.
+int64_t MostFits(int64_t rows, int64_t width, int64_t classes) {
+  const int64_t numbers = (width + 1) * kStateVectors + rows * kRowVectors;
+  return std::max<int64_t>(kStateBytes / (numbers * classes * 8), 1);
 }
 
 int64_t ScoreWidth(const ProbeProblem& problem) {
@@ -142,7 +143,8 @@ void ProblemFit::AddBatches(const std::vector<Fit>& fits, bool in_span) {
   const int64_t width = in_span
                             ? std::min(scaled_->row_count(), scaled_->width())
                             : scaled_->width();
-  const auto most = static_cast<size_t>(MostFits(width, score_width()));
+  const auto most =
+      static_cast<size_t>(MostFits(scaled_->row_count(), width, score_width()));
   for (size_t i = 0; i < fits.size(); i += most) {
     const auto begin = fits.begin() + static_cast<ptrdiff_t>(i);
     const auto end =
@@ -278,15 +280,12 @@ void ProblemFit::Collect(const Batch& batch) {
   }
   for (size_t i = 0; i < batch.fits.size(); ++i) {
     const Fit& fit = batch.fits[i];
+    if (fit.permutation >= 0) continue;  // controls are only counted
     FitConvergence& own = results_[fit.c].convergence;
     const double left = solver_->gradient_max()[i];
-    const bool is_control = fit.permutation >= 0;
-    const double tolerance =
-        is_control ? std::max(plan_.options().tolerance, kControlTolerance)
-                   : plan_.options().tolerance;
-    own.converged = own.converged && left <= tolerance;
     own.iterations = std::max(own.iterations, solver_->iterations()[i]);
-    if (!is_control) own.gradient_max = std::max(own.gradient_max, left);
+    own.converged = own.converged && left <= plan_.options().tolerance;
+    own.gradient_max = std::max(own.gradient_max, left);
   }
   Keep(batch, weights, intercepts, scores);
   solver_.reset();
@@ -323,11 +322,12 @@ void ProblemFit::Keep(const Batch& batch, const at::Tensor& weights,
   }
 }
 
-std::vector<FittedProbe> ProblemFit::Take() {
+absl::StatusOr<std::vector<FittedProbe>> ProblemFit::Take() {
   const ReportContext context{plan_, problem_, rows_, *scaled_};
   std::vector<FittedProbe> probes;
   for (const ProblemFits& fits : results_) {
-    probes.push_back(scaled_->is_constant() ? ReportOnConstant(fits.c, context)
+    ASSIGN_OR_RETURN(probes.emplace_back(),
+                     scaled_->is_constant() ? ReportOnConstant(fits.c, context)
                                             : ReportOn(fits, context));
   }
   return probes;
@@ -353,7 +353,7 @@ int64_t ProblemFit::Bytes(const ProbePlan& plan, int64_t width) {
                                   (problem.shuffled.size() + 1));
       bytes += n * n * 64;  // its eigenvalue problem
     }
-    fits = std::min(fits, MostFits(own, classes));
+    fits = std::min(fits, MostFits(n, own, classes));
     bytes += fits * classes * 8 *
              ((own + 1) * (kStateVectors + kWorkVectors) + n * kRowVectors +
               width * 2);

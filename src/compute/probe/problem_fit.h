@@ -5,7 +5,7 @@
 //   ProblemFit fit(plan, problem, rows_of_variants);
 //   while (fit.RunPiece()) {
 //   }
-//   std::vector<FittedProbe> probes = fit.Take();   // by C
+//   ASSIGN_OR_RETURN(std::vector<FittedProbe> probes, fit.Take());  // by C
 #ifndef DISSONANCE_COMPUTE_PROBE_PROBLEM_FIT_H_
 #define DISSONANCE_COMPUTE_PROBE_PROBLEM_FIT_H_
 
@@ -16,6 +16,7 @@
 #include <optional>
 #include <vector>
 
+#include "absl/status/statusor.h"
 #include "src/compute/probe/fit_rows.h"
 #include "src/compute/probe/lda_fit.h"
 #include "src/compute/probe/linear_fit.h"
@@ -32,7 +33,8 @@ class ProblemFit {
              const std::vector<at::Tensor>& rows);
 
   bool RunPiece();
-  std::vector<FittedProbe> Take();
+  // INVALID_ARGUMENT if numbers overflowed.
+  absl::StatusOr<std::vector<FittedProbe>> Take();
 
   // Bytes at most, beside the rows.
   static int64_t Bytes(const ProbePlan& plan, int64_t width);

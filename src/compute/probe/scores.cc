@@ -47,11 +47,11 @@ class FoldRanks {
       double tied_positives = 0.0;
       double tied_others = 0.0;
       size_t end = i;
-      for (; end < rows_.size() && rows_[end].decision == rows_[i].decision;
-           ++end) {
+      do {
         (rows_[end].label == positive_ ? tied_positives : tied_others) +=
             weights[rows_[end].row];
-      }
+        ++end;
+      } while (end < rows_.size() && rows_[end].decision == rows_[i].decision);
       pairs += tied_positives * (below + 0.5 * tied_others);
       below += tied_others;
       positives += tied_positives;

@@ -349,5 +349,45 @@ TEST(PlaceFit, FitsValuesByRidgeRegression) {
   EXPECT_EQ(probe.class_counts[0], 99);
 }
 
+TEST(PlaceFit, TakesTheSameStepsAloneAndBesideControls) {
+  const MadeRows made = MakeRows(90, 30, 1.0, 14);
+  ProbeOptions options = PlainOptions();
+  const FittedProbe alone =
+      FitPlace(PlanFor(options, {.classes = made.classes}), {made.rows})[0];
+  options.permutation_count = 20;
+  options.c_values = {0.1, 3.0};
+  const FittedProbe beside =
+      FitPlace(PlanFor(options, {.classes = made.classes}), {made.rows})[0];
+  EXPECT_LE(MaxAbsDifference(alone.weights.weight, beside.weights.weight),
+            1e-10);
+  EXPECT_EQ(alone.auc->folds, beside.auc->folds);
+}
+
+TEST(PlaceFit, SaysSoWhereNumbersOverflow) {
+  const MadeRows made = MakeRows(30, 4, 1.0, 15);
+  const at::Tensor rows = made.rows.to(at::kDouble) * 1e200;
+  auto fit = PlaceFit::Create(PlanFor({}, {.classes = made.classes}), {rows});
+  ASSERT_TRUE(fit.ok());
+  while ((*fit)->RunPiece()) {
+  }
+  EXPECT_THAT(std::string((*fit)->Take().status().message()),
+              HasSubstr("decisions that are not finite"));
+}
+
+TEST(PlaceFit, HasNoPValueWithoutAFigure) {
+  ProbeOptions options;
+  options.method = ProbeMethod::kRidge;
+  const MadeRows made = MakeRows(50, 4, 0.0, 16);
+  std::vector<double> values(50);
+  for (size_t i = 0; i < 50; ++i) {
+    options.fold_of_row.push_back(static_cast<int32_t>(i / 10));
+    values[i] = static_cast<double>(i / 10);
+  }
+  const FittedProbe probe =
+      FitPlace(PlanFor(options, {.values = values}), {made.rows})[0];
+  EXPECT_FALSE(probe.p_value.has_value());
+  EXPECT_THAT(probe.note, HasSubstr("do not vary within folds"));
+}
+
 }  // namespace
 }  // namespace dissonance

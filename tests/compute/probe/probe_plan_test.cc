@@ -59,8 +59,15 @@ TEST(ProbePlan, RefusesOptionsOutOfRange) {
   options.c_values = {0.1, 0.0};
   EXPECT_THAT(ErrorOf(options, labels), HasSubstr("c_values has 0"));
   options = {};
-  options.test_fraction = 1.0;
+  options.test_fraction = 0.6;
   EXPECT_THAT(ErrorOf(options, labels), HasSubstr("test_fraction"));
+  options = {};
+  options.c_values = {1e39};
+  EXPECT_THAT(ErrorOf(options, labels), HasSubstr("c_values has 1e+39"));
+  options = {};
+  options.permutation_count = 10'000;
+  options.c_values.assign(400, 0.1);
+  EXPECT_THAT(ErrorOf(options, labels), HasSubstr("use fewer permutations"));
   options = {};
   options.fold_of_row = {0, 1};
   EXPECT_THAT(ErrorOf(options, labels), HasSubstr("2 entries for 20 inputs"));
@@ -112,6 +119,13 @@ TEST(ProbePlan, HoldsAShareOfEveryClassOutOfTheSplit) {
   }
   EXPECT_EQ(held_out[0.0], 5);
   EXPECT_EQ(held_out[1.0], 5);
+}
+
+TEST(ProbePlan, LeavesTheSplitOutWhereASideWouldLackAClass) {
+  ProbeOptions options;
+  options.test_fraction = 0.01;
+  const auto plan = PlanFor(options, {.classes = Alternate(10)});
+  EXPECT_TRUE(plan->problems()[0].in_split_test.empty());
 }
 
 TEST(ProbePlan, TakesLabelsForEachVariant) {

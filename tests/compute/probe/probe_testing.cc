@@ -79,7 +79,9 @@ std::vector<FittedProbe> FitPlace(std::shared_ptr<const ProbePlan> plan,
   EXPECT_TRUE(fit.ok()) << fit.status();
   while ((*fit)->RunPiece()) {
   }
-  return (*fit)->Take();
+  auto probes = (*fit)->Take();
+  EXPECT_TRUE(probes.ok()) << probes.status();
+  return *std::move(probes);
 }
 
 std::shared_ptr<const ProbePlan> PlanFor(const ProbeOptions& options,
