@@ -104,7 +104,7 @@ TEST(PlaceFit, TakesNoMoreMemoryThanItSaysAndSaysLittleMore) {
                                    {60, 4000}}) {
       const auto [taken, said] = BytesOf(options, 2, n, width);
       EXPECT_LE(taken, said) << n << " rows of " << width;
-      EXPECT_LE(said, 8 * taken) << n << " rows of " << width;
+      EXPECT_LE(said, 3 * taken) << n << " rows of " << width;
       if (method != ProbeMethod::kLogistic) continue;
       const auto [softmax, said_of_it] = BytesOf(options, 4, n, width);
       EXPECT_LE(softmax, said_of_it) << n << " rows of " << width;
