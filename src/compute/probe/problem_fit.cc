@@ -26,6 +26,8 @@ constexpr int64_t kStateVectors = 26;
 // scores, their changes and derivatives, labels, weights of the loss.
 constexpr int64_t kWorkVectors = 14;
 constexpr int64_t kRowVectors = 16;
+// All that a mass-mean probe has, which is not iterated.
+constexpr int64_t kMeanVectors = 8;
 // A mask's mean and scale, and what they are computed with.
 constexpr int64_t kScalerVectors = 8;
 // What controls are fitted to: they are only counted.
@@ -354,9 +356,11 @@ int64_t ProblemFit::Bytes(const ProbePlan& plan, int64_t width) {
       bytes += n * n * 64;  // its eigenvalue problem
     }
     fits = std::min(fits, MostFits(n, own, classes));
+    const int64_t vectors = plan.options().method == ProbeMethod::kMassMean
+                                ? kMeanVectors
+                                : kStateVectors + kWorkVectors;
     bytes += fits * classes * 8 *
-             ((own + 1) * (kStateVectors + kWorkVectors) + n * kRowVectors +
-              width * 2);
+             ((own + 1) * vectors + n * kRowVectors + width * 2);
     most = std::max(most, bytes);
   }
   return most;

@@ -8,7 +8,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <fstream>
 #include <limits>
@@ -39,7 +39,8 @@ at::Tensor MatrixOf(const nlohmann::json& rows) {
       .view({static_cast<int64_t>(rows.size()), -1});
 }
 
-// Counts what tensors on the host take, while it lives.
+// Counts what tensors on the host take, while it lives. Thread safe, as every
+// allocator has to be.
 class CountedMemory final : public c10::Allocator {
  public:
   CountedMemory() : inner_(*c10::GetCPUAllocator()) {
@@ -51,8 +52,10 @@ class CountedMemory final : public c10::Allocator {
 
   c10::DataPtr allocate(size_t bytes) override {
     auto* block = new Block{inner_.allocate(bytes), bytes, this};
-    now_ += static_cast<int64_t>(bytes);
-    peak_ = std::max(peak_, now_);
+    const int64_t now = now_ += static_cast<int64_t>(bytes);
+    int64_t peak = peak_;
+    while (now > peak && !peak_.compare_exchange_weak(peak, now)) {
+    }
     return {block->data.get(), block, &Release, at::kCPU};
   }
   void copy_data(void* to, const void* from, size_t bytes) const override {
@@ -73,8 +76,8 @@ class CountedMemory final : public c10::Allocator {
   }
 
   c10::Allocator& inner_;
-  int64_t now_ = 0;
-  int64_t peak_ = 0;
+  std::atomic<int64_t> now_ = 0;
+  std::atomic<int64_t> peak_ = 0;
 };
 
 // What a fit takes, beside its rows, and what was to be expected.
@@ -104,7 +107,7 @@ TEST(PlaceFit, TakesNoMoreMemoryThanItSaysAndSaysLittleMore) {
                                    {60, 4000}}) {
       const auto [taken, said] = BytesOf(options, 2, n, width);
       EXPECT_LE(taken, said) << n << " rows of " << width;
-      EXPECT_LE(said, 8 * taken) << n << " rows of " << width;
+      EXPECT_LE(said, 3 * taken) << n << " rows of " << width;
       if (method != ProbeMethod::kLogistic) continue;
       const auto [softmax, said_of_it] = BytesOf(options, 4, n, width);
       EXPECT_LE(softmax, said_of_it) << n << " rows of " << width;
