@@ -163,14 +163,18 @@ TEST(CallKindsTest, AreAllOrThoseWithTheNames) {
               ElementsAre("Score", "adapter churn"));
 }
 
-TEST(JobMixTest, HoldsEveryScoringPriorityAndFate) {
+TEST(JobMixTest, HoldsEveryKindScoringPriorityAndFate) {
   std::vector<int> scorings(7);
   std::vector<int> priorities(4);
   std::vector<int> fates(3);
+  int probes_count = 0;
+  int sweep_count = 0;
   int follower_count = 0;
   const std::vector<PlannedJob> mix = JobMix(40, /*with_dependencies=*/true);
   for (const PlannedJob& job : mix) {
     ++scorings[job.spec.evaluate_mcq().scoring()];
+    probes_count += job.spec.has_train_probes() ? 1 : 0;
+    sweep_count += job.spec.has_steering_sweep() ? 1 : 0;
     ++priorities[job.priority];
     ++fates[static_cast<size_t>(job.fate)];
     follower_count += job.follows ? 1 : 0;
@@ -180,6 +184,8 @@ TEST(JobMixTest, HoldsEveryScoringPriorityAndFate) {
   EXPECT_THAT(scorings, ::testing::Each(::testing::Ge(3)));
   EXPECT_THAT(priorities, ::testing::Each(::testing::Ge(3)));
   EXPECT_THAT(fates, ::testing::Each(::testing::Ge(3)));
+  EXPECT_GE(probes_count, 3);
+  EXPECT_GE(sweep_count, 3);
   EXPECT_GE(follower_count, 3);
   EXPECT_FALSE(mix.front().follows);
 }

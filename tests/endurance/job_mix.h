@@ -1,6 +1,7 @@
-// A mixed load of evaluations: every scoring, several subsets of questions,
-// with and without MC-dropout, base alone and base with an adapter, all
-// priorities; some are cancelled, some retried, some wait for another.
+// A mixed load. Evaluations: every scoring, several subsets of questions, with
+// and without MC-dropout, base alone and base with an adapter; in between
+// probes and steering sweeps. All priorities; some are cancelled, some retried,
+// some wait for another.
 // The same for a count. Thread safe.
 #ifndef DISSONANCE_TESTS_ENDURANCE_JOB_MIX_H_
 #define DISSONANCE_TESTS_ENDURANCE_JOB_MIX_H_

@@ -155,7 +155,7 @@ class Verifier {
     report_.Add("cancelled", job_count - succeeded_count_);
     report_.Add("attempts", attempt_count_);
     report_.Add("attempts per job, most", most_attempts_);
-    report_.Add("questions recorded, each once", item_count_);
+    report_.Add("items recorded, each once", item_count_);
     report_.Add("events checked", event_count_);
     report_.Add("files compared", file_count_);
   }

@@ -21,11 +21,55 @@ constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 // Weights, gradients and their last changes of the fits of one batch.
 constexpr int64_t kStateBytes = int64_t{256} << 20;
 constexpr int64_t kStateVectors = 26;
+// What an iteration works with beside them, and what it has of each row:
+// scores, their changes and derivatives, labels, weights of the loss.
+constexpr int64_t kWorkVectors = 14;
+constexpr int64_t kRowVectors = 16;
+// A mask's mean and scale, and what they are computed with.
+constexpr int64_t kScalerVectors = 8;
 // What controls are fitted to: they are only counted.
 constexpr double kControlTolerance = 1e-4;
 
 at::Tensor OnDevice(const std::vector<double>& values, const at::Tensor& like) {
   return at::tensor(values, at::kDouble).to(like.device());
+}
+
+// How many fits of [classes, width] weights are made in one go.
+int64_t MostFits(int64_t width, int64_t classes) {
+  return std::max<int64_t>(
+      kStateBytes / ((width + 1) * classes * kStateVectors * 8), 1);
+}
+
+int64_t ScoreWidth(const ProbeProblem& problem) {
+  return problem.class_count > 2 ? problem.class_count : 1;
+}
+
+// How many values of C make a difference.
+size_t ValueCount(const ProbeOptions& options) {
+  return options.method == ProbeMethod::kMassMean ||
+                 options.method == ProbeMethod::kLda
+             ? 1  // they have no C
+             : options.c_values.size();
+}
+
+// Folds, the split, all rows.
+int64_t MaskCount(const ProbePlan& plan, const ProbeProblem& problem) {
+  return plan.options().fold_count + (problem.in_split_test.empty() ? 1 : 2);
+}
+
+// All fits; only those of folds have controls.
+int64_t FitCount(const ProbePlan& plan, const ProbeProblem& problem) {
+  const auto controls = static_cast<int64_t>(problem.shuffled.size());
+  return static_cast<int64_t>(ValueCount(plan.options())) *
+         (plan.options().fold_count * controls + MaskCount(plan, problem));
+}
+
+// Whether fits are made in the span of the rows, those of one mask at a time.
+bool IsInSpan(const ProbePlan& plan, const ProbeProblem& problem,
+              int64_t width) {
+  return plan.options().method != ProbeMethod::kMassMean &&
+         PrefersSpan(static_cast<int64_t>(problem.rows.size()), width,
+                     MaskCount(plan, problem), FitCount(plan, problem));
 }
 
 LinearLoss LossOf(const ProbeOptions& options, int64_t class_count) {
@@ -38,10 +82,7 @@ LinearLoss LossOf(const ProbeOptions& options, int64_t class_count) {
 ProblemFit::ProblemFit(const ProbePlan& plan, const ProbeProblem& problem,
                        const std::vector<at::Tensor>& rows)
     : plan_(plan), problem_(problem), rows_(rows) {
-  const size_t c_count = plan.options().method == ProbeMethod::kMassMean ||
-                                 plan.options().method == ProbeMethod::kLda
-                             ? 1  // they have no C
-                             : plan.options().c_values.size();
+  const size_t c_count = ValueCount(plan.options());
   const std::vector<double> untested(
       problem.rows.size() * static_cast<size_t>(score_width()), kNan);
   for (size_t c = 0; c < c_count; ++c) {
@@ -51,10 +92,7 @@ ProblemFit::ProblemFit(const ProbePlan& plan, const ProbeProblem& problem,
   }
 }
 
-int64_t ProblemFit::score_width() const {
-  return std::max<int64_t>(problem_.class_count > 2 ? problem_.class_count : 1,
-                           1);
-}
+int64_t ProblemFit::score_width() const { return ScoreWidth(problem_); }
 
 void ProblemFit::MakeMasks() {
   const auto n = static_cast<int64_t>(problem_.rows.size());
@@ -89,27 +127,22 @@ void ProblemFit::PlanBatches() {
       }
     }
   }
+  if (IsInSpan(plan_, problem_, scaled_->width())) {
+    for (const std::vector<Fit>& own : of_mask) AddBatches(own, true);
+    return;
+  }
   std::vector<Fit> all;
   for (const std::vector<Fit>& own : of_mask) {
     all.insert(all.end(), own.begin(), own.end());
   }
-  const bool in_span =
-      plan_.options().method != ProbeMethod::kMassMean &&
-      PrefersSpan(scaled_->row_count(), scaled_->width(), mask_count(),
-                  static_cast<int64_t>(all.size()));
-  if (in_span) {
-    for (const std::vector<Fit>& own : of_mask) AddBatches(own, true);
-  } else {
-    AddBatches(all, false);
-  }
+  AddBatches(all, false);
 }
 
 void ProblemFit::AddBatches(const std::vector<Fit>& fits, bool in_span) {
   const int64_t width = in_span
                             ? std::min(scaled_->row_count(), scaled_->width())
                             : scaled_->width();
-  const auto most = static_cast<size_t>(std::max<int64_t>(
-      kStateBytes / ((width + 1) * score_width() * kStateVectors * 8), 1));
+  const auto most = static_cast<size_t>(MostFits(width, score_width()));
   for (size_t i = 0; i < fits.size(); i += most) {
     const auto begin = fits.begin() + static_cast<ptrdiff_t>(i);
     const auto end =
@@ -281,9 +314,12 @@ void ProblemFit::Keep(const Batch& batch, const at::Tensor& weights,
       }
     }
     if (fit.permutation >= 0) continue;
+    // Copies: a view would keep what all fits of the batch came to.
+    const auto own = [m](const at::Tensor& all) {
+      return all.select(0, m).to(at::kCPU, at::kDouble, false, /*copy=*/true);
+    };
     results_[fit.c].fits[static_cast<size_t>(fit.mask)] = {
-        .weight = weights.select(0, m).to(at::kCPU).contiguous(),
-        .intercept = intercepts.select(0, m).to(at::kCPU).contiguous()};
+        .weight = own(weights), .intercept = own(intercepts)};
   }
 }
 
@@ -300,10 +336,30 @@ std::vector<FittedProbe> ProblemFit::Take() {
 int64_t ProblemFit::Bytes(const ProbePlan& plan, int64_t width) {
   int64_t most = 0;
   for (const ProbeProblem& problem : plan.problems()) {
-    most = std::max(most, static_cast<int64_t>(problem.rows.size()));
+    const auto n = static_cast<int64_t>(problem.rows.size());
+    const int64_t classes = ScoreWidth(problem);
+    // Rows in float32 and, three times, in float64; scalers, and the weights
+    // that are kept.
+    const int64_t of_mask =
+        kScalerVectors +
+        classes * static_cast<int64_t>(ValueCount(plan.options()));
+    int64_t bytes =
+        n * width * 28 + MaskCount(plan, problem) * of_mask * width * 8;
+    int64_t own = width;
+    int64_t fits = FitCount(plan, problem);
+    if (IsInSpan(plan, problem, width)) {
+      own = n;
+      fits = static_cast<int64_t>(ValueCount(plan.options()) *
+                                  (problem.shuffled.size() + 1));
+      bytes += n * n * 64;  // its eigenvalue problem
+    }
+    fits = std::min(fits, MostFits(own, classes));
+    bytes += fits * classes * 8 *
+             ((own + 1) * (kStateVectors + kWorkVectors) + n * kRowVectors +
+              width * 2);
+    most = std::max(most, bytes);
   }
-  // Rows in float32 and, three times, in float64; scores of a batch.
-  return most * width * 28 + 2 * kStateBytes;
+  return most;
 }
 
 }  // namespace dissonance

@@ -4,12 +4,15 @@
 #include <ATen/ops/ones.h>
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
+#include <c10/core/CPUAllocator.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <fstream>
 #include <limits>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "src/compute/probe/fit_rows.h"
@@ -34,6 +37,79 @@ at::Tensor MatrixOf(const nlohmann::json& rows) {
   }
   return at::tensor(flat, at::kDouble)
       .view({static_cast<int64_t>(rows.size()), -1});
+}
+
+// Counts what tensors on the host take, while it lives.
+class CountedMemory final : public c10::Allocator {
+ public:
+  CountedMemory() : inner_(*c10::GetCPUAllocator()) {
+    c10::SetCPUAllocator(this, kPriority);
+  }
+  ~CountedMemory() override { c10::SetCPUAllocator(&inner_, kPriority); }
+
+  int64_t peak() const { return peak_; }
+
+  c10::DataPtr allocate(size_t bytes) override {
+    auto* block = new Block{inner_.allocate(bytes), bytes, this};
+    now_ += static_cast<int64_t>(bytes);
+    peak_ = std::max(peak_, now_);
+    return {block->data.get(), block, &Release, at::kCPU};
+  }
+  void copy_data(void* to, const void* from, size_t bytes) const override {
+    default_copy_data(to, from, bytes);
+  }
+
+ private:
+  static constexpr uint8_t kPriority = 100;
+  struct Block {
+    c10::DataPtr data;
+    size_t bytes;
+    CountedMemory* owner;
+  };
+  static void Release(void* context) {
+    auto* block = static_cast<Block*>(context);
+    block->owner->now_ -= static_cast<int64_t>(block->bytes);
+    delete block;
+  }
+
+  c10::Allocator& inner_;
+  int64_t now_ = 0;
+  int64_t peak_ = 0;
+};
+
+// What a fit takes, beside its rows, and what was to be expected.
+std::pair<int64_t, int64_t> BytesOf(const ProbeOptions& options,
+                                    int64_t class_count, int64_t n,
+                                    int64_t width) {
+  MadeRows made = MakeRows(n, width, 2.0, 7);
+  for (int64_t i = 0; i < n; ++i) {
+    made.classes[static_cast<size_t>(i)] =
+        static_cast<int32_t>(i % (class_count + 1)) - 1;  // some are left out
+  }
+  const auto plan = PlanFor(options, {.classes = made.classes});
+  const CountedMemory memory;
+  FitPlace(plan, {made.rows});
+  return {memory.peak(), PlaceFit::Bytes(*plan, width)};
+}
+
+TEST(PlaceFit, TakesNoMoreMemoryThanItSaysAndSaysLittleMore) {
+  ProbeOptions options;
+  options.bootstrap_count = 0;
+  for (const ProbeMethod method :
+       {ProbeMethod::kLogistic, ProbeMethod::kMassMean, ProbeMethod::kLda}) {
+    options.method = method;
+    for (const auto& [n, width] : {std::pair<int64_t, int64_t>{60, 256},
+                                   {300, 256},
+                                   {3000, 16},
+                                   {60, 4000}}) {
+      const auto [taken, said] = BytesOf(options, 2, n, width);
+      EXPECT_LE(taken, said) << n << " rows of " << width;
+      EXPECT_LE(said, 8 * taken) << n << " rows of " << width;
+      if (method != ProbeMethod::kLogistic) continue;
+      const auto [softmax, said_of_it] = BytesOf(options, 4, n, width);
+      EXPECT_LE(softmax, said_of_it) << n << " rows of " << width;
+    }
+  }
 }
 
 TEST(PlaceFit, FindsScikitLearnsMultinomialProbe) {

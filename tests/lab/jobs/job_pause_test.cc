@@ -181,6 +181,7 @@ TEST_F(JobPauseTest, CancellingReachesPausedAndPausingJobs) {
   EXPECT_TRUE(cancelled.has_end_time());
   EXPECT_EQ(Get(dependent).state(), v1::JOB_STATE_FAILED);
   jobs_->Cancel("ada", pausing).IgnoreError();
+  AwaitEnd(*jobs_, pausing);  // it runs what is replaced now
 
   server_.kind.run = [&](JobContext& job) {
     while (!job.cancelled()) std::this_thread::yield();
