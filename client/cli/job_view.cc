@@ -24,13 +24,32 @@ std::string VariantsOf(const v1::EvaluateMcqSpec& spec) {
       });
 }
 
+std::string ShortVariant(const v1::Variant& variant) {
+  return ShortName(variant.adapter().empty() ? variant.model()
+                                             : variant.adapter());
+}
+
+// "m against cubic".
+template <typename Spec>
+std::string Against(const Spec& spec) {
+  return absl::StrJoin(spec.variants(), " against ",
+                       [](std::string* out, const v1::Variant& variant) {
+                         out->append(ShortVariant(variant));
+                       });
+}
+
+// "questions.jsonl, m against cubic".
+template <typename Spec>
+std::string PromptsOf(const Spec& spec) {
+  return absl::StrCat(spec.data_name().empty() ? "data" : spec.data_name(),
+                      ", ", Against(spec));
+}
+
 // "questions.jsonl, on cubic".
 template <typename Spec>
 std::string SweepOf(const Spec& spec, const v1::Variant& variant) {
   return absl::StrCat(spec.data_name().empty() ? "data" : spec.data_name(),
-                      ", on ",
-                      ShortName(variant.adapter().empty() ? variant.model()
-                                                          : variant.adapter()));
+                      ", on ", ShortVariant(variant));
 }
 
 // A row unless there is nothing to say.
@@ -174,16 +193,18 @@ std::string SubjectOf(const v1::Job& job) {
   if (job.spec().has_patch_sweep()) {
     return SweepOf(job.spec().patch_sweep(), job.spec().patch_sweep().target());
   }
+  if (job.spec().has_train_probes()) {
+    const v1::TrainProbesSpec& spec = job.spec().train_probes();
+    if (spec.activations_job().empty()) return PromptsOf(spec);
+    return absl::StrCat("rows of ", ShortName(spec.activations_job()));
+  }
+  if (job.spec().has_logit_lens()) return PromptsOf(job.spec().logit_lens());
+  if (job.spec().has_extract_activations()) {
+    return PromptsOf(job.spec().extract_activations());
+  }
   if (!job.spec().has_evaluate_mcq()) return "-";
   const v1::EvaluateMcqSpec& spec = job.spec().evaluate_mcq();
-  return absl::StrCat(
-      EnumWord(spec.scoring()), ", ",
-      absl::StrJoin(spec.variants(), " against ",
-                    [](std::string* out, const v1::Variant& variant) {
-                      out->append(ShortName(variant.adapter().empty()
-                                                ? variant.model()
-                                                : variant.adapter()));
-                    }));
+  return absl::StrCat(EnumWord(spec.scoring()), ", ", Against(spec));
 }
 
 Table DetailsOf(const v1::Job& job) {

@@ -48,9 +48,10 @@ absl::StatusOr<v1::LabelRule> ParseTarget(absl::string_view word) {
            {"answered_false", v1::LABEL_SOURCE_ANSWERED_FALSE}}) {
     if (word == name) rule.set_source(source);
   }
-  if (absl::ConsumePrefix(&word, "label:") && !word.empty()) {
+  absl::string_view field = word;
+  if (absl::ConsumePrefix(&field, "label:") && !field.empty()) {
     rule.set_source(v1::LABEL_SOURCE_FIELD);
-    rule.set_field(std::string(word));
+    rule.set_field(std::string(field));
   }
   if (rule.source() != v1::LABEL_SOURCE_UNSPECIFIED) return rule;
   return absl::InvalidArgumentError(absl::StrCat(

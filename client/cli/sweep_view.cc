@@ -36,6 +36,10 @@ std::string Number(const Json& value) {
   return value.is_number() ? absl::StrFormat("%g", value.get<double>()) : "-";
 }
 
+std::string Correlation(const Json& value) {
+  return value.is_number() ? absl::StrFormat("%.3f", value.get<double>()) : "-";
+}
+
 std::string TextOf(const Json& value) {
   return value.is_string() ? value.get<std::string>() : "-";
 }
@@ -148,26 +152,30 @@ std::string SummaryText(const Json& summary) {
   return absl::StrCat(text, "\n");
 }
 
+// Effects by row and column: positions by block, or blocks by head.
 struct PatchGrid {
-  std::map<int, std::map<int, Json>> rows;  // by offset, then block
+  const char* row_title;
+  const char* column_title;
+  std::map<int, std::map<int, Json>> rows = {};
 };
 
 std::string PatchGridText(const std::string& title, const PatchGrid& grid,
                           const Heat& heat) {
-  std::map<int, bool> blocks;
-  for (const auto& [offset, row] : grid.rows) {
-    for (const auto& [block, cell] : row) blocks[block] = true;
+  std::map<int, bool> columns_seen;
+  for (const auto& [at, row] : grid.rows) {
+    for (const auto& [column, cell] : row) columns_seen[column] = true;
   }
-  std::vector<Table::Column> columns = {{"FROM END", Align::kRight}};
-  for (const auto& [block, seen] : blocks) {
+  std::vector<Table::Column> columns = {{grid.row_title, Align::kRight}};
+  for (const auto& [column, seen] : columns_seen) {
     columns.push_back(
-        {block < 0 ? "EFFECT" : absl::StrCat("BLOCK ", block), Align::kRight});
+        {column < 0 ? "EFFECT" : absl::StrCat(grid.column_title, " ", column),
+         Align::kRight});
   }
   Table table(std::move(columns));
-  for (const auto& [offset, row] : grid.rows) {
-    std::vector<Cell> cells = {{absl::StrCat(offset)}};
-    for (const auto& [block, seen] : blocks) {
-      const auto cell = row.find(block);
+  for (const auto& [at, row] : grid.rows) {
+    std::vector<Cell> cells = {{absl::StrCat(at)}};
+    for (const auto& [column, seen] : columns_seen) {
+      const auto cell = row.find(column);
       const Json effect =
           cell == row.end() ? Json() : cell->second.at("effect");
       if (!effect.is_number()) {
@@ -180,6 +188,73 @@ std::string PatchGridText(const std::string& title, const PatchGrid& grid,
     table.AddCells(std::move(cells));
   }
   return absl::StrCat("\n", title, "\n", table.Render());
+}
+
+std::string GridTitle(const Json& cell) {
+  return absl::StrCat(TextOf(cell.at("site")), ", ",
+                      TextOf(cell.at("direction")), ", ",
+                      TextOf(cell.at("method")));
+}
+
+std::string GridTexts(const std::map<std::string, PatchGrid>& grids,
+                      const Heat& heat) {
+  std::string text;
+  for (const auto& [title, grid] : grids) {
+    text += PatchGridText(title, grid, heat);
+  }
+  return text;
+}
+
+std::string MapText(const Json& values, const Heat& heat) {
+  std::map<std::string, PatchGrid> grids;
+  for (const Json& cell : values) {
+    const int block =
+        cell.at("block").is_null() ? -1 : cell.at("block").get<int>();
+    PatchGrid& grid =
+        grids
+            .try_emplace(absl::StrCat(GridTitle(cell),
+                                      ": share of the way to the source"),
+                         PatchGrid{"FROM END", "BLOCK"})
+            .first->second;
+    grid.rows[cell.at("offset").get<int>()][block] = cell;
+  }
+  return GridTexts(grids, heat);
+}
+
+// At the last position that was patched.
+std::string HeadsText(const Json& values, const Heat& heat) {
+  std::map<std::string, PatchGrid> grids;
+  for (const Json& cell : values) {
+    PatchGrid& grid =
+        grids
+            .try_emplace(absl::StrCat(GridTitle(cell), ", heads at ",
+                                      Number(cell.at("offset")),
+                                      ": share of the way to the source"),
+                         PatchGrid{"BLOCK", "HEAD"})
+            .first->second;
+    grid.rows[cell.at("block").get<int>()][cell.at("head").get<int>()] = cell;
+  }
+  return GridTexts(grids, heat);
+}
+
+std::string AgreementText(const Json& agreement) {
+  std::string text;
+  for (const Json& each : agreement) {
+    absl::StrAppend(&text, "\nattribution against exact, ",
+                    TextOf(each.at("site")), ", ", TextOf(each.at("direction")),
+                    ": Pearson ", Correlation(each.at("pearson")),
+                    ", Spearman ", Correlation(each.at("spearman")), " of ",
+                    Number(each.at("n")), " patches");
+  }
+  return text.empty() ? text : text + "\n";
+}
+
+// A file that a sweep writes only if it was asked for what is in it; null
+// without one.
+absl::StatusOr<Json> ReadOptionalFile(const std::string& path) {
+  absl::StatusOr<Json> json = ReadJsonFile(path);
+  if (absl::IsNotFound(json.status())) return Json();
+  return json;
 }
 
 std::string BestText(const Json& values) {
@@ -221,23 +296,22 @@ absl::StatusOr<std::string> PatchSweepText(const std::string& directory,
                                            const Heat& heat) {
   ASSIGN_OR_RETURN(const Json chart,
                    ReadJsonFile(absl::StrCat(directory, "/map.vl.json")));
+  ASSIGN_OR_RETURN(const Json heads,
+                   ReadOptionalFile(absl::StrCat(directory, "/heads.vl.json")));
+  ASSIGN_OR_RETURN(
+      const Json attribution,
+      ReadOptionalFile(absl::StrCat(directory, "/attribution.json")));
   return Rendered(directory, [&] {
     const Json& values = chart.at("data").at("values");
-    std::map<std::string, PatchGrid> grids;
-    for (const Json& cell : values) {
-      const int block =
-          cell.at("block").is_null() ? -1 : cell.at("block").get<int>();
-      grids[absl::StrCat(TextOf(cell.at("site")), ", ",
-                         TextOf(cell.at("direction")), ", ",
-                         TextOf(cell.at("method")),
-                         ": share of the way to the source")]
-          .rows[cell.at("offset").get<int>()][block] = cell;
+    std::string text = MapText(values, heat);
+    if (!heads.is_null()) {
+      text += HeadsText(heads.at("data").at("values"), heat);
     }
-    std::string text;
-    for (const auto& [title, grid] : grids) {
-      text += PatchGridText(title, grid, heat);
+    text += BestText(values);
+    if (!attribution.is_null()) {
+      text += AgreementText(attribution.at("agreement"));
     }
-    return absl::StrCat(text, BestText(values));
+    return text;
   });
 }
 

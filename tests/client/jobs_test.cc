@@ -55,6 +55,23 @@ TEST_F(CliTest, ListsJobsByState) {
   EXPECT_THAT(out, Not(HasSubstr("failed")));
 }
 
+TEST_F(CliTest, ListsWhatProbesAreTrainedOn) {
+  FakeServer& server = StartServer();
+  v1::Job job = MakeJob("A", v1::JOB_STATE_RUNNING);
+  v1::TrainProbesSpec& probes = *job.mutable_spec()->mutable_train_probes();
+  probes.set_data_name("q.jsonl");
+  probes.add_variants()->set_model("models/m");
+  probes.add_variants()->set_adapter("models/m/adapters/a");
+  server.AddJob(job);
+  EXPECT_THAT(Run({"jobs", "list"}).out,
+              HasSubstr("train_probes  q.jsonl, m against a  running"));
+  probes.Clear();
+  probes.set_activations_job("jobs/B");
+  job.set_name("jobs/C");
+  server.AddJob(job);
+  EXPECT_THAT(Run({"jobs", "list"}).out, HasSubstr("rows of B"));
+}
+
 TEST_F(CliTest, ListsEverybodysJobsWithTheirOwnersWhenAsked) {
   FakeServer& server = StartServer();
   v1::Job job = MakeJob("A", v1::JOB_STATE_RUNNING);

@@ -99,6 +99,20 @@ TEST(ProbingRowsTest, NamesLineAndFieldOfWhatIsWrong) {
   }
 }
 
+TEST(ProbingRowsTest, WordingsOfOneFactAreAGroupUnlessTheRowHasOne) {
+  const auto rows = cli::ProbingRows(
+      R"({"prompt_id": "a", "category": "c", "full_prompt_text": "x",)"
+      R"( "fact": "gravity.law"})"
+      "\n"
+      R"({"prompt_id": "b", "category": "c", "full_prompt_text": "y",)"
+      R"( "fact": "gravity.law", "group": "g"})"
+      "\n",
+      "f.jsonl", false);
+  ASSERT_TRUE(rows.ok()) << rows.status();
+  EXPECT_EQ((*rows)[0]["group"], "gravity.law");
+  EXPECT_EQ((*rows)[1]["group"], "g");
+}
+
 nlohmann::json Probe(const char* variant, const char* place, double auc) {
   return {{"target", "category_conflict"},
           {"variant", variant},
@@ -360,9 +374,9 @@ TEST_F(ProbeTest, LensSweepShowsTrajectoriesAndWherePromptsBreak) {
   EXPECT_THAT(result.out, HasSubstr("[-, -]"));
   EXPECT_THAT(result.out, HasSubstr("75.0 %"));
   EXPECT_THAT(result.out,
-              HasSubstr("base: the mean keeps its final sign from block 2 on; "
-                        "of the prompts the median is 1.5 (2: at the output "
-                        "alone)"));
+              HasSubstr("base, 4 prompts: the mean keeps its final sign from "
+                        "block 2 on; of the prompts the median is 1.5 (2: at "
+                        "the output alone)"));
   EXPECT_THAT(result.out, HasSubstr("cubic: no prompt has two candidates"));
   const v1::LogitLensSpec spec = server.created()[0].spec().logit_lens();
   EXPECT_EQ(spec.variants_size(), 2);

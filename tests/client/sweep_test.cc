@@ -168,10 +168,20 @@ TEST_F(SweepTest, PatchesAsAJobAndShowsTheMap) {
       {"method", "exact"},    {"block", 2},
       {"offset", -1},         {"effect", 0.875},
       {"flips", 3},           {"n", 4}};
+  nlohmann::json head = cell;
+  head.update({{"site", "z"}, {"head", 1}, {"effect", 0.5}});
+  const nlohmann::json agreement = {{"site", "z"},
+                                    {"direction", "source_to_target"},
+                                    {"n", 8},
+                                    {"pearson", 0.875},
+                                    {"spearman", nullptr}};
   server.SetOutputs(
       {{"manifest.json", "{}"},
-       {"map.vl.json",
-        nlohmann::json({{"data", {{"values", {cell}}}}}).dump()}});
+       {"map.vl.json", nlohmann::json({{"data", {{"values", {cell}}}}}).dump()},
+       {"heads.vl.json",
+        nlohmann::json({{"data", {{"values", {head}}}}}).dump()},
+       {"attribution.json",
+        nlohmann::json({{"agreement", {agreement}}}).dump()}});
   const CommandResult result =
       Run({"patch", "sweep", "--model", "tiny", "--adapter", "cubic", "--data",
            data_, "--sites", "resid_post,z", "--each-head", "--both-directions",
@@ -182,6 +192,13 @@ TEST_F(SweepTest, PatchesAsAJobAndShowsTheMap) {
   EXPECT_THAT(result.out, HasSubstr("+0.88"));
   EXPECT_THAT(result.out,
               HasSubstr("furthest to the source: resid_post of block 2 at -1"));
+  EXPECT_THAT(result.out, HasSubstr("z, source_to_target, exact, heads at -1: "
+                                    "share of the way to the source\n"
+                                    "BLOCK  HEAD 1\n"
+                                    "    2   +0.50\n"));
+  EXPECT_THAT(result.out,
+              HasSubstr("attribution against exact, z, source_to_target: "
+                        "Pearson 0.875, Spearman - of 8 patches\n"));
   const v1::PatchSweepSpec spec = server.created()[0].spec().patch_sweep();
   EXPECT_EQ(spec.source().adapter(), "");
   EXPECT_EQ(spec.target().adapter(), "models/tiny/adapters/cubic");
