@@ -70,56 +70,58 @@ absl::StatusOr<DeltaGradients> TrainingNetwork::GradientsOf(
   TrainingPack pack;
   pack.documents = {&document};
   const Pass pass = MakePass(pack, /*dropout=*/0.0);
-  // What was seen: value, and where its gradient comes from.
-  std::map<SitePlace, at::Tensor> seen;
-  watch_ = [&](Site site, int64_t block, const at::Tensor& x) {
-    if (x.requires_grad()) x.retain_grad();
-    seen[{site, block}] = x;
-  };
-  const absl::Cleanup stop_watching = [this] { watch_ = nullptr; };
-  const int64_t count = model_.spec().block_count();
+  // What went into each block; its inside is computed again on the way back, so
+  // that one block's graph is there at a time.
   std::vector<at::Tensor> inputs;
-  std::vector<at::Tensor> outputs;
   at::Tensor residual;
   {
     const at::NoGradGuard no_grad;
     residual = model_.decoder().Embed(pass.token_ids, pass.positions);
-  }
-  for (int64_t b = 0; b < count; ++b) {
-    inputs.push_back(residual.detach().set_requires_grad(true));
-    outputs.push_back(Block(b, inputs.back(), pass));
-    residual = outputs.back();
+    for (int64_t b = 0; b < model_.spec().block_count(); ++b) {
+      inputs.push_back(residual);
+      residual = Block(b, residual, pass);
+    }
   }
   DeltaGradients found;
-  at::Tensor grad;
-  const auto last = static_cast<int64_t>(tokens.size()) - 1;
-  found.delta = DeltaHead(residual, last, logits, grad);
-  std::vector<at::Tensor> output_grads(outputs.size());
-  for (auto b = static_cast<size_t>(count); b-- > 0;) {
-    output_grads[b] = grad;
-    outputs[b].backward(grad);
-    grad = inputs[b].grad();
-  }
-  const auto token_count = static_cast<int64_t>(tokens.size());
-  for (const SitePlace& place : places) {
-    const auto block = static_cast<size_t>(std::max<int64_t>(place.block, 0));
-    at::Tensor value;
-    at::Tensor gradient;
-    if (place.site == Site::kResidPre) {
-      value = inputs[block];
-      gradient = inputs[block].grad();
-    } else if (place.site == Site::kResidPost) {
-      value = outputs[block];
-      gradient = output_grads[block];
-    } else {
-      value =
-          seen.at({place.site, IsBehindBlocks(place.site) ? -1 : place.block});
-      gradient = value.grad();
+  found.values.resize(places.size());
+  found.gradients.resize(places.size());
+  std::map<SitePlace, at::Tensor> seen;  // of one block, or behind all
+  watch_ = [&](Site site, int64_t block, const at::Tensor& x) {
+    if (std::find(places.begin(), places.end(), SitePlace{site, block}) ==
+        places.end()) {
+      return;
     }
-    // Nothing depends on what has no gradient.
-    if (!gradient.defined()) gradient = at::zeros_like(value);
-    found.values.push_back(value.detach().slice(0, 0, token_count));
-    found.gradients.push_back(gradient.detach().slice(0, 0, token_count));
+    if (x.requires_grad() && !x.is_leaf()) x.retain_grad();
+    seen[{site, block}] = x;
+  };
+  const absl::Cleanup stop_watching = [this] { watch_ = nullptr; };
+  const auto token_count = static_cast<int64_t>(tokens.size());
+  const auto take = [&] {
+    for (size_t p = 0; p < places.size(); ++p) {
+      const auto own = seen.find(places[p]);
+      if (own == seen.end()) continue;
+      // Nothing depends on what has no gradient.
+      const at::Tensor& gradient = own->second.grad();
+      found.values[p] = own->second.detach().slice(0, 0, token_count);
+      found.gradients[p] =
+          (gradient.defined() ? gradient : at::zeros_like(found.values[p]))
+              .slice(0, 0, token_count);
+    }
+    seen.clear();
+  };
+  at::Tensor grad;
+  found.delta = DeltaHead(residual, token_count - 1, logits, grad);
+  take();
+  for (auto b = model_.spec().block_count(); b-- > 0;) {
+    const at::Tensor input =
+        inputs[static_cast<size_t>(b)].detach().set_requires_grad(true);
+    inputs.pop_back();
+    Show(Site::kResidPre, b, input);
+    const at::Tensor output = Block(b, input, pass);
+    Show(Site::kResidPost, b, output);
+    output.backward(grad);
+    grad = input.grad();
+    take();
   }
   return found;
 }

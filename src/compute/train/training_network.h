@@ -66,8 +66,8 @@ class TrainingNetwork {
   // Copies what it needs of the adapter.
   TrainingNetwork(const Model& model, const LoraAdapter* adapter);
 
-  // Of the next-token logits after the last of `tokens`: one pass forward and
-  // one backward for all places. INVALID_ARGUMENT for a site that has no
+  // Of the next-token logits after the last of `tokens`: a pass forward and one
+  // back, which computes each block again, for all places. INVALID_ARGUMENT for a site that has no
   // gradient of its own: pattern and logits.
   absl::StatusOr<DeltaGradients> GradientsOf(
       const std::vector<int32_t>& tokens, std::pair<int32_t, int32_t> logits,
