@@ -13,6 +13,7 @@
 #include "dissonance/v1/probes.pb.h"
 #include "google/protobuf/descriptor.h"
 #include "grpcpp/support/proto_buffer_reader.h"
+#include "server/control/model_access.h"
 #include "server/control/vector_pieces.h"
 #include "src/base/status_macros.h"
 #include "src/lab/tensors/direction_file.h"
@@ -30,6 +31,10 @@ using Interventions = google::protobuf::RepeatedPtrField<v1::Intervention>;
 
 absl::string_view ShortName(const v1::Direction& direction) {
   return absl::StripPrefix(direction.name(), "directions/");
+}
+
+absl::Status About(const v1::Direction& direction, const absl::Status& status) {
+  return Annotate(status, absl::StrCat("direction ", ShortName(direction)));
 }
 
 // The vector of an operation that has one; null for the others.
@@ -218,9 +223,10 @@ absl::Status Resolution::Append(v1::Intervention intervention,
     if (!one.blocks().empty()) place.set_block(one.blocks(0));
     ASSIGN_OR_RETURN(const v1::DirectionVector* vector,
                      VectorAt(*direction, place));
-    ASSIGN_OR_RETURN(const std::vector<VectorPiece> pieces,
-                     PiecesOf(vector->vector(), one, ModelNamed(model)));
-    for (const VectorPiece& piece : pieces) {
+    const absl::StatusOr<std::vector<VectorPiece>> pieces =
+        PiecesOf(vector->vector(), one, ModelNamed(model));
+    RETURN_IF_ERROR(About(*direction, pieces.status()));
+    for (const VectorPiece& piece : *pieces) {
       v1::Intervention& added = *out.Add();
       added = one;
       if (piece.head.has_value()) added.set_head(*piece.head);
@@ -268,8 +274,12 @@ absl::Status Resolution::ResolveSweepDirection(
       sweep.site() == v1::SITE_UNSPECIFIED ? v1::SITE_RESID_POST : sweep.site();
   RETURN_IF_ERROR(CheckWidth(*direction, site, sweep.variant().model()));
   if (out.label().empty()) out.set_label(name);
+  const std::optional<v1::Model> model = ModelNamed(sweep.variant().model());
   if (direction->vectors_size() == 1) {
-    return Put(direction->vectors(0).vector(), *out.mutable_vector());
+    absl::StatusOr<v1::Tensor> shaped =
+        ShapedFor(site, direction->vectors(0).vector(), model);
+    RETURN_IF_ERROR(About(*direction, shaped.status()));
+    return Put(*std::move(shaped), *out.mutable_vector());
   }
   v1::SiteRef place;
   place.set_site(site);
@@ -280,8 +290,10 @@ absl::Status Resolution::ResolveSweepDirection(
   out.clear_vectors();
   for (const v1::DirectionVector& vector : direction->vectors()) {
     if (vector.place().site() != site) continue;
+    absl::StatusOr<v1::Tensor> shaped = ShapedFor(site, vector.vector(), model);
+    RETURN_IF_ERROR(About(*direction, shaped.status()));
     v1::VectorRef taken;
-    RETURN_IF_ERROR(Put(vector.vector(), taken));
+    RETURN_IF_ERROR(Put(*std::move(shaped), taken));
     v1::DirectionVector& added = *out.add_vectors();
     added = vector;
     *added.mutable_vector() = std::move(*taken.mutable_tensor());
@@ -315,10 +327,13 @@ absl::Status Resolution::CheckWidth(const v1::Direction& direction,
   const std::optional<v1::Model> stored = ModelNamed(model);
   const int64_t width = stored.has_value() ? WidthAt(*stored, site) : 0;
   if (width == 0 || width == direction.width()) return absl::OkStatus();
+  // A shared direction may be of a private model.
+  const bool is_seen =
+      ModelAccess(models_).CheckSees(viewer_, direction.model()).ok();
   return absl::InvalidArgumentError(absl::StrCat(
       "direction ", ShortName(direction), " has ", direction.width(),
       " numbers, ", SiteName(site), " of ", model, " has ", width,
-      ": it belongs to ", direction.model()));
+      ": it belongs to ", is_seen ? direction.model() : "another model"));
 }
 
 absl::Status Resolution::Put(v1::Tensor tensor, v1::VectorRef& ref) {

@@ -1,6 +1,7 @@
 #include "server/control/jobs_service.h"
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -66,6 +67,19 @@ absl::Status JobsService::CheckMayCreate(const Principal& caller,
   return parts_.quotas.CheckArtifacts(caller.user);
 }
 
+absl::StatusOr<v1::Job> JobsService::MadeFirst(const v1::JobSpec& spec,
+                                               const CreateJobOptions& options,
+                                               const absl::Status& none) const {
+  ASSIGN_OR_RETURN(
+      std::optional<StoredJob> first,
+      parts_.store.FindByRequest(options.owner, options.request_id));
+  if (!first.has_value() || first->job.spec().kind_case() != spec.kind_case()) {
+    return none;
+  }
+  *first->job.mutable_spec() = JobStore::SpecWithoutData(first->job.spec());
+  return std::move(first->job);
+}
+
 absl::StatusOr<v1::Job> JobsService::Create(const Principal& caller,
                                             const v1::JobSpec& spec,
                                             const CreateJobOptions& options) {
@@ -74,7 +88,10 @@ absl::StatusOr<v1::Job> JobsService::Create(const Principal& caller,
   if (named.directions.empty()) return jobs_.CreateJob(spec, options);
   // What the names stand for now is what the job, and its replays, compute.
   v1::JobSpec resolved = spec;
-  RETURN_IF_ERROR(parts_.directions.Resolve(ViewerOf(caller), resolved));
+  const absl::Status status =
+      parts_.directions.Resolve(ViewerOf(caller), resolved);
+  if (absl::IsNotFound(status)) return MadeFirst(spec, options, status);
+  RETURN_IF_ERROR(status);
   return jobs_.CreateJob(resolved, options);
 }
 

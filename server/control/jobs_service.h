@@ -13,12 +13,14 @@
 #include "server/control/quotas.h"
 #include "src/lab/artifacts/artifact_store.h"
 #include "src/lab/jobs/job_manager.h"
+#include "src/lab/storage/job_store.h"
 #include "src/lab/storage/token_store.h"
 
 namespace dissonance {
 
 struct JobsParts {
   JobManager& jobs;
+  JobStore& store;
   TokenStore& tokens;
   const ModelAccess& access;
   const DirectionResolver& directions;
@@ -76,6 +78,11 @@ class JobsService final : public v1::Jobs::CallbackService {
   // That the caller may make a job of this spec, as far as it is about users.
   absl::Status CheckMayCreate(const Principal& caller,
                               const v1::JobSpec& spec) const;
+  // The job that the request made when what it names was still there, whose
+  // numbers it has; `none` if there is none of that kind.
+  absl::StatusOr<v1::Job> MadeFirst(const v1::JobSpec& spec,
+                                    const CreateJobOptions& options,
+                                    const absl::Status& none) const;
   absl::StatusOr<v1::Job> Create(const Principal& caller,
                                  const v1::JobSpec& spec,
                                  const CreateJobOptions& options);

@@ -1,6 +1,7 @@
 #include "server/control/probes_service.h"
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <utility>
@@ -8,6 +9,8 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/string_view.h"
 #include "dissonance/v1/probes.grpc.pb.h"
 #include "server/control/auth.h"
 #include "server/control/forwarded_call.h"
@@ -45,6 +48,28 @@ absl::StatusOr<std::vector<v1::ProbeResult>> ProbesIn(const std::string& item) {
     probes.push_back(std::move(probe));
   }
   return probes;
+}
+
+// A probe: which item has it, and where in that.
+struct Cursor {
+  int64_t item = 0;
+  int64_t probe = 0;
+};
+
+absl::Status BadToken() {
+  return absl::InvalidArgumentError(
+      "page_token: give the next_page_token of the page before, or none");
+}
+
+absl::StatusOr<Cursor> CursorOf(absl::string_view token) {
+  const std::pair<absl::string_view, absl::string_view> parts =
+      absl::StrSplit(token, absl::MaxSplits('.', 1));
+  Cursor cursor;
+  if (!absl::SimpleAtoi(parts.first, &cursor.item) || cursor.item < 0 ||
+      !absl::SimpleAtoi(parts.second, &cursor.probe) || cursor.probe < 0) {
+    return BadToken();
+  }
+  return cursor;
 }
 
 class ProbesService final : public RawProbes {
@@ -88,31 +113,45 @@ class ProbesService final : public RawProbes {
       return absl::InvalidArgumentError(
           absl::StrCat("job: ", job.name(), " is no train_probes job"));
     }
-    int64_t begin = 0;
-    if (request.page_size() < 0 ||
-        (!request.page_token().empty() &&
-         (!absl::SimpleAtoi(request.page_token(), &begin) || begin < 0))) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "give a page_size of 0 to ", kMaxPageSize,
-          ", and as page_token the next_page_token of the page before"));
+    if (request.page_size() < 0) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("page_size is ", request.page_size(),
+                       "; give 0 for the default, or 1 to ", kMaxPageSize));
     }
-    const int64_t size = request.page_size() == 0
-                             ? kDefaultPageSize
-                             : std::min(request.page_size(), kMaxPageSize);
-    ASSIGN_OR_RETURN(const std::vector<std::string> items,
-                     parts_.store.Items(job.name()));
-    int64_t index = 0;
-    for (const std::string& item : items) {
-      ASSIGN_OR_RETURN(std::vector<v1::ProbeResult> probes, ProbesIn(item));
-      for (v1::ProbeResult& probe : probes) {
-        if (index == begin + size) {
-          response.set_next_page_token(absl::StrCat(index));
+    const int size = request.page_size() == 0
+                         ? kDefaultPageSize
+                         : std::min(request.page_size(), kMaxPageSize);
+    Cursor next;
+    if (!request.page_token().empty()) {
+      ASSIGN_OR_RETURN(next, CursorOf(request.page_token()));
+    }
+    return ReadPage(job.name(), next, size, response);
+  }
+
+  // Reads one item after the other: each may be large.
+  absl::Status ReadPage(const std::string& job, Cursor next, int size,
+                        v1::ListProbesResponse& response) {
+    const bool is_first = next.item == 0 && next.probe == 0;
+    for (;; next = {.item = next.item + 1}) {
+      ASSIGN_OR_RETURN(const std::vector<std::string> items,
+                       parts_.store.Items(job, next.item, /*limit=*/1));
+      // A token names a probe that is there.
+      const bool is_begin = response.probes().empty() && !is_first;
+      if (items.empty()) return is_begin ? BadToken() : absl::OkStatus();
+      ASSIGN_OR_RETURN(std::vector<v1::ProbeResult> probes,
+                       ProbesIn(items.front()));
+      const auto count = static_cast<int64_t>(probes.size());
+      if (is_begin && next.probe >= count) return BadToken();
+      for (; next.probe < count; ++next.probe) {
+        if (response.probes_size() == size) {
+          response.set_next_page_token(
+              absl::StrCat(next.item, ".", next.probe));
           return absl::OkStatus();
         }
-        if (index++ >= begin) *response.add_probes() = std::move(probe);
+        *response.add_probes() =
+            std::move(probes[static_cast<size_t>(next.probe)]);
       }
     }
-    return absl::OkStatus();
   }
 
   const ProbesParts parts_;

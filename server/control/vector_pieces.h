@@ -21,10 +21,15 @@ struct VectorPiece {
   v1::Tensor tensor;            // [width], or [head_dim] of a head
 };
 
-// [width] as it is elsewhere than at a site with heads. There [heads, head_dim]
-// or the same flat, whose heads the model counts: the piece of the head that
-// the intervention names, or those of all. INVALID_ARGUMENT if it has no such
-// head, or as many numbers as the heads can't share.
+// The vector as the site has rows: [width], or at a site with heads [heads,
+// head_dim], where a flat one is split among the heads that the model has.
+// INVALID_ARGUMENT if it is of other heads, or they can't share its numbers.
+absl::StatusOr<v1::Tensor> ShapedFor(v1::Site site, v1::Tensor vector,
+                                     const std::optional<v1::Model>& model);
+
+// [width] as it is elsewhere than at a site with heads. There, of what
+// ShapedFor gives, the piece of the head that the intervention names, or those
+// of all. Fails as that does; INVALID_ARGUMENT if it has no such head.
 absl::StatusOr<std::vector<VectorPiece>> PiecesOf(
     const v1::Tensor& vector, const v1::Intervention& intervention,
     const std::optional<v1::Model>& model);

@@ -168,7 +168,7 @@ absl::Status DirectionCatalog::Delete(const Viewer& viewer,
         absl::StrCat(name, " belongs to ", direction.owner(),
                      ", who alone may delete it, beside administrators"));
   }
-  const absl::Status deleted = store_.Delete(name);
+  const absl::Status deleted = store_.Delete(direction);
   return absl::IsNotFound(deleted) ? NoSuch(name) : deleted;
 }
 

@@ -22,6 +22,11 @@ bool Has(Connection& connection, absl::string_view sql,
   return query.Next();
 }
 
+// As the table has it.
+absl::string_view OwnerOf(const v1::Direction& direction) {
+  return absl::StripPrefix(direction.owner(), "users/");
+}
+
 // Of one owner, or shared: each read by an index of its own.
 constexpr char kListSeen[] =
     "SELECT direction FROM (SELECT name, direction FROM (SELECT name, direction"
@@ -45,8 +50,6 @@ absl::Status DirectionStore::Create(const v1::Direction& direction) {
   v1::Direction stored = direction;
   stored.clear_vectors();
   const std::string bytes = stored.SerializeAsString();
-  const absl::string_view owner =
-      absl::StripPrefix(direction.owner(), "users/");
   return database_.Write([&](Connection& connection) {
     if (Has(connection, "SELECT 1 FROM directions WHERE name = ?",
             direction.name())) {
@@ -61,7 +64,7 @@ absl::Status DirectionStore::Create(const v1::Direction& direction) {
     Query(connection,
           "INSERT INTO directions (name, owner, shared, artifact, direction)"
           " VALUES (?, ?, ?, ?, ?)",
-          direction.name(), owner, int32_t{direction.shared()},
+          direction.name(), OwnerOf(direction), int32_t{direction.shared()},
           direction.artifact(), Blob{bytes})
         .Run();
     return absl::OkStatus();
@@ -96,10 +99,13 @@ absl::StatusOr<std::vector<v1::Direction>> DirectionStore::List(
   return directions;
 }
 
-absl::Status DirectionStore::Delete(absl::string_view name) {
+absl::Status DirectionStore::Delete(const v1::Direction& direction) {
   return database_.Write([&](Connection& connection) {
-    Query query(connection, "DELETE FROM directions WHERE name = ?", name);
-    return query.Run() == 0 ? NoSuch(name) : absl::OkStatus();
+    Query query(connection,
+                "DELETE FROM directions"
+                " WHERE name = ? AND artifact = ? AND owner = ?",
+                direction.name(), direction.artifact(), OwnerOf(direction));
+    return query.Run() == 0 ? NoSuch(direction.name()) : absl::OkStatus();
   });
 }
 

@@ -32,7 +32,8 @@ class DirectionStore {
   absl::StatusOr<std::vector<v1::Direction>> List(const Viewer& viewer,
                                                   absl::string_view after,
                                                   int limit);
-  absl::Status Delete(absl::string_view name);
+  // Deletes this one; not another that got its name since it was read.
+  absl::Status Delete(const v1::Direction& direction);
 
  private:
   Database& database_;

@@ -259,13 +259,15 @@ absl::StatusOr<StoredJob> JobStore::Update(
   return stored;
 }
 
-absl::StatusOr<std::vector<std::string>> JobStore::Items(
-    absl::string_view name) {
+absl::StatusOr<std::vector<std::string>> JobStore::Items(absl::string_view name,
+                                                         int64_t first,
+                                                         int limit) {
   std::vector<std::string> items;
   RETURN_IF_ERROR(database_.Read([&](Connection& connection) {
     Query query(connection,
-                "SELECT item FROM job_items WHERE job = ? ORDER BY item_index",
-                name);
+                "SELECT item FROM job_items WHERE job = ? AND item_index >= ?"
+                " ORDER BY item_index LIMIT ?",
+                name, first, limit);
     while (query.Next()) items.push_back(query.Bytes(0));
     return absl::OkStatus();
   }));

@@ -125,8 +125,10 @@ class JobStore {
       absl::string_view name, absl::Time now,
       absl::FunctionRef<absl::Status(JobChange&)> edit);
 
-  // All items, by index.
-  absl::StatusOr<std::vector<std::string>> Items(absl::string_view name);
+  // Items by index: at most `limit` (-1: all) from `first` on.
+  absl::StatusOr<std::vector<std::string>> Items(absl::string_view name,
+                                                 int64_t first = 0,
+                                                 int limit = -1);
   // At most `limit` events with greater numbers, and whether that is the end.
   absl::StatusOr<JobEvents> Events(absl::string_view name, int64_t after,
                                    int limit);

@@ -86,9 +86,23 @@ TEST_F(DirectionStoreTest, KeepsItsArtifactAsLongAsItIsThere) {
   EXPECT_THAT(*index_.ListUnnamed(0, 10), IsEmpty());
   EXPECT_EQ(index_.GiveUp(kArtifact, {.user = "ada"}).status().message(),
             "artifacts/1 is in use by directions/truth; delete that first");
-  ASSERT_TRUE(directions_.Delete("directions/truth").ok());
+  ASSERT_TRUE(directions_.Delete(DirectionOf("truth", "ada")).ok());
   EXPECT_EQ(index_.ListUnnamed(0, 10)->size(), 1U);
   EXPECT_TRUE(*index_.GiveUp(kArtifact, {.user = "ada"}));
+}
+
+TEST_F(DirectionStoreTest, DeletesNoOtherThatGotTheNameMeanwhile) {
+  v1::Artifact artifact;
+  artifact.set_name("artifacts/2");
+  ASSERT_TRUE(index_.Add(artifact, {.user = "ada"}).ok());
+  v1::Direction remade = DirectionOf("truth", "ada");
+  remade.set_artifact("artifacts/2");
+  Create(remade);
+  EXPECT_TRUE(
+      absl::IsNotFound(directions_.Delete(DirectionOf("truth", "ada"))));
+  remade.set_owner("users/bob");
+  EXPECT_TRUE(absl::IsNotFound(directions_.Delete(remade)));
+  EXPECT_TRUE(directions_.Get("directions/truth").ok());
 }
 
 TEST_F(DirectionStoreTest, NeedsItsArtifact) {
@@ -115,7 +129,7 @@ TEST_F(DirectionStoreTest, ListsOnesOwnAndSharedOnesByName) {
 TEST_F(DirectionStoreTest, UnknownNamesAreNotFound) {
   EXPECT_EQ(directions_.Get("directions/x").status().code(),
             absl::StatusCode::kNotFound);
-  EXPECT_EQ(directions_.Delete("directions/x").code(),
+  EXPECT_EQ(directions_.Delete(DirectionOf("x", "ada")).code(),
             absl::StatusCode::kNotFound);
 }
 

@@ -125,6 +125,9 @@ TEST_F(JobStoreTest, WritesItemsEventsAndOutputsTogetherOrNotAtAll) {
   });
   EXPECT_FALSE(dangling.ok());
   EXPECT_EQ(*jobs_.Items(name), items);
+  EXPECT_THAT(*jobs_.Items(name, 0, 1), ElementsAre("a"));
+  EXPECT_THAT(*jobs_.Items(name, 1), ElementsAre(items[1]));
+  EXPECT_THAT(*jobs_.Items(name, 2), IsEmpty());
   const auto events = jobs_.Events(name, 0, 100);
   ASSERT_EQ(events->events.size(), 2U);
   EXPECT_EQ(events->events[0].state(), v1::JOB_STATE_QUEUED);

@@ -35,6 +35,7 @@ class DirectionResolverTest : public ::testing::Test {
   void AddModel(const std::string& name, int d_model) {
     StoredModel stored;
     stored.model.set_name(name);
+    stored.model.set_owner("users/ada");
     stored.model.set_d_model(d_model);
     stored.model.set_head_count(2);
     stored.model.set_kv_head_count(1);
@@ -142,6 +143,51 @@ TEST_F(DirectionResolverTest, EachHeadHasItsPartOfTheVector) {
   EXPECT_THAT(Error(std::move(request)), HasSubstr("head: 2 is none of 2"));
 }
 
+TEST_F(DirectionResolverTest, ASweepSplitsAFlatVectorAmongTheHeads) {
+  Make(DirectionNamed("blocks", {VectorAt(PlaceAt(1, v1::SITE_Z), {1, 0}),
+                                 VectorAt(PlaceAt(2, v1::SITE_Z), {0, 1})}));
+  v1::JobSpec spec;
+  v1::SteeringSweepSpec& sweep = *spec.mutable_steering_sweep();
+  sweep.mutable_variant()->set_model(kModel);
+  sweep.set_site(v1::SITE_Z);
+  sweep.add_directions()->mutable_vector()->set_direction("directions/heads");
+  sweep.add_directions()->mutable_vector()->set_direction("directions/blocks");
+  ASSERT_TRUE(Resolve(spec).ok());
+  EXPECT_THAT(sweep.directions(0).vector().tensor().shape(), ElementsAre(2, 1));
+  ASSERT_EQ(sweep.directions(1).vectors_size(), 2);
+  EXPECT_THAT(sweep.directions(1).vectors(1).vector().shape(),
+              ElementsAre(2, 1));
+}
+
+TEST_F(DirectionResolverTest, RefusesAVectorThatTheHeadsCannotShare) {
+  v1::DirectionVector three = VectorAt(PlaceAt(1, v1::SITE_Z), {1, 0, 0});
+  Make(DirectionNamed("odd", {three}));
+  three.mutable_vector()->clear_shape();
+  three.mutable_vector()->add_shape(3);
+  three.mutable_vector()->add_shape(1);
+  Make(DirectionNamed("threes", {three}));
+  v1::DirectionVector six =
+      VectorAt(PlaceAt(1, v1::SITE_Z), {1, 0, 0, 0, 0, 0});
+  six.mutable_vector()->clear_shape();
+  six.mutable_vector()->add_shape(3);
+  six.mutable_vector()->add_shape(2);
+  Make(DirectionNamed("sixes", {six}));
+  EXPECT_EQ(Error(Steered("odd", v1::SITE_Z, {1})),
+            "variants[0].interventions[0]: direction odd: it has 3 numbers, "
+            "which the 2 heads of z can't share");
+  EXPECT_THAT(Error(Steered("threes", v1::SITE_Z, {1})),
+              HasSubstr("direction threes: it has 3 numbers"));
+  EXPECT_THAT(Error(Steered("sixes", v1::SITE_Z, {1})),
+              HasSubstr("direction sixes: it is of 3 heads, z of models/m "
+                        "has 2"));
+  v1::JobSpec spec;
+  v1::SteeringSweepSpec& sweep = *spec.mutable_steering_sweep();
+  sweep.mutable_variant()->set_model(kModel);
+  sweep.set_site(v1::SITE_Z);
+  sweep.add_directions()->mutable_vector()->set_direction("directions/odd");
+  EXPECT_THAT(Error(std::move(spec)), HasSubstr("direction odd: it has 3"));
+}
+
 TEST_F(DirectionResolverTest, MetersReadAtTheDirectionsPlace) {
   v1::ApplyProbeRequest request;
   request.add_variants()->set_model(kModel);
@@ -195,6 +241,17 @@ TEST_F(DirectionResolverTest, SaysWhoseADirectionOfAnotherWidthIs) {
   EXPECT_EQ(Error(Steered("one", v1::SITE_RESID_POST, {3}, "models/wide")),
             "variants[0].interventions[0]: direction one has 2 numbers, "
             "resid_post of models/wide has 4: it belongs to models/m");
+}
+
+TEST_F(DirectionResolverTest, ASharedDirectionDoesNotNameAHiddenModel) {
+  v1::Direction shared = DirectionNamed("shared", {VectorAt(PlaceAt(3), {1})});
+  shared.set_shared(true);
+  Make(shared);
+  v1::ScoreRequest request =
+      Steered("shared", v1::SITE_RESID_POST, {3}, "models/wide");
+  const absl::Status refused = Resolve(request, "bob");
+  EXPECT_EQ(refused.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(refused.message(), HasSubstr(": it belongs to another model"));
 }
 
 TEST_F(DirectionResolverTest, AnothersDirectionIsAsIfAbsent) {

@@ -138,7 +138,31 @@ TEST_F(ProbesServiceTest, ListsWhatWasRecordedWithoutItsVectors) {
   ASSERT_EQ(page.probes_size(), 1);
   EXPECT_EQ(page.probes(0).c(), 10);
   EXPECT_EQ(page.next_page_token(), "");
-  request.set_page_token("x");
+  // A page that ends with its item, too.
+  request.set_page_size(2);
+  request.clear_page_token();
+  ASSERT_TRUE(List(request, page).ok());
+  request.set_page_token(page.next_page_token());
+  ASSERT_TRUE(List(request, page).ok());
+  ASSERT_EQ(page.probes_size(), 2);
+  EXPECT_EQ(page.probes(0).place().block(), 1);
+  EXPECT_EQ(page.next_page_token(), "");
+}
+
+TEST_F(ProbesServiceTest, RefusesPagesThatAreNotThere) {
+  v1::ListProbesRequest request;
+  request.set_job(JobOf("ada"));
+  v1::ListProbesResponse page;
+  for (const std::string token :
+       {"x", "1", "-1.0", "0.-1", "0.2", "2.0", "9223372036854775807.0",
+        "0.9223372036854775807", "9223372036854775808.0"}) {
+    request.set_page_token(token);
+    EXPECT_EQ(List(request, page).error_code(),
+              grpc::StatusCode::INVALID_ARGUMENT)
+        << token;
+  }
+  request.clear_page_token();
+  request.set_page_size(-1);
   EXPECT_EQ(List(request, page).error_code(),
             grpc::StatusCode::INVALID_ARGUMENT);
 }
