@@ -138,6 +138,11 @@ TEST(ExtractActivationsTest, BadSpecsAreRefusedBeforeAnythingIsComputed) {
   add("blocks[0]: the model has blocks 0 to 1, not 7")
       ->mutable_capture()
       ->add_blocks(7);
+  v1::CaptureSpec* mean =
+      add("capture.positions: say which positions are averaged")
+          ->mutable_capture();
+  mean->clear_positions();
+  mean->set_reduction(v1::REDUCTION_MEAN);
   add("rows.jsonl:1: not JSON")->set_data("{");
   add("variants: expected 1 to 16, found 0")->clear_variants();
   FakeNetwork network;
