@@ -205,6 +205,19 @@ TEST(ExtractActivationsTest, ProbesAreTrainedOnItsFilesPlaceByPlace) {
   EXPECT_EQ(job.job().provenance(1).adapter_digest(), "sha256:adapter");
 }
 
+TEST(ExtractActivationsTest, RowsThatFillMoreThanAMessageAreRefused) {
+  FakeNetwork network;
+  Extracted extracted = Extract(network, 10);
+  // 10 rows of 3 numbers of 8 bytes, of two variants.
+  TrainProbes fits(network, extracted.jobs, {.rows_bytes = 480});
+  EXPECT_TRUE(fits.Validate(extracted.probes).ok());
+  TrainProbes kind(network, extracted.jobs, {.rows_bytes = 479});
+  const absl::Status status = kind.Validate(extracted.probes);
+  EXPECT_TRUE(absl::IsInvalidArgument(status)) << status;
+  EXPECT_THAT(std::string(status.message()),
+              HasSubstr("of jobs/e take 480 bytes, at most 479 can be sent"));
+}
+
 TEST(ExtractActivationsTest, ProbesOfAJobThatDoesNotFitAreRefused) {
   FakeNetwork network;
   Extracted extracted = Extract(network, 10);

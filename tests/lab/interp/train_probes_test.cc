@@ -169,6 +169,29 @@ TEST(TrainProbesTest, ALostWorkerChangesNoByte) {
   EXPECT_EQ(job.items, whole.job.items);
 }
 
+TEST(TrainProbesTest, AWorkerWithLittleMemoryIsAskedForFewerPlacesAtATime) {
+  v1::JobSpec spec = Spec(Questions(24), {v1::LABEL_SOURCE_CATEGORY_CONFLICT,
+                                          v1::LABEL_SOURCE_ANSWERED_FALSE});
+  spec.mutable_train_probes()->add_sites(v1::SITE_RESID_PRE);
+  spec.mutable_train_probes()->add_sites(v1::SITE_RESID_POST);
+  const Ran whole = RunOnce(spec);
+  ASSERT_TRUE(whole.status.ok()) << whole.status;
+
+  FakeNetwork network;
+  network.most_places = 1;
+  FakeFinishedJobs jobs;
+  FakeJob job;
+  const absl::Status status = TrainProbes(network, jobs).Run(spec, job);
+  ASSERT_TRUE(status.ok()) << status;
+  EXPECT_EQ(network.trained.size(), 6u) << "of 4, 2, and each alone";
+  EXPECT_EQ(job.outputs, whole.job.outputs);
+
+  network.most_places = 0;
+  FakeJob none;
+  EXPECT_TRUE(
+      absl::IsResourceExhausted(TrainProbes(network, jobs).Run(spec, none)));
+}
+
 TEST(TrainProbesTest, AResumedAttemptAsksOnlyForThePlacesThatAreMissing) {
   const v1::JobSpec spec =
       Spec(Questions(12), {v1::LABEL_SOURCE_CATEGORY_CONFLICT});
