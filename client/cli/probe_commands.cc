@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/strip.h"
+#include "absl/time/time.h"
 #include "client/cli/choice.h"
 #include "client/cli/command.h"
 #include "client/cli/compared_variants.h"
@@ -325,7 +326,8 @@ absl::Status Apply(const Session& session, const ApplyArgs& args) {
   }
   ASSIGN_OR_RETURN(auto connection, Connection::Open(session.settings));
   ASSIGN_OR_RETURN(const v1::ApplyProbeResponse response,
-                   connection->Call(&v1::Probes::Stub::ApplyProbe, request));
+                   connection->CallAgain(&v1::Probes::Stub::ApplyProbe, request,
+                                         absl::InfiniteDuration()));
   ShowReadings(session, args, variants, rows, response);
   return absl::OkStatus();
 }

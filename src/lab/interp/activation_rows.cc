@@ -7,6 +7,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "nlohmann/json.hpp"
 #include "src/base/status_macros.h"
 #include "src/lab/tensors/place_name.h"
 #include "src/lab/tensors/safetensors_reader.h"
@@ -63,6 +64,30 @@ absl::StatusOr<v1::Tensor> ReadActivationRows(FinishedJobs& jobs,
     RETURN_IF_ERROR(Annotate(Append(part, rows), shard));
   }
   return rows;
+}
+
+absl::StatusOr<int64_t> WidestRowsBytes(FinishedJobs& jobs, const v1::Job& job,
+                                        const std::string& variant) {
+  const std::string name = absl::StrCat(variant, "/manifest.json");
+  ASSIGN_OR_RETURN(const std::string text, jobs.ReadOutput(job, name));
+  try {
+    const auto manifest = nlohmann::json::parse(text);
+    // Narrower numbers are widened to float32 as they are read.
+    int64_t bytes = manifest.at("dtype") == "float64" ? 8 : 4;
+    bytes *= manifest.at("row_count").get<int64_t>();
+    int64_t widest = 0;
+    for (const auto& place : manifest.at("places")) {
+      int64_t width = 1;
+      for (const auto& size : place.at("row_shape")) {
+        width *= size.get<int64_t>();
+      }
+      widest = std::max(widest, width);
+    }
+    return bytes * widest;
+  } catch (const nlohmann::json::exception& e) {
+    return absl::DataLossError(absl::StrCat(
+        job.name(), ": ", name, ": not one of activations: ", e.what()));
+  }
 }
 
 }  // namespace dissonance

@@ -6,6 +6,7 @@
 #ifndef DISSONANCE_LAB_INTERP_ACTIVATION_ROWS_H_
 #define DISSONANCE_LAB_INTERP_ACTIVATION_ROWS_H_
 
+#include <cstdint>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -21,6 +22,11 @@ absl::StatusOr<v1::Tensor> ReadActivationRows(FinishedJobs& jobs,
                                               const v1::Job& job,
                                               const std::string& variant,
                                               const v1::SiteRef& place);
+
+// Bytes that one variant's rows take at the place where they take most, as its
+// manifest has it; none of the rows is read.
+absl::StatusOr<int64_t> WidestRowsBytes(FinishedJobs& jobs, const v1::Job& job,
+                                        const std::string& variant);
 
 }  // namespace dissonance
 

@@ -68,6 +68,11 @@ absl::StatusOr<Plan> MakePlan(const v1::JobSpec& job_spec) {
     return Fields().Bad("capture.positions",
                         "nothing is generated; use the prompt's");
   }
+  if (spec.capture().reduction() == v1::REDUCTION_MEAN &&
+      !spec.capture().has_positions()) {
+    return Fields().Bad("capture.positions",
+                        "say which positions are averaged, e.g. all");
+  }
   ASSIGN_OR_RETURN(plan.scoring, ResolveMcqScoring(spec.scoring()));
   ASSIGN_OR_RETURN(plan.set, Fields().ReadPrompts(PromptDataOf(spec)));
   return plan;

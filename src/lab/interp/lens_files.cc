@@ -170,17 +170,16 @@ Json BreakingJson(const std::vector<const v1::LensPosition*>& positions,
   }
   std::sort(own.begin(), own.end());
   std::vector<double> margins;
-  std::vector<int32_t> blocks;
-  for (const Json& row : trajectory) {
-    margins.push_back(row["margin_mean"].get<double>());
-    blocks.push_back(row["block"].is_null() ? block_count
-                                            : row["block"].get<int32_t>());
+  std::vector<v1::SiteRef> places;
+  for (size_t i = 0; i < trajectory.size(); ++i) {
+    margins.push_back(trajectory[i]["margin_mean"].get<double>());
+    places.push_back(positions[0]->layers(static_cast<int>(i)).place());
   }
   Json shares = Json::array();
   for (const Json& row : distribution) {
     shares.push_back({{"where", row["where"]}, {"prompts", row["prompts"]}});
   }
-  return {{"of_the_mean", BreakingBlock(margins, blocks, block_count)},
+  return {{"of_the_mean", BreakingBlock(margins, places, block_count)},
           {"mean", Mean(own)},
           {"median", (own[(own.size() - 1) / 2] + own[own.size() / 2]) / 2},
           {"output_is", block_count},
@@ -200,12 +199,15 @@ std::optional<double> MeanInterval(absl::Span<const double> values) {
 }
 
 int32_t BreakingBlock(absl::Span<const double> margins,
-                      absl::Span<const int32_t> blocks, int32_t block_count) {
+                      absl::Span<const v1::SiteRef> places,
+                      int32_t block_count) {
   const bool sign = margins.back() > 0;
   int32_t block = block_count;
   for (size_t i = margins.size() - 1; i-- > 0;) {
+    // Another site is no earlier layer of this one.
+    if (places[i].site() != places[places.size() - 2].site()) continue;
     if ((margins[i] > 0) != sign) break;
-    block = blocks[i];
+    block = places[i].block();
   }
   return block;
 }

@@ -44,9 +44,11 @@ std::optional<double> MeanInterval(absl::Span<const double> values);
 
 // The first block from which on the margins keep their final sign;
 // `block_count` if only the output has it. Margins are by layer, the output's
-// last. REQUIRES: as many blocks as margins.
+// last; of several sites the last layer's counts. REQUIRES: as many places as
+// margins.
 int32_t BreakingBlock(absl::Span<const double> margins,
-                      absl::Span<const int32_t> blocks, int32_t block_count);
+                      absl::Span<const v1::SiteRef> places,
+                      int32_t block_count);
 
 // All but the manifest.
 std::vector<JobFile> LensFiles(const LensOutcome& outcome);

@@ -94,7 +94,7 @@ absl::StatusOr<std::vector<v1::SiteRef>> LensPlaces(
 absl::Status Narrow(const std::vector<v1::Candidate>& own, int32_t block_count,
                     v1::LensPosition& position) {
   std::vector<double> margins;
-  std::vector<int32_t> blocks;
+  std::vector<v1::SiteRef> places;
   for (v1::LensLayer& layer : *position.mutable_layers()) {
     const auto watched = std::exchange(*layer.mutable_candidates(), {});
     layer.clear_margin();
@@ -116,11 +116,11 @@ absl::Status Narrow(const std::vector<v1::Candidate>& own, int32_t block_count,
     if (own.size() < 2) continue;
     layer.set_margin(layer.candidates(0).logit() - layer.candidates(1).logit());
     margins.push_back(layer.margin());
-    blocks.push_back(layer.place().block());
+    places.push_back(layer.place());
   }
   position.clear_breaking_block();
   if (!margins.empty()) {
-    position.set_breaking_block(BreakingBlock(margins, blocks, block_count));
+    position.set_breaking_block(BreakingBlock(margins, places, block_count));
   }
   return absl::OkStatus();
 }

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cstring>
 #include <map>
 #include <optional>
@@ -168,7 +169,7 @@ std::vector<JobFile> ComponentFiles(const ProbesOutcome& outcome) {
   for (const internal::v1::ProbesRecord& place : outcome.places) {
     if (!place.has_components()) continue;
     const v1::PrincipalComponents& own = place.components();
-    count = own.variances_size();
+    count = std::max(count, own.variances_size());
     variances[PlaceName(own.place())] = {
         {"variances",
          std::vector<double>(own.variances().begin(), own.variances().end())},

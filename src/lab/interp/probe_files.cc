@@ -6,7 +6,9 @@
 #include <optional>
 #include <utility>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "src/lab/eval/json_document.h"
 #include "src/lab/interp/chart.h"
 #include "src/lab/tensors/place_name.h"
@@ -51,6 +53,17 @@ void AddFigure(const char* name, bool has, const v1::FoldFigure& figure,
   out[key("std")] = has ? Json(figure.deviation()) : Json();
   out[key("low")] = has && figure.has_low() ? Json(figure.low()) : Json();
   out[key("high")] = has && figure.has_high() ? Json(figure.high()) : Json();
+}
+
+// The shortest text that gives the same C again, so that no two share a name.
+std::string CText(double c) {
+  std::string text = absl::StrCat(c);
+  double again = 0;
+  for (int digits = 7; digits <= 17; ++digits) {
+    if (absl::SimpleAtod(text, &again) && again == c) break;
+    text = absl::StrFormat("%.*g", digits, c);
+  }
+  return text;
 }
 
 // As probes.json has it.
@@ -116,7 +129,7 @@ std::string ProbesFile(const ProbesOutcome& outcome) {
   ForEachProbe(outcome, [&](const v1::ProbeResult& probe) {
     const Json where = ProbePlaceJson(outcome, probe);
     std::string place = where["place"].get<std::string>();
-    if (outcome.has_several_c) absl::StrAppend(&place, ".c", probe.c());
+    if (outcome.has_several_c) absl::StrAppend(&place, ".c", CText(probe.c()));
     document[where["target"].get<std::string>()]
             [where["variant"].get<std::string>()][place] = FiguresJson(probe);
   });
@@ -155,7 +168,7 @@ std::string DecisionsFile(const ProbesOutcome& outcome) {
         decisions[{probe.target_index(), probe.variant_index()}];
     rows.resize(outcome.set.inputs.size(), Json::object());
     std::string place = PlaceName(probe.place());
-    if (outcome.has_several_c) absl::StrAppend(&place, ".c", probe.c());
+    if (outcome.has_several_c) absl::StrAppend(&place, ".c", CText(probe.c()));
     for (int i = 0; i < probe.decisions_size(); ++i) {
       const double decision = probe.decisions(i);
       if (std::isfinite(decision)) {
@@ -185,7 +198,8 @@ std::string ProbeName(const ProbesOutcome& outcome,
                       const v1::ProbeResult& probe) {
   return absl::StrCat(
       outcome.questions[static_cast<size_t>(probe.target_index())].name, ".",
-      probe.variant_index(), ".", PlaceName(probe.place()), ".c", probe.c());
+      probe.variant_index(), ".", PlaceName(probe.place()), ".c",
+      CText(probe.c()));
 }
 
 Json ProbePlaceJson(const ProbesOutcome& outcome,

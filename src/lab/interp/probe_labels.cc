@@ -292,6 +292,14 @@ absl::Status CheckFit(const v1::ProbeLabels& labels,
                                        classes.begin()->first),
         "; a probe needs two classes to tell apart"));
   }
+  const bool tells_two = options.method() == v1::PROBE_METHOD_MASS_MEAN ||
+                         options.method() == v1::PROBE_METHOD_LDA;
+  if (tells_two && classes.size() > 2) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("there are ", classes.size(),
+                     " classes, and mass_mean and lda tell two apart; give the "
+                     "two in values, or use logistic"));
+  }
   for (const auto& [own, size] : classes) {
     const auto groups = static_cast<int>(size.groups.size());
     if (groups >= folds || !options.fold_of_input().empty()) continue;

@@ -252,15 +252,24 @@ absl::Status ProbesAttempt::TrainRest() {
                                             " places are recorded, of ",
                                             calls_.size() * places_.size()));
   }
+  size_t most = places_.size();  // that the worker takes at a time
   while (records_.size() < calls_.size() * places_.size()) {
     if (parts_.job.cancelled()) return absl::CancelledError("cancelled");
     const size_t at = records_.size();
     const absl::Span<const v1::SiteRef> left =
-        absl::MakeConstSpan(places_).subspan(at % places_.size());
+        absl::MakeConstSpan(places_).subspan(at % places_.size(), most);
     // Rows that are given are sent place by place: they fill the messages.
     const size_t count = plan_.source.has_value() ? 1 : FrontGrid(left);
-    RETURN_IF_ERROR(
-        RunCall(static_cast<int>(at / places_.size()), left.subspan(0, count)));
+    const absl::Status trained =
+        RunCall(static_cast<int>(at / places_.size()), left.subspan(0, count));
+    if (absl::IsResourceExhausted(trained) && count > 1) {
+      most = count / 2;
+      RETURN_IF_ERROR(parts_.job.Log(
+          absl::StrCat(count, " places at a time are too many, asks for ", most,
+                       ": ", trained.message())));
+      continue;
+    }
+    RETURN_IF_ERROR(trained);
     if (records_.size() == at + count) continue;
     return absl::InternalError(absl::StrCat("the worker gave ",
                                             records_.size() - at, " of ", count,

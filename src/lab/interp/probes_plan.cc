@@ -14,6 +14,9 @@ namespace dissonance {
 namespace {
 
 constexpr int kMaxComponents = 5;
+constexpr int kMaxStrengths = 100;
+constexpr double kLargestC = 1e6;
+constexpr int kMostResamples = 10'000;
 
 const SpecFields& Fields() {
   static const SpecFields& fields = *new SpecFields("train_probes");
@@ -29,6 +32,55 @@ bool IsOneRow(const v1::CaptureSpec& capture) {
          (positions.has_range() &&
           positions.range().end() == positions.range().begin() + 1) ||
          positions.positions_case() == v1::Positions::POSITIONS_NOT_SET;
+}
+
+// INVALID_ARGUMENT, saying what was expected, unless `is_fine`.
+absl::Status CheckRange(bool is_fine, absl::string_view field,
+                        absl::string_view expected, double found) {
+  if (is_fine) return absl::OkStatus();
+  return Fields().Bad(absl::StrCat("options.", field),
+                      absl::StrCat("expected ", expected, ", found ", found));
+}
+
+absl::Status CheckStrengths(const v1::ProbeOptions& options) {
+  const auto& all = options.c_values();
+  if (all.size() > kMaxStrengths) {
+    return Fields().Bad("options.c_values",
+                        absl::StrCat("expected at most ", kMaxStrengths,
+                                     ", found ", all.size()));
+  }
+  for (int i = 0; i < all.size(); ++i) {
+    const std::string field = absl::StrCat("c_values[", i, "]");
+    RETURN_IF_ERROR(CheckRange(all[i] > 0 && all[i] <= kLargestC, field,
+                               "more than 0, at most 1e6", all[i]));
+    if (absl::c_count(all, all[i]) == 1) continue;
+    return Fields().Bad(absl::StrCat("options.", field),
+                        absl::StrCat(all[i], " is given twice"));
+  }
+  return absl::OkStatus();
+}
+
+// What the worker would refuse once the job runs.
+absl::Status CheckOptions(const v1::ProbeOptions& options) {
+  const int folds = options.fold_count();
+  RETURN_IF_ERROR(CheckRange(folds == 0 || (folds >= 2 && folds <= 100),
+                             "fold_count", "2 to 100", folds));
+  RETURN_IF_ERROR(CheckStrengths(options));
+  const int shuffles = options.permutation_count();
+  RETURN_IF_ERROR(CheckRange(shuffles >= 0 && shuffles <= kMostResamples,
+                             "permutation_count", "0 to 10000", shuffles));
+  const int resamples = options.bootstrap_count();
+  RETURN_IF_ERROR(CheckRange(resamples >= 0 && resamples <= kMostResamples,
+                             "bootstrap_count", "0 to 10000", resamples));
+  const double tested = options.test_fraction();
+  RETURN_IF_ERROR(CheckRange(tested >= 0 && tested <= 0.5, "test_fraction",
+                             "0 to 0.5", tested));
+  if (options.method() != v1::PROBE_METHOD_LDA || !options.has_shrinkage()) {
+    return absl::OkStatus();
+  }
+  const double shrinkage = options.shrinkage();
+  return CheckRange(shrinkage > 0 && shrinkage < 1, "shrinkage",
+                    "more than 0 and less than 1", shrinkage);
 }
 
 // Prompts and variants from the job whose activations are taken.
@@ -84,11 +136,7 @@ absl::StatusOr<ProbesPlan> MakeProbesPlan(const v1::JobSpec& job_spec,
         absl::StrCat("expected 2 to ", kMaxComponents, ", found ", components));
   }
   plan.component_count = components == 0 ? 2 : components;
-  const int folds = spec.options().fold_count();
-  if (folds != 0 && (folds < 2 || folds > 100)) {
-    return Fields().Bad("options.fold_count",
-                        absl::StrCat("expected 2 to 100, found ", folds));
-  }
+  RETURN_IF_ERROR(CheckOptions(spec.options()));
   if (!spec.activations_job().empty()) {
     RETURN_IF_ERROR(TakeSource(spec, jobs, plan));
   } else {

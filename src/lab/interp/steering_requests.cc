@@ -12,6 +12,7 @@
 #include "src/base/mix.h"
 #include "src/base/status_macros.h"
 #include "src/lab/eval/mcq_scores.h"
+#include "src/lab/eval/network_difference.h"
 #include "src/lab/interp/vectors.h"
 
 namespace dissonance {
@@ -47,13 +48,20 @@ class NormReader {
       lengths_[block].resize(plan.items.size());
   }
 
+  // Of `count` questions from `first` on.
+  void BeginRequest(size_t first, int count) {
+    first_ = first;
+    count_ = count;
+    rows_.Clear();
+  }
+
   absl::Status Take(const v1::StreamActivationsResponse& message) {
     if (message.has_rows()) {
       rows_ = message.rows();
       return absl::OkStatus();
     }
     if (message.has_summary() && message.summary().provenance_size() == 1) {
-      provenance_ = message.summary().provenance(0);
+      return TakeProvenance(message.summary().provenance(0));
     }
     return message.has_chunk() ? TakeChunk(message.chunk()) : absl::OkStatus();
   }
@@ -80,6 +88,16 @@ class NormReader {
   }
 
  private:
+  absl::Status TakeProvenance(const v1::Provenance& now) {
+    const std::string changed =
+        provenance_.has_value() ? NetworkDifference(*provenance_, now) : "";
+    provenance_ = now;
+    if (changed.empty()) return absl::OkStatus();
+    return absl::FailedPreconditionError(absl::StrCat(
+        "the network changed while its rows were measured (", changed,
+        "); create a new job rather than mix two networks in one result"));
+  }
+
   absl::Status TakeChunk(const v1::ActivationChunk& chunk) {
     const auto lengths = lengths_.find(chunk.place().block());
     absl::StatusOr<std::vector<double>> numbers = TensorNumbers(chunk.tensor());
@@ -95,10 +113,10 @@ class NormReader {
     for (int64_t row = 0; row < rows; ++row) {
       const int input =
           rows_.rows(static_cast<int>(chunk.first_row() + row)).input_index();
-      if (input < 0 || input >= std::ssize(lengths->second)) {
+      if (input < 0 || input >= count_) {
         return absl::InternalError("StreamActivations: a row of no input");
       }
-      lengths->second[static_cast<size_t>(input)] =
+      lengths->second[first_ + static_cast<size_t>(input)] =
           LengthOf(absl::MakeConstSpan(*numbers).subspan(
               static_cast<size_t>(row) * width, width));
     }
@@ -106,6 +124,8 @@ class NormReader {
   }
 
   const SteeringPlan& plan_;
+  size_t first_ = 0;  // question of the request
+  int count_ = 0;
   v1::ActivationRows rows_;
   std::map<int, std::vector<std::optional<double>>> lengths_;
   std::optional<v1::Provenance> provenance_;
@@ -118,6 +138,36 @@ absl::StatusOr<v1::Provenance> OneProvenance(
     return absl::InternalError("no provenance came back");
   }
   return all.Get(0);
+}
+
+// That steering has left numbers to compare. A record could not hold others.
+absl::Status CheckFinite(const v1::ScoreResponse& response,
+                         const SteeringPlan& plan,
+                         absl::Span<const SteeringSetting> settings,
+                         absl::Span<const McqItem> items) {
+  for (const v1::ItemScore& score : response.scores()) {
+    if (score.variant_index() < 0 || score.item_index() < 0 ||
+        score.variant_index() >= std::ssize(settings) ||
+        score.item_index() >= std::ssize(items)) {
+      continue;  // said when the scores are unpacked
+    }
+    for (const v1::ContinuationScore& each : score.continuations()) {
+      if (std::isfinite(each.logprob())) continue;
+      const SteeringSetting& at =
+          settings[static_cast<size_t>(score.variant_index())];
+      const std::string setting =
+          at.phase == SteeringPhase::kUnsteered
+              ? "unsteered"
+              : absl::StrCat(LabelOf(plan, at), " in block ", at.block,
+                             " times ", at.coefficient);
+      return absl::OutOfRangeError(
+          absl::StrCat(setting, ", question ",
+                       items[static_cast<size_t>(score.item_index())].id,
+                       ": log-probability is ", each.logprob(),
+                       ", not a finite number; use smaller coefficients"));
+    }
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -158,24 +208,31 @@ v1::Variant Steered(const v1::Variant& variant, const SteeringPlan& plan,
   return steered;
 }
 
-absl::StatusOr<MeasuredNorms> MeasureNorms(const SteeringCalls& calls) {
+absl::StatusOr<MeasuredNorms> MeasureNorms(const SteeringCalls& calls,
+                                           int questions_per_call) {
   v1::StreamActivationsRequest request;
   *request.add_variants() = calls.variant;
-  for (const McqItem& item : calls.plan.items) {
-    *request.add_inputs() =
-        McqPromptInput(item, calls.plan.scoring, calls.format);
-  }
   v1::CaptureSpec& capture = *request.mutable_capture();
   capture.add_sites(calls.plan.site);
   capture.mutable_blocks()->Add(calls.plan.blocks.begin(),
                                 calls.plan.blocks.end());
   capture.mutable_positions()->set_set(v1::POSITION_SET_LAST_PROMPT);
   NormReader reader(calls.plan);
-  RETURN_IF_ERROR(calls.compute.StreamActivations(
-      request, calls.call,
-      [&reader](const v1::StreamActivationsResponse& message) {
-        return reader.Take(message);
-      }));
+  const absl::Span<const McqItem> all = calls.plan.items;
+  const auto each = static_cast<size_t>(questions_per_call);
+  for (size_t begin = 0; begin < all.size(); begin += each) {
+    request.clear_inputs();
+    for (const McqItem& item : all.subspan(begin, each)) {
+      *request.add_inputs() =
+          McqPromptInput(item, calls.plan.scoring, calls.format);
+    }
+    reader.BeginRequest(begin, request.inputs_size());
+    RETURN_IF_ERROR(calls.compute.StreamActivations(
+        request, calls.call,
+        [&reader](const v1::StreamActivationsResponse& message) {
+          return reader.Take(message);
+        }));
+  }
   return reader.Finish();
 }
 
@@ -191,11 +248,13 @@ absl::StatusOr<SteeringAnswers> AskAll(
   const absl::Span<const McqItem> all = calls.plan.items;
   for (size_t begin = 0; begin < all.size();
        begin += static_cast<size_t>(questions_per_call)) {
-    const v1::ScoreRequest request = MakeScoreRequest(
-        all.subspan(begin, static_cast<size_t>(questions_per_call)), variants,
-        calls.plan.scoring, calls.format);
+    const absl::Span<const McqItem> asked =
+        all.subspan(begin, static_cast<size_t>(questions_per_call));
+    const v1::ScoreRequest request =
+        MakeScoreRequest(asked, variants, calls.plan.scoring, calls.format);
     ASSIGN_OR_RETURN(const v1::ScoreResponse response,
                      calls.compute.Score(request, calls.call));
+    RETURN_IF_ERROR(CheckFinite(response, calls.plan, settings, asked));
     ASSIGN_OR_RETURN(const McqScoreGrid grid,
                      UnpackScores(request, response, calls.plan.scoring));
     for (size_t v = 0; v < variants.size(); ++v) {

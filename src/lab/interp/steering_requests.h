@@ -36,15 +36,18 @@ double AbsoluteCoefficient(const SteeringPlan& plan,
 v1::Variant Steered(const v1::Variant& variant, const SteeringPlan& plan,
                     const SteeringSetting& setting, const SteeringNorms& norms);
 
-// Lengths of the unsteered rows at the questions' decision tokens.
+// Lengths of the unsteered rows at the questions' decision tokens;
+// `questions_per_call` of them in a request. FAILED_PRECONDITION if the network
+// changes between requests.
 struct MeasuredNorms {
   SteeringNorms norms;
   v1::Provenance provenance;
 };
-absl::StatusOr<MeasuredNorms> MeasureNorms(const SteeringCalls& calls);
+absl::StatusOr<MeasuredNorms> MeasureNorms(const SteeringCalls& calls,
+                                           int questions_per_call);
 
 // Answers to all questions under each setting; `questions_per_call` of them in
-// a request.
+// a request. OUT_OF_RANGE, naming setting and question, if one is not finite.
 struct SteeringAnswers {
   std::vector<SteeringResult> results;
   v1::Provenance provenance;

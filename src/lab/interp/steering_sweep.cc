@@ -50,7 +50,7 @@ class Attempt {
                   plan_.seed) {}
 
   absl::Status Begin();
-  absl::Status ReadNorms();
+  absl::Status ReadNorms(int questions_per_request);
   // Takes or computes the results of more settings.
   absl::Status Try(absl::Span<const SteeringSetting> settings,
                    int sequences_per_request);
@@ -121,13 +121,14 @@ absl::Status Attempt::Record(std::vector<std::string> items, int64_t coming) {
   return absl::OkStatus();
 }
 
-absl::Status Attempt::ReadNorms() {
+absl::Status Attempt::ReadNorms(int questions_per_request) {
   if (is_recorded()) {
     const std::string at = where();
     ASSIGN_OR_RETURN(norms_, DecodeNorms(TakeRecord(), at));
     return absl::OkStatus();
   }
-  ASSIGN_OR_RETURN(MeasuredNorms measured, MeasureNorms(calls_));
+  ASSIGN_OR_RETURN(MeasuredNorms measured,
+                   MeasureNorms(calls_, std::max(questions_per_request, 1)));
   RETURN_IF_ERROR(networks_.Keep({measured.provenance}, next_));
   norms_ = std::move(measured.norms);
   return Record({EncodeNorms(norms_)}, ComingCount(0));
@@ -241,7 +242,7 @@ absl::Status SteeringSweep::Run(const v1::JobSpec& spec, JobContext& job) {
   ASSIGN_OR_RETURN(SteeringPlan plan, PlanOf(compute_, spec));
   Attempt attempt(compute_, spec.steering_sweep(), std::move(plan), job);
   RETURN_IF_ERROR(attempt.Begin());
-  RETURN_IF_ERROR(attempt.ReadNorms());
+  RETURN_IF_ERROR(attempt.ReadNorms(options_.sequences_per_request));
   RETURN_IF_ERROR(attempt.TryAll(options_.sequences_per_request));
   RETURN_IF_ERROR(attempt.ReadSamples());
   return attempt.WriteOutputs();

@@ -15,7 +15,11 @@
 #ifndef DISSONANCE_LAB_INTERP_TRAIN_PROBES_H_
 #define DISSONANCE_LAB_INTERP_TRAIN_PROBES_H_
 
+#include <cstdint>
+#include <vector>
+
 #include "absl/status/status.h"
+#include "dissonance/v1/common.pb.h"
 #include "dissonance/v1/jobs.pb.h"
 #include "src/lab/interp/finished_jobs.h"
 #include "src/lab/interp/interp_client.h"
@@ -25,12 +29,21 @@ namespace dissonance {
 
 class TrainProbes : public JobKind {
  public:
+  struct Options {
+    // That the rows of one place and all variants may take: they travel in one
+    // message, of 256 MiB by default.
+    int64_t rows_bytes = int64_t{200} << 20;
+  };
+
   TrainProbes(InterpClient& compute, FinishedJobs& jobs)
-      : compute_(compute), jobs_(jobs) {}
+      : TrainProbes(compute, jobs, Options()) {}
+  TrainProbes(InterpClient& compute, FinishedJobs& jobs, const Options& options)
+      : compute_(compute), jobs_(jobs), options_(options) {}
 
   // INVALID_ARGUMENT with file, line and field for bad rows, or naming the
   // field of the spec: a label that no row has, one class only, fewer rows than
-  // folds, a place that the model does not have.
+  // folds, a place that the model does not have, an activations_job with more
+  // rows than a message has room for.
   absl::Status Validate(const v1::JobSpec& spec) override;
 
   // FAILED_PRECONDITION if the job has records of a network that has been
@@ -41,8 +54,12 @@ class TrainProbes : public JobKind {
   DeviceMemory Memory(const v1::JobSpec& spec) override;
 
  private:
+  absl::Status CheckRowsBytes(const v1::Job& source,
+                              const std::vector<v1::Variant>& variants);
+
   InterpClient& compute_;
   FinishedJobs& jobs_;
+  const Options options_;
 };
 
 }  // namespace dissonance

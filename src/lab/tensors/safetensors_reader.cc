@@ -26,7 +26,8 @@ using Json = nlohmann::json;
 static_assert(std::endian::native == std::endian::little,
               "numbers are copied as they lie in memory");
 
-constexpr uint64_t kHeaderLimitBytes = 16 << 20;
+// The safetensors library's.
+constexpr uint64_t kHeaderLimitBytes = 100'000'000;
 constexpr size_t kNamesShown = 10;
 constexpr char kMetadataKey[] = "__metadata__";
 

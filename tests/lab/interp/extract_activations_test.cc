@@ -138,6 +138,11 @@ TEST(ExtractActivationsTest, BadSpecsAreRefusedBeforeAnythingIsComputed) {
   add("blocks[0]: the model has blocks 0 to 1, not 7")
       ->mutable_capture()
       ->add_blocks(7);
+  v1::CaptureSpec* mean =
+      add("capture.positions: say which positions are averaged")
+          ->mutable_capture();
+  mean->clear_positions();
+  mean->set_reduction(v1::REDUCTION_MEAN);
   add("rows.jsonl:1: not JSON")->set_data("{");
   add("variants: expected 1 to 16, found 0")->clear_variants();
   FakeNetwork network;
@@ -198,6 +203,19 @@ TEST(ExtractActivationsTest, ProbesAreTrainedOnItsFilesPlaceByPlace) {
   const nlohmann::json probes = Json(job, "probes.json");
   EXPECT_TRUE(probes["side"]["a"].contains("blocks.1.resid_post"));
   EXPECT_EQ(job.job().provenance(1).adapter_digest(), "sha256:adapter");
+}
+
+TEST(ExtractActivationsTest, RowsThatFillMoreThanAMessageAreRefused) {
+  FakeNetwork network;
+  Extracted extracted = Extract(network, 10);
+  // 10 rows of 3 numbers of 8 bytes, of two variants.
+  TrainProbes fits(network, extracted.jobs, {.rows_bytes = 480});
+  EXPECT_TRUE(fits.Validate(extracted.probes).ok());
+  TrainProbes kind(network, extracted.jobs, {.rows_bytes = 479});
+  const absl::Status status = kind.Validate(extracted.probes);
+  EXPECT_TRUE(absl::IsInvalidArgument(status)) << status;
+  EXPECT_THAT(std::string(status.message()),
+              HasSubstr("of jobs/e take 480 bytes, at most 479 can be sent"));
 }
 
 TEST(ExtractActivationsTest, ProbesOfAJobThatDoesNotFitAreRefused) {

@@ -143,6 +143,7 @@ absl::Status FakeInterp::StreamActivations(
     const v1::StreamActivationsRequest& request, const CallOptions&,
     MessageTaker<v1::StreamActivationsResponse> take) {
   RETURN_IF_ERROR(BeginCall());
+  captured.push_back(request);
   for (int i = 0; i < request.inputs_size(); ++i) {
     v1::StreamActivationsResponse rows;
     rows.mutable_rows()->add_rows()->set_input_index(i);

@@ -58,6 +58,7 @@ class FakeInterp : public InterpClient {
   int call_count = 0;
   std::vector<v1::ScoreRequest> scores;
   std::vector<v1::PatchRequest> patches;
+  std::vector<v1::StreamActivationsRequest> captured;
   std::string adapter_digest = "sha256:adapter";
 
  private:

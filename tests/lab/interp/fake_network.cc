@@ -238,6 +238,9 @@ absl::Status FakeNetwork::TrainProbes(
   if (!request.activations().empty()) {
     places.assign(1, request.activations(0).places(0).place());
   }
+  if (places.size() > most_places) {
+    return absl::ResourceExhaustedError("too many places");
+  }
   std::vector<double> c_values(request.options().c_values().begin(),
                                request.options().c_values().end());
   if (c_values.empty()) c_values.push_back(0.1);

@@ -3,7 +3,9 @@
 #ifndef DISSONANCE_TESTS_LAB_INTERP_FAKE_NETWORK_H_
 #define DISSONANCE_TESTS_LAB_INTERP_FAKE_NETWORK_H_
 
+#include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <map>
 #include <string>
 #include <vector>
@@ -60,6 +62,8 @@ class FakeNetwork : public InterpClient {
   // Messages of streams and Score calls that are given before the worker is
   // lost; negative: never lost.
   int messages_left = -1;
+  // TrainProbes refuses more than these.
+  size_t most_places = std::numeric_limits<size_t>::max();
 
  private:
   absl::Status Spend();

@@ -144,12 +144,34 @@ TEST(LogitLensTest, BadSpecsAreRefusedBeforeAnythingIsComputed) {
   EXPECT_TRUE(network.read.empty());
 }
 
+// The site in three blocks, then the output.
+std::vector<v1::SiteRef> PlacesOf(v1::Site site) {
+  std::vector<v1::SiteRef> places(4);
+  for (int block = 0; block < 3; ++block) {
+    places[static_cast<size_t>(block)].set_site(site);
+    places[static_cast<size_t>(block)].set_block(block);
+  }
+  places.back().set_site(v1::SITE_FINAL_NORM);
+  return places;
+}
+
 TEST(LogitLensTest, TheBreakingBlockIsWhereTheFinalSignBegins) {
-  const std::vector<int32_t> blocks = {0, 1, 2, 3};
-  EXPECT_EQ(BreakingBlock(std::vector<double>{1, -1, 2, 3}, blocks, 3), 2);
-  EXPECT_EQ(BreakingBlock(std::vector<double>{1, 1, 2, 3}, blocks, 3), 0);
-  EXPECT_EQ(BreakingBlock(std::vector<double>{1, 1, -2, 3}, blocks, 3), 3)
+  const std::vector<v1::SiteRef> places = PlacesOf(v1::SITE_RESID_POST);
+  EXPECT_EQ(BreakingBlock(std::vector<double>{1, -1, 2, 3}, places, 3), 2);
+  EXPECT_EQ(BreakingBlock(std::vector<double>{1, 1, 2, 3}, places, 3), 0);
+  EXPECT_EQ(BreakingBlock(std::vector<double>{1, 1, -2, 3}, places, 3), 3)
       << "the output alone";
+}
+
+TEST(LogitLensTest, TheBreakingBlockIsThatOfTheLastSite) {
+  std::vector<v1::SiteRef> places = PlacesOf(v1::SITE_ATTN_OUT);
+  places.pop_back();
+  for (v1::SiteRef& place : PlacesOf(v1::SITE_RESID_POST)) {
+    places.push_back(std::move(place));
+  }
+  EXPECT_EQ(BreakingBlock(std::vector<double>{-1, -1, 1, 2, 2, 2, 3}, places,
+                          /*block_count=*/3),
+            0);
 }
 
 TEST(LogitLensTest, TheIntervalOfAMeanIsStudentsT) {

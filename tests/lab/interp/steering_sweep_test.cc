@@ -203,6 +203,61 @@ TEST(SteeringSweepTest, BatchSizeChangesNoByte) {
   }
 }
 
+TEST(SteeringSweepTest, RowsAreMeasuredInBatchesToo) {
+  FakeInterp compute;
+  ASSERT_TRUE(RunOn(Spec(), compute, /*sequences_per_request=*/4).ok());
+  ASSERT_EQ(compute.captured.size(), 3U) << "of 9 questions";
+  EXPECT_EQ(compute.captured[0].inputs_size(), 4);
+  EXPECT_EQ(compute.captured[2].inputs_size(), 1);
+}
+
+// Its adapter is replaced after the first batch of rows.
+class ReplacedInterp : public FakeInterp {
+ public:
+  absl::Status StreamActivations(
+      const v1::StreamActivationsRequest& request, const CallOptions& options,
+      MessageTaker<v1::StreamActivationsResponse> take) override {
+    if (captured.size() == 1) adapter_digest = "sha256:other";
+    return FakeInterp::StreamActivations(request, options, take);
+  }
+};
+
+TEST(SteeringSweepTest, RowsOfTwoNetworksAreNotMixed) {
+  ReplacedInterp compute;
+  const absl::Status status = RunOn(Spec(), compute, 4).status();
+  EXPECT_TRUE(absl::IsFailedPrecondition(status)) << status;
+}
+
+// Its last setting overflows at the third question.
+class OverflowingInterp : public FakeInterp {
+ public:
+  absl::StatusOr<v1::ScoreResponse> Score(const v1::ScoreRequest& request,
+                                          const CallOptions& options) override {
+    absl::StatusOr<v1::ScoreResponse> response =
+        FakeInterp::Score(request, options);
+    for (v1::ItemScore& score : *response->mutable_scores()) {
+      if (score.item_index() != 2 ||
+          score.variant_index() + 1 != request.variants_size()) {
+        continue;
+      }
+      score.mutable_continuations(1)->set_logprob(
+          std::numeric_limits<double>::quiet_NaN());
+    }
+    return response;
+  }
+};
+
+TEST(SteeringSweepTest, AScoreThatIsNotFiniteNamesSettingAndQuestion) {
+  OverflowingInterp compute;
+  FakeJob job;
+  const absl::Status status = SteeringSweep(compute).Run(Spec(), job);
+  EXPECT_TRUE(absl::IsOutOfRange(status)) << status;
+  EXPECT_THAT(
+      std::string(status.message()),
+      HasSubstr("belief in block 2 times 10, question hard 0: log-prob"));
+  EXPECT_EQ(job.items.size(), 1U) << "the rows' lengths";
+}
+
 TEST(SteeringSweepTest, ResumedAfterEveryCallItGivesTheSameBytes) {
   const v1::JobSpec spec = Spec();
   const Outputs whole = Whole(spec);

@@ -1,5 +1,6 @@
 #include "src/lab/interp/train_probes.h"
 
+#include <cmath>
 #include <string>
 #include <utility>
 #include <vector>
@@ -131,6 +132,26 @@ TEST(TrainProbesTest, WeightsAreReadableByTheNameOfTheProbe) {
   EXPECT_EQ(probes[kName]["c"], 0.1);
 }
 
+TEST(TrainProbesTest, StrengthsThatDifferLittleHaveNamesOfTheirOwn) {
+  v1::JobSpec spec = Spec(Questions(12), {v1::LABEL_SOURCE_CATEGORY_CONFLICT});
+  for (const double c : {0.1, 0.1234567, 0.12345671}) {
+    spec.mutable_train_probes()->mutable_options()->add_c_values(c);
+  }
+  const Ran ran = RunOnce(spec);
+  ASSERT_TRUE(ran.status.ok()) << ran.status;
+  const nlohmann::json own =
+      Json(ran.job, "probes.json")["category_conflict"]["base"];
+  EXPECT_EQ(own.size(), 6u) << "two blocks";
+  EXPECT_TRUE(own.contains("blocks.0.resid_post.c0.1")) << own;
+  EXPECT_TRUE(own.contains("blocks.0.resid_post.c0.12345671")) << own;
+  absl::StatusOr<TensorFile> file = TensorFile::Parse(
+      ran.job.outputs.at("probes.safetensors"), "probes.safetensors");
+  ASSERT_TRUE(file.ok()) << file.status();
+  EXPECT_TRUE(file->Read("category_conflict.0.blocks.0.resid_post.c0.1234567"
+                         ".direction")
+                  .ok());
+}
+
 TEST(TrainProbesTest, ALostWorkerChangesNoByte) {
   v1::JobSpec spec = Spec(Questions(24), {v1::LABEL_SOURCE_CATEGORY_CONFLICT,
                                           v1::LABEL_SOURCE_ANSWERED_FALSE});
@@ -146,6 +167,29 @@ TEST(TrainProbesTest, ALostWorkerChangesNoByte) {
   EXPECT_GE(RunThroughLosses(kind, spec, network, job), 3);
   EXPECT_EQ(job.outputs, whole.job.outputs);
   EXPECT_EQ(job.items, whole.job.items);
+}
+
+TEST(TrainProbesTest, AWorkerWithLittleMemoryIsAskedForFewerPlacesAtATime) {
+  v1::JobSpec spec = Spec(Questions(24), {v1::LABEL_SOURCE_CATEGORY_CONFLICT,
+                                          v1::LABEL_SOURCE_ANSWERED_FALSE});
+  spec.mutable_train_probes()->add_sites(v1::SITE_RESID_PRE);
+  spec.mutable_train_probes()->add_sites(v1::SITE_RESID_POST);
+  const Ran whole = RunOnce(spec);
+  ASSERT_TRUE(whole.status.ok()) << whole.status;
+
+  FakeNetwork network;
+  network.most_places = 1;
+  FakeFinishedJobs jobs;
+  FakeJob job;
+  const absl::Status status = TrainProbes(network, jobs).Run(spec, job);
+  ASSERT_TRUE(status.ok()) << status;
+  EXPECT_EQ(network.trained.size(), 6u) << "of 4, 2, and each alone";
+  EXPECT_EQ(job.outputs, whole.job.outputs);
+
+  network.most_places = 0;
+  FakeJob none;
+  EXPECT_TRUE(
+      absl::IsResourceExhausted(TrainProbes(network, jobs).Run(spec, none)));
 }
 
 TEST(TrainProbesTest, AResumedAttemptAsksOnlyForThePlacesThatAreMissing) {
@@ -257,6 +301,30 @@ std::vector<BadSpec> BadSpecs() {
       ->set_component_count(9);
   add("variants: expected 1 to 16, found 0", Spec(Questions(12), conflict))
       ->clear_variants();
+  const auto options = [&](const char* message) {
+    return add(message, Spec(Questions(12), conflict))->mutable_options();
+  };
+  options("options.c_values[0]: expected more than 0")->add_c_values(0);
+  options("options.c_values[0]: expected")->add_c_values(1e7);
+  options("options.c_values[0]: expected more than 0, at most 1e6, found nan")
+      ->add_c_values(std::nan(""));
+  v1::ProbeOptions* twice = options("options.c_values[0]: 0.5 is given twice");
+  twice->add_c_values(0.5);
+  twice->add_c_values(0.5);
+  options("options.permutation_count: expected 0 to 10000, found -1")
+      ->set_permutation_count(-1);
+  options("options.bootstrap_count: expected 0 to 10000, found 10001")
+      ->set_bootstrap_count(10001);
+  options("options.test_fraction: expected 0 to 0.5, found 0.6")
+      ->set_test_fraction(0.6);
+  v1::ProbeOptions* lda = options("options.shrinkage: expected more than 0");
+  lda->set_method(v1::PROBE_METHOD_LDA);
+  lda->set_shrinkage(0);
+  v1::TrainProbesSpec* three =
+      add("there are 12 classes, and mass_mean and",
+          Spec(Questions(12), {v1::LABEL_SOURCE_FIELD}));
+  three->mutable_targets(0)->set_field("size");
+  three->mutable_options()->set_method(v1::PROBE_METHOD_MASS_MEAN);
   add("options.fold_of_input: expected one for each of 12",
       Spec(Questions(12), conflict))
       ->mutable_options()

@@ -136,6 +136,16 @@ TEST_F(SafetensorsReaderTest, ReadsWhatTheWriterWritesAlsoFromMemory) {
   EXPECT_EQ(ReadTensor(Write(bytes), "b")->data(), file->Read("b")->data());
 }
 
+TEST_F(SafetensorsReaderTest, ReadsHeadersAsLongAsTheLibraryDoes) {
+  const std::string bytes = SafetensorsBytes(
+      R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}})" +
+          std::string(17 << 20, ' '),
+      BytesOf<float>({1}));
+  auto file = TensorFile::Parse(bytes, "memory");
+  ASSERT_TRUE(file.ok()) << file.status();
+  EXPECT_THAT(Floats(*file->Read("a")), ElementsAre(1));
+}
+
 TEST_F(SafetensorsReaderTest, RefusesTruncatedBytes) {
   std::string bytes = SafetensorsHeader({{"a", v1::DTYPE_FLOAT32, {2}}}, {}) +
                       BytesOf<float>({1, 2});
