@@ -152,6 +152,17 @@ TEST(TrainProbesTest, StrengthsThatDifferLittleHaveNamesOfTheirOwn) {
                   .ok());
 }
 
+TEST(TrainProbesTest, TheMapHasTheColumnsOfThePlaceThatHasMost) {
+  v1::JobSpec spec = Spec(Questions(12), {v1::LABEL_SOURCE_CATEGORY_CONFLICT});
+  spec.mutable_train_probes()->add_sites(v1::SITE_RESID_POST);
+  spec.mutable_train_probes()->add_sites(v1::SITE_FINAL_NORM);
+  spec.mutable_train_probes()->set_component_count(3);
+  const Ran ran = RunOnce(spec);
+  ASSERT_TRUE(ran.status.ok()) << ran.status;
+  EXPECT_THAT(ran.job.outputs.at("pca.csv"),
+              HasSubstr("class_category_conflict,pc1,pc2,pc3\n"));
+}
+
 TEST(TrainProbesTest, ALostWorkerChangesNoByte) {
   v1::JobSpec spec = Spec(Questions(24), {v1::LABEL_SOURCE_CATEGORY_CONFLICT,
                                           v1::LABEL_SOURCE_ANSWERED_FALSE});
