@@ -68,15 +68,18 @@ void FillLayer(const v1::LogitLensRequest& request, const LensReading& reading,
   }
 }
 
-// The block from which on the margin keeps the sign of the model's output;
-// behind the last one if only the output itself has it.
+// The block from which on the margin keeps the sign of the model's output, at
+// the last of the sites; behind the last block if only the output itself has
+// it.
 void SetBreakingBlock(int64_t block_count, v1::LensPosition& position) {
   const auto& layers = position.layers();
   if (!layers.rbegin()->has_margin()) return;
   const bool sign = layers.rbegin()->margin() > 0;
   auto block = static_cast<int32_t>(block_count);
   for (auto layer = layers.rbegin() + 1; layer != layers.rend(); ++layer) {
-    if ((layer->margin() > 0) != sign) break;
+    const bool is_same_site =
+        layer->place().site() == (layers.rbegin() + 1)->place().site();
+    if (!is_same_site || (layer->margin() > 0) != sign) break;
     block = layer->place().block();
   }
   position.set_breaking_block(block);

@@ -67,8 +67,8 @@ class TrainingNetwork {
   TrainingNetwork(const Model& model, const LoraAdapter* adapter);
 
   // Of the next-token logits after the last of `tokens`: a pass forward and one
-  // back, which computes each block again, for all places. INVALID_ARGUMENT for a site that has no
-  // gradient of its own: pattern and logits.
+  // back, which computes each block again, for all places. INVALID_ARGUMENT for
+  // a site that has no gradient of its own: pattern and logits.
   absl::StatusOr<DeltaGradients> GradientsOf(
       const std::vector<int32_t>& tokens, std::pair<int32_t, int32_t> logits,
       const std::vector<SitePlace>& places);
