@@ -16,7 +16,7 @@ CASES = {
     "lora": Case("scoring rows of different adapters", 1, scoring.lora),
     "adapters": Case("generation, 8 adapters", 14, generating.adapters),
     "steering": Case("generation, 16 steerings", 18, generating.steering),
-    "sweep": Case("steering sweep over questions", 6, sweeping.sweep),
+    "sweep": Case("steering sweep over questions", 25, sweeping.sweep),
     "single": Case("generation, one stream", 2, generating.single),
     "llama": Case("prefill and one stream", 4, generating.llama),
     "capture": Case("all layers at the decision token", 4, capturing.capture),

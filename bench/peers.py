@@ -64,6 +64,23 @@ def one_forward_per_continuation(
     return scores
 
 
+@torch.inference_mode()
+def one_forward_per_question(
+    model: LlamaForCausalLM, items: list[Item]
+) -> Scores:
+    """For continuations of one token each: all are read off one pass."""
+    scores: Scores = []
+    for item in items:
+        logits = model(
+            input_ids=torch.tensor([item.prompt]),
+            use_cache=False,
+            logits_to_keep=1,
+        ).logits
+        logprobs = logits[0, -1].log_softmax(-1)
+        scores.append([float(logprobs[token]) for [token] in item.continuations])
+    return scores
+
+
 def padded(rows: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
     """Ids [rows, longest] padded on the right, and the attention mask."""
     longest = max(len(row) for row in rows)

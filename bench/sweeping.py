@@ -6,7 +6,7 @@ import peers
 from context import Bench
 from harness import Comparison, Scores
 from items import Item, Prompt, Steering, mcq_items, steerings
-from make_model import LARGE, SMALL, make_model, parameter_count
+from make_model import SMALL, SMOL_30M, make_model, parameter_count
 from peer_generate import steered
 from transformers import LlamaForCausalLM
 
@@ -45,10 +45,10 @@ def setting_by_setting(
 
 
 def sweep(bench: Bench) -> None:
-    """As 6 blocks with 9 coefficients, in one request."""
-    shape = bench.pick(LARGE, SMALL)
-    count = bench.pick(4, 2)
-    setting_count = bench.pick(54, 6)
+    """As 8 blocks with 9 coefficients over 36 questions."""
+    shape = bench.pick(SMOL_30M, SMALL)
+    count = bench.pick(36, 2)
+    setting_count = bench.pick(72, 6)
     lengths = bench.pick((48, 96), (8, 16))
     path = make_model(shape, bench.models)
     model = peers.load(path)
@@ -56,8 +56,8 @@ def sweep(bench: Bench) -> None:
     settings = steerings(setting_count, shape.layers, shape.hidden)
     for label, score, target in (
         (
-            "HF, a hook, a forward per continuation",
-            peers.one_forward_per_continuation,
+            "HF, a hook, question by question",
+            peers.one_forward_per_question,
             4.0,
         ),
         ("HF, a hook, padded batches", peers.padded_batches, None),

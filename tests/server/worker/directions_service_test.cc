@@ -264,9 +264,23 @@ TEST_F(DirectionsServiceTest, PatchesHeadsOneByOne) {
   // A head alone moves less than all of them, and each another way.
   EXPECT_NE(heads.results(0).delta_after(), whole.results(0).delta_after());
   EXPECT_NE(heads.results(0).delta_after(), heads.results(1).delta_after());
+  // To first order heads add up.
   request.set_method(v1::PATCH_METHOD_ATTRIBUTION);
-  const grpc::Status status = patch(heads);
-  EXPECT_EQ(status.error_code(), grpc::StatusCode::UNIMPLEMENTED);
+  v1::PatchResponse sloped;
+  ASSERT_TRUE(patch(sloped).ok());
+  ASSERT_EQ(sloped.results_size(), 7);
+  request.set_each_head(false);
+  v1::PatchResponse together;
+  ASSERT_TRUE(patch(together).ok());
+  double sum = 0.0;
+  for (int i = 0; i < 4; ++i) {
+    sum += sloped.results(i).delta_after() - sloped.results(i).delta_before();
+  }
+  EXPECT_NEAR(
+      sum,
+      together.results(0).delta_after() - together.results(0).delta_before(),
+      1e-5);
+  EXPECT_NE(sum, 0.0);
 }
 
 }  // namespace
