@@ -18,6 +18,8 @@
 #include <utility>
 
 #include "src/compute/model/row_product.h"
+#include "src/compute/tensor/parallel.h"
+#include "src/compute/tensor/vector_kernel.h"
 
 namespace dissonance {
 namespace {
@@ -28,12 +30,32 @@ constexpr double kCoarseTolerance = 1e-5;
 // A search ends where the slope has fallen to this share of its beginning.
 constexpr double kSlopeShare = 0.25;
 constexpr int kSearchSteps = 30;
+constexpr int64_t kRowsAtOnce = 4;
 // Fits that are done are let go once they are one in so many.
 constexpr int64_t kKeptShare = 4;
 
 // Sum over classes and weights, or rows, of each fit: [m, K, *] -> [m].
 at::Tensor Sum(const at::Tensor& x) { return x.sum(at::IntArrayRef{1, 2}); }
 at::Tensor Dot(const at::Tensor& a, const at::Tensor& b) { return Sum(a * b); }
+
+DISSONANCE_VECTOR_KERNEL
+double RawDot(const double* a, const double* b, int64_t count) {
+  constexpr int kLanes = 8;
+  double sums[kLanes] = {};
+  int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) {
+    for (int j = 0; j < kLanes; ++j) sums[j] += a[i + j] * b[i + j];
+  }
+  for (; i < count; ++i) sums[0] += a[i] * b[i];
+  double sum = 0.0;
+  for (const double own : sums) sum += own;
+  return sum;
+}
+
+DISSONANCE_VECTOR_KERNEL
+void RawAdd(double factor, const double* x, double* to, int64_t count) {
+  for (int64_t i = 0; i < count; ++i) to[i] += factor * x[i];
+}
 
 // [m] as a factor of [m, K, *].
 at::Tensor Wide(const at::Tensor& x) { return x.view({-1, 1, 1}); }
@@ -47,8 +69,16 @@ at::Tensor Product(const at::Tensor& a, const at::Tensor& b) {
   const at::Tensor flat = a.reshape({-1, a.size(2)});
   at::Tensor out;
   if (HasRowProduct(b)) {
-    out = at::empty({flat.size(0), b.size(0)}, b.options());
-    RowProductInto(out, flat, b, std::nullopt);
+    // The loops take four rows at a time, and single ones as slowly as four.
+    const int64_t filling =
+        (kRowsAtOnce - flat.size(0) % kRowsAtOnce) % kRowsAtOnce;
+    const at::Tensor rows =
+        filling == 0 ? flat
+                     : at::cat({flat, at::zeros({filling, flat.size(1)},
+                                                flat.options())});
+    out = at::empty({rows.size(0), b.size(0)}, b.options());
+    RowProductInto(out, rows, b, std::nullopt);
+    out = out.slice(0, 0, flat.size(0));
   } else {
     out = flat.mm(b.t());
   }
@@ -165,6 +195,10 @@ LinearFit::Slope LinearFit::SlopeAt(const at::Tensor& t,
 at::Tensor LinearFit::Direction() const {
   at::Tensor q = -g_;
   if (steps_.empty()) return q * Wide(step_scale_);
+  if (q.is_cpu()) {
+    TwoLoops(q);
+    return q;
+  }
   std::vector<at::Tensor> alphas;
   for (auto step = steps_.rbegin(); step != steps_.rend(); ++step) {
     alphas.push_back(step->rho * Dot(step->s, q));
@@ -177,6 +211,35 @@ at::Tensor LinearFit::Direction() const {
     alphas.pop_back();
   }
   return q;
+}
+
+// The same fit by fit: a few numbers each, where torch's calls would take
+// longer than their work.
+void LinearFit::TwoLoops(at::Tensor& q) const {
+  const int64_t count = q.size(1) * q.size(2);
+  const auto at_fit = [count](const at::Tensor& x, int64_t fit) {
+    return x.const_data_ptr<double>() + fit * count;
+  };
+  ParallelFor(0, q.size(0), 4, [&](int64_t begin, int64_t end) {
+    std::vector<double> alphas(steps_.size());
+    for (int64_t fit = begin; fit < end; ++fit) {
+      double* own = q.mutable_data_ptr<double>() + fit * count;
+      for (size_t i = steps_.size(); i-- > 0;) {
+        const Step& step = steps_[i];
+        const double rho = step.rho.const_data_ptr<double>()[fit];
+        alphas[i] = rho * RawDot(at_fit(step.s, fit), own, count);
+        RawAdd(-alphas[i], at_fit(step.y, fit), own, count);
+      }
+      const double scale = step_scale_.const_data_ptr<double>()[fit];
+      for (int64_t i = 0; i < count; ++i) own[i] *= scale;
+      for (size_t i = 0; i < steps_.size(); ++i) {
+        const Step& step = steps_[i];
+        const double rho = step.rho.const_data_ptr<double>()[fit];
+        const double beta = rho * RawDot(at_fit(step.y, fit), own, count);
+        RawAdd(alphas[i] - beta, at_fit(step.s, fit), own, count);
+      }
+    }
+  });
 }
 
 // Newton's method on the step's length between bounds: the objective is convex,
@@ -209,7 +272,8 @@ at::Tensor LinearFit::Search(const at::Tensor& direction,
 }
 
 void LinearFit::Remember(const at::Tensor& change, const at::Tensor& gradient) {
-  Step step{.s = change, .y = gradient - g_, .rho = {}};
+  Step step{
+      .s = change.contiguous(), .y = (gradient - g_).contiguous(), .rho = {}};
   const at::Tensor product = Dot(step.y, step.s);
   const at::Tensor usable =
       product > 1e-14 * Dot(step.y, step.y).mul(Dot(step.s, step.s)).sqrt();

@@ -92,6 +92,8 @@ class LinearFit {
                       const at::Tensor* along) const;
   Slope SlopeAt(const at::Tensor& t, const at::Tensor& along) const;
   at::Tensor Direction() const;
+  // L-BFGS's recursion on q, in place, on the CPU.
+  void TwoLoops(at::Tensor& q) const;
   at::Tensor Search(const at::Tensor& direction, const at::Tensor& along,
                     at::Tensor& residual);
   void Remember(const at::Tensor& change, const at::Tensor& gradient);
