@@ -2,7 +2,7 @@
 // line of standard input says what to fit and is answered with a line:
 //
 //   {"rows": "rows.safetensors", "places": ["0", "1"], "folds": [...],
-//    "labels": [...], "permutations": 1}
+//    "labels": [...], "permutations": 1, "tolerance": 1e-7}
 //
 // `places` are tensors [rows, width] of the file, read before the time is
 // taken; `labels` are classes. The answer has `seconds`, `aucs` [places][folds]
@@ -35,6 +35,7 @@ absl::StatusOr<std::shared_ptr<const ProbePlan>> PlanOf(
   options.test_fraction = 0.0;
   options.bootstrap_count = 0;
   options.permutation_count = request["permutations"];
+  options.tolerance = request["tolerance"];
   const std::vector<std::string> groups(options.fold_of_row.size());
   return ProbePlan::Create(
       std::move(options),

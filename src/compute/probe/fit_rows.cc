@@ -1,6 +1,7 @@
 #include "src/compute/probe/fit_rows.h"
 
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/cat.h>
 #include <ATen/ops/linalg_eigh.h>
 #include <ATen/ops/ones_like.h>
 #include <ATen/ops/where.h>
@@ -29,17 +30,20 @@ at::Tensor DeviationOf(const at::Tensor& variance,
 
 ScaledRows::ScaledRows(at::Tensor rows, at::Tensor masks, bool scale)
     : rows_(std::move(rows)), masks_(std::move(masks)) {
-  is_constant_ = (rows_.amax({0}) == rows_.amin({0})).all().item<bool>();
+  is_constant_ = (rows_ == rows_[0]).all().item<bool>();
   at::Tensor exact = rows_.to(at::kDouble, false, /*copy=*/true);
   center_ = exact.mean(at::IntArrayRef{0});
   exact.sub_(center_);
-  const at::Tensor square = exact.square().mean(at::IntArrayRef{0});
-  spread_ = scale ? DeviationOf(square, square + center_.square())
+  // Moments of each mask's rows and, last, of all.
+  const at::Tensor weights =
+      at::cat({masks_, at::ones_like(masks_.slice(0, 0, 1))});
+  const at::Tensor counts = weights.sum(1).unsqueeze(1);  // [masks + 1, 1]
+  const at::Tensor means = weights.mm(exact) / counts;
+  const at::Tensor squares = weights.mm(exact.square()) / counts;
+  spread_ = scale ? DeviationOf(squares[-1], squares[-1] + center_.square())
                   : at::ones_like(center_);
-  if (scale) exact.div_(spread_);
-  const at::Tensor counts = masks_.sum(1).unsqueeze(1);  // [masks, 1]
-  const at::Tensor mean = masks_.mm(exact) / counts;
-  const at::Tensor mean_square = masks_.mm(exact.square()) / counts;
+  const at::Tensor mean = means.slice(0, 0, -1) / spread_;
+  const at::Tensor mean_square = squares.slice(0, 0, -1) / spread_.square();
   const at::Tensor variance = mean_square - mean.square();
   if (!scale) {
     total_variance_ = variance.sum(1);
@@ -47,6 +51,7 @@ ScaledRows::ScaledRows(at::Tensor rows, at::Tensor masks, bool scale)
     coarse_ = rows_.scalar_type() == at::kDouble ? rows_ : rows_.to(at::kFloat);
     return;
   }
+  exact.div_(spread_);
   mean_ = mean;
   scale_ = DeviationOf(variance, mean_square);
   total_variance_ = (variance / scale_.square()).sum(1);

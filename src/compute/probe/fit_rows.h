@@ -31,7 +31,8 @@ class ScaledRows {
   at::Tensor Scaled(int64_t mask) const;
   // A mask's scaler: mean and scale [width], float64.
   std::pair<at::Tensor, at::Tensor> Scaler(int64_t mask) const;
-  // The rows in float64, as they came.
+  // The rows as they came, and in float64.
+  const at::Tensor& rows() const { return rows_; }
   at::Tensor Raw() const;
 
   int64_t row_count() const { return rows_.size(0); }

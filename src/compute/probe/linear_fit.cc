@@ -345,6 +345,13 @@ void LinearFit::BeginExact() {
                2);
   step_scale_ = Take(all_scales_, which);
   Begin(at::kDouble);
+  // Each fit goes on with the curvature that it has seen.
+  for (auto step = all_steps_.rbegin(); step != all_steps_.rend(); ++step) {
+    steps_.push_back({.s = Take(step->s, which),
+                      .y = Take(step->y, which),
+                      .rho = Take(step->rho, which)});
+  }
+  all_steps_.clear();
   Retire();  // those that float32 brought to the end
 }
 
@@ -355,7 +362,25 @@ void LinearFit::Store(const at::Tensor& which) {
   weights_.index_copy_(0, numbers, own.slice(2, 0, width_));
   intercepts_.index_copy_(0, numbers, own.select(2, width_));
   scores_.index_copy_(0, numbers, Take(f_, which));
+  if (x_.scalar_type() == at::kDouble) return StoreFigures(which, numbers);
   all_scales_.index_copy_(0, numbers, Take(step_scale_, which));
+  for (size_t i = 0; i < steps_.size(); ++i) {
+    if (i == all_steps_.size()) {
+      const at::Tensor none =
+          at::zeros({weights_.size(0), w_.size(1), w_.size(2)}, w_.options());
+      all_steps_.push_back(
+          {.s = none, .y = none.clone(), .rho = at::zeros_like(all_scales_)});
+    }
+    const Step& from = steps_[steps_.size() - 1 - i];
+    all_steps_[i].s.index_copy_(0, numbers, Take(from.s, which));
+    all_steps_[i].y.index_copy_(0, numbers, Take(from.y, which));
+    all_steps_[i].rho.index_copy_(0, numbers, Take(from.rho, which));
+  }
+  StoreFigures(which, numbers);
+}
+
+void LinearFit::StoreFigures(const at::Tensor& which,
+                             const at::Tensor& numbers) {
   const at::Tensor largest = GradientMax().index_select(0, which).to(at::kCPU);
   const at::Tensor on_host = numbers.to(at::kCPU);
   for (int64_t i = 0; i < on_host.size(0); ++i) {

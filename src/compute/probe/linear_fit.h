@@ -101,6 +101,7 @@ class LinearFit {
   // are many: nobody's next step depends on the others.
   void Retire();
   void Store(const at::Tensor& which);
+  void StoreFigures(const at::Tensor& which, const at::Tensor& numbers);
   void Keep(const at::Tensor& which);
   // Goes on in float64, from what was stored, with the fits that want it.
   void BeginExact();
@@ -135,7 +136,8 @@ class LinearFit {
 
   // Of all fits.
   const FitSettings all_settings_;
-  at::Tensor all_scales_;  // [fits] the last step's, of float32
+  at::Tensor all_scales_;        // [fits] the last step's, of float32
+  std::vector<Step> all_steps_;  // the last ones of float32, newest first
   at::Tensor weights_;
   at::Tensor intercepts_;
   at::Tensor scores_;

@@ -69,8 +69,10 @@ void AddCounts(const ReportContext& context, FittedProbe& probe) {
   const ProbeProblem& problem = context.problem;
   probe.target = problem.target;
   probe.variant = problem.variant;
-  probe.residual_norm =
-      context.scaled.Raw().norm(2, at::IntArrayRef{1}).mean().item<double>();
+  probe.residual_norm = context.scaled.rows()
+                            .norm(2, at::IntArrayRef{1}, false, at::kDouble)
+                            .mean()
+                            .item<double>();
   probe.class_counts.assign(
       static_cast<size_t>(std::max<int64_t>(problem.class_count, 1)), 0);
   for (const double label : problem.labels) {
