@@ -32,6 +32,8 @@ JOBS = 2
 # Largest difference of a fold's AUC: a fold tests 200 rows, and the control and
 # what scikit-learn's own tolerance leaves are that far from the optimum.
 TOLERANCE = 2e-3
+# With 20 rows in a fold one pair in another order is 0.01.
+SMOKE_TOLERANCE = 3e-2
 
 
 @dataclass(frozen=True)
@@ -168,7 +170,7 @@ def probes(bench: Bench) -> None:
                     ),
                     run_peer=functools.partial(run_peer, workers, tolerance),
                     run_ours=functools.partial(ours.fit, tolerance=tolerance),
-                    tolerance=TOLERANCE,
+                    tolerance=bench.pick(TOLERANCE, SMOKE_TOLERANCE),
                     target=3.0,
                     difference=largest_difference,
                     sizes={
