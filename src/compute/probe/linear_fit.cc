@@ -3,7 +3,6 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/cat.h>
-#include <ATen/ops/empty.h>
 #include <ATen/ops/full_like.h>
 #include <ATen/ops/ones_like.h>
 #include <ATen/ops/sigmoid.h>
@@ -14,10 +13,9 @@
 #include <ATen/ops/zeros_like.h>
 
 #include <limits>
-#include <optional>
 #include <utility>
 
-#include "src/compute/model/row_product.h"
+#include "src/compute/probe/thin_product.h"
 #include "src/compute/tensor/parallel.h"
 #include "src/compute/tensor/vector_kernel.h"
 
@@ -30,7 +28,6 @@ constexpr double kCoarseTolerance = 1e-5;
 // A search ends where the slope has fallen to this share of its beginning.
 constexpr double kSlopeShare = 0.25;
 constexpr int kSearchSteps = 30;
-constexpr int64_t kRowsAtOnce = 4;
 // Fits that are done are let go once they are one in so many.
 constexpr int64_t kKeptShare = 4;
 
@@ -66,23 +63,8 @@ at::Tensor Take(const at::Tensor& x, const at::Tensor& which) {
 
 // a [m, K, in] times b [out, in] transposed: [m, K, out].
 at::Tensor Product(const at::Tensor& a, const at::Tensor& b) {
-  const at::Tensor flat = a.reshape({-1, a.size(2)});
-  at::Tensor out;
-  if (HasRowProduct(b)) {
-    // The loops take four rows at a time, and single ones as slowly as four.
-    const int64_t filling =
-        (kRowsAtOnce - flat.size(0) % kRowsAtOnce) % kRowsAtOnce;
-    const at::Tensor rows =
-        filling == 0 ? flat
-                     : at::cat({flat, at::zeros({filling, flat.size(1)},
-                                                flat.options())});
-    out = at::empty({rows.size(0), b.size(0)}, b.options());
-    RowProductInto(out, rows, b, std::nullopt);
-    out = out.slice(0, 0, flat.size(0));
-  } else {
-    out = flat.mm(b.t());
-  }
-  return out.view({a.size(0), a.size(1), -1});
+  return ThinProduct(a.reshape({-1, a.size(2)}), b)
+      .view({a.size(0), a.size(1), -1});
 }
 
 }  // namespace

@@ -10,7 +10,7 @@
 #include <optional>
 
 #include "src/base/mix.h"
-#include "src/compute/model/row_product.h"
+#include "src/compute/probe/thin_product.h"
 
 namespace dissonance {
 namespace {
@@ -41,14 +41,6 @@ Leading AllLeading(const at::Tensor& rows, int64_t count) {
   return {.values = values.slice(0, from).flip(0), .vectors = own};
 }
 
-// a [m, in] times b [out, in] transposed.
-at::Tensor Product(const at::Tensor& a, const at::Tensor& b) {
-  if (!HasRowProduct(b)) return a.mm(b.t());
-  const at::Tensor out = at::empty({a.size(0), b.size(0)}, b.options());
-  RowProductInto(out, a, b, std::nullopt);
-  return out;
-}
-
 at::Tensor Orthonormal(const at::Tensor& vectors) {
   return std::get<0>(at::linalg_qr(vectors.t())).t().contiguous();
 }
@@ -67,7 +59,7 @@ std::optional<Leading> IteratedLeading(const at::Tensor& rows, int64_t count) {
   at::Tensor vectors = Orthonormal(start.to(rows.device()));
   for (int i = 0; i < kMostIterations; ++i) {
     const at::Tensor images =
-        Product(Product(vectors, rows), transposed);  // of rows^T rows
+        ThinProduct(ThinProduct(vectors, rows), transposed);  // of rows^T rows
     const auto [values, turns] = at::linalg_eigh(vectors.mm(images.t()));
     const at::Tensor turn = turns.t().flip(0);  // descending
     const at::Tensor own = turn.slice(0, 0, count).mm(vectors);

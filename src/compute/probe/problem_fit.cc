@@ -1,8 +1,6 @@
 #include "src/compute/probe/problem_fit.h"
 
 #include <ATen/TensorOperators.h>
-#include <ATen/ops/empty.h>
-#include <ATen/ops/from_blob.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/tensor.h>
 
@@ -11,7 +9,6 @@
 #include <limits>
 #include <utility>
 
-#include "src/base/mix.h"
 #include "src/base/status_macros.h"
 
 namespace dissonance {
@@ -101,7 +98,7 @@ void ProblemFit::MakeMasks() {
   const auto n = static_cast<int64_t>(problem_.rows.size());
   const int64_t folds = plan_.options().fold_count;
   const at::Tensor masks =
-      at::ones({folds + (has_split() ? 2 : 1), n}, at::kDouble);
+      at::ones({MaskCount(plan_, problem_), n}, at::kDouble);
   auto own = masks.accessor<double, 2>();
   for (int64_t i = 0; i < n; ++i) {
     const auto row = static_cast<size_t>(i);
