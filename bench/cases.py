@@ -27,6 +27,12 @@ CASES = {
     ),
     "train-equal": Case("training, equal lengths", 8, training.train_equal),
     "probes": Case("probes of all blocks", 2, probing.probes),
+    "gpu-probes": Case(
+        "probes of a large model on a GPU",
+        3,
+        probing.gpu_probes,
+        needs_gpu=True,
+    ),
     "probe-sizes": Case(
         "probes of a large model, and of more rows", 4, probing.probe_sizes
     ),

@@ -11,6 +11,7 @@
 #include "absl/time/clock.h"
 #include "src/base/json_lines.h"
 #include "src/base/status_macros.h"
+#include "src/compute/engine/device_defaults.h"
 #include "src/compute/interp/capture.h"
 #include "src/compute/interp/intervention.h"
 #include "src/compute/model/site.h"
@@ -156,7 +157,10 @@ absl::StatusOr<std::unique_ptr<EngineBench>> EngineBench::Create(
     ASSIGN_OR_RETURN(bench->adapters_.emplace_back(),
                      LoraAdapter::Load(adapter, *bench->model_));
   }
-  bench->engine_.Start();
+  EngineOptions engine{
+      .step_tokens = 0, .decode_step_tokens = 0, .kv_cache_bytes = 0};
+  FillDeviceDefaults(options.device, engine);
+  bench->engine_.emplace(engine).Start();
   return bench;
 }
 
@@ -230,20 +234,20 @@ absl::Status EngineBench::Submit(Item item,
                                  const std::shared_ptr<Result>& result) {
   if (!item.continuations.empty()) {
     return engine_
-        .SubmitScore(std::move(item.variant),
-                     {.prompt = std::move(item.prompt),
-                      .continuations = std::move(item.continuations)},
-                     [result](absl::StatusOr<ScoreResult> score) {
-                       result->OnScored(std::move(score));
-                     })
+        ->SubmitScore(std::move(item.variant),
+                      {.prompt = std::move(item.prompt),
+                       .continuations = std::move(item.continuations)},
+                      [result](absl::StatusOr<ScoreResult> score) {
+                        result->OnScored(std::move(score));
+                      })
         .status();
   }
   return engine_
-      .SubmitGenerate(std::move(item.variant),
-                      {.prompt = std::move(item.prompt),
-                       .max_new_tokens = item.new_tokens,
-                       .capture = std::move(capture)},
-                      result)
+      ->SubmitGenerate(std::move(item.variant),
+                       {.prompt = std::move(item.prompt),
+                        .max_new_tokens = item.new_tokens,
+                        .capture = std::move(capture)},
+                       result)
       .status();
 }
 

@@ -9,6 +9,7 @@
 #define DISSONANCE_BENCH_ENGINE_BENCH_H_
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -65,7 +66,7 @@ class EngineBench {
 
   std::shared_ptr<const Model> model_;
   std::vector<std::shared_ptr<const LoraAdapter>> adapters_;
-  Engine engine_{EngineOptions()};
+  std::optional<Engine> engine_;
 };
 
 }  // namespace dissonance

@@ -64,20 +64,22 @@ def make_model(shape: Shape, folder: Path) -> Path:
     if (path / "model.safetensors").exists():
         return path
     torch.manual_seed(SEED)
-    model = LlamaForCausalLM(
-        LlamaConfig(
-            hidden_size=shape.hidden,
-            num_hidden_layers=shape.layers,
-            num_attention_heads=shape.heads,
-            num_key_value_heads=shape.kv_heads,
-            intermediate_size=shape.intermediate,
-            vocab_size=shape.vocab,
-            max_position_embeddings=2048,
-            tie_word_embeddings=shape.tied,
-            initializer_range=WEIGHT_STD,
-            dtype=torch.float32,
+    # A large model's numbers are drawn in seconds on a GPU.
+    with torch.device("cuda" if torch.cuda.is_available() else "cpu"):
+        model = LlamaForCausalLM(
+            LlamaConfig(
+                hidden_size=shape.hidden,
+                num_hidden_layers=shape.layers,
+                num_attention_heads=shape.heads,
+                num_key_value_heads=shape.kv_heads,
+                intermediate_size=shape.intermediate,
+                vocab_size=shape.vocab,
+                max_position_embeddings=2048,
+                tie_word_embeddings=shape.tied,
+                initializer_range=WEIGHT_STD,
+                dtype=torch.float32,
+            )
         )
-    )
     if shape.words:
         path.mkdir(parents=True, exist_ok=True)
         for file in TOKENIZER:

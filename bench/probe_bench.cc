@@ -2,12 +2,12 @@
 // line of standard input says what to fit and is answered with a line:
 //
 //   {"rows": "rows.safetensors", "places": ["0", "1"], "folds": [...],
-//    "labels": [...], "permutations": 1, "tolerance": 1e-7}
+//    "labels": [...], "permutations": 1, "tolerance": 1e-7, "device": "cpu"}
 //
-// `places` are tensors [rows, width] of the file, read before the time is
-// taken; `labels` are classes. The answer has `seconds`, `aucs` [places][folds]
-// and `dummy_aucs` [places]; with no places `shuffled`, the controls' labels
-// [permutations][rows].
+// `places` are tensors [rows, width] of the file, on the device before the time
+// is taken; `labels` are classes. The answer has `seconds`, `aucs`
+// [places][folds] and `dummy_aucs` [places]; with no places `shuffled`, the
+// controls' labels [permutations][rows].
 #include <ATen/core/Tensor.h>
 
 #include <chrono>
@@ -22,6 +22,7 @@
 #include "nlohmann/json.hpp"
 #include "src/base/status_macros.h"
 #include "src/compute/probe/place_fit.h"
+#include "src/compute/tensor/dtype.h"
 #include "src/compute/tensor/safetensors.h"
 #include "src/compute/tensor/torch_status.h"
 
@@ -55,10 +56,13 @@ absl::StatusOr<nlohmann::json> Answer(const nlohmann::json& request) {
   }
   ASSIGN_OR_RETURN(const std::shared_ptr<SafetensorsFile> file,
                    SafetensorsFile::Open(request["rows"].get<std::string>()));
+  ASSIGN_OR_RETURN(const at::Device device,
+                   ParseDevice(request.value("device", "cpu")));
+  if (device.is_cuda()) RETURN_IF_ERROR(OpenCudaLibraries());
   std::vector<at::Tensor> places;
   for (const std::string name : request["places"]) {
     ASSIGN_OR_RETURN(at::Tensor rows, file->Load(name));
-    places.push_back(rows.clone());
+    places.push_back(rows.to(device, rows.scalar_type(), false, true));
   }
   const auto start = std::chrono::steady_clock::now();
   ASSIGN_OR_RETURN(const std::shared_ptr<const ProbePlan> plan,

@@ -50,7 +50,8 @@ class Given:
 class ProbeProcess:
     """The fits without server and wire, in a process of its own."""
 
-    def __init__(self, binaries: Path):
+    def __init__(self, binaries: Path, device: str = "cpu"):
+        self._device = device
         program = binaries / "dissonance-bench-probes"
         if not program.exists():
             raise RuntimeError(f"{program} is not built")
@@ -78,6 +79,7 @@ class ProbeProcess:
             "labels": given.labels.tolist(),
             "permutations": 1,
             "tolerance": tolerance,
+            "device": self._device,
         }
         self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()
@@ -157,29 +159,55 @@ def largest_difference(_: Given, peer: tuple, ours: tuple) -> float:
     )
 
 
+def compare(
+    bench: Bench,
+    case: str,
+    shape: tuple[int, int, int],
+    tolerance: float,
+    target: float,
+    device: str = "cpu",
+) -> None:
+    with (
+        Parallel(n_jobs=JOBS) as workers,
+        ProbeProcess(bench.binaries, device) as ours,
+    ):
+        bench.compare(
+            Comparison(
+                case=f"{case}, to {tolerance:g}",
+                peer="scikit-learn, n_jobs=2",
+                inputs=lambda pair: ours.with_control(
+                    draw(bench.models, pair, shape)
+                ),
+                run_peer=functools.partial(run_peer, workers, tolerance),
+                run_ours=functools.partial(ours.fit, tolerance=tolerance),
+                tolerance=bench.pick(TOLERANCE, SMOKE_TOLERANCE),
+                target=target,
+                difference=largest_difference,
+                sizes={
+                    "blocks": shape[0],
+                    "rows": shape[1],
+                    "width": shape[2],
+                },
+            )
+        )
+
+
 def probes(bench: Bench) -> None:
     shape = bench.pick((13, 1000, 768), (3, 100, 32))
-    with Parallel(n_jobs=JOBS) as workers, ProbeProcess(bench.binaries) as ours:
-        for tolerance in (LOOSE, TIGHT):
-            bench.compare(
-                Comparison(
-                    case=f"probes, 5 folds and control, to {tolerance:g}",
-                    peer="scikit-learn, n_jobs=2",
-                    inputs=lambda pair: ours.with_control(
-                        draw(bench.models, pair, shape)
-                    ),
-                    run_peer=functools.partial(run_peer, workers, tolerance),
-                    run_ours=functools.partial(ours.fit, tolerance=tolerance),
-                    tolerance=bench.pick(TOLERANCE, SMOKE_TOLERANCE),
-                    target=3.0,
-                    difference=largest_difference,
-                    sizes={
-                        "blocks": shape[0],
-                        "rows": shape[1],
-                        "width": shape[2],
-                    },
-                )
-            )
+    for tolerance in (LOOSE, TIGHT):
+        compare(bench, "probes, 5 folds and control", shape, tolerance, 3.0)
+
+
+def gpu_probes(bench: Bench) -> None:
+    """A large model's probes on a GPU; the peer has the processor."""
+    compare(
+        bench,
+        "GPU: probes, 5 folds and control",
+        bench.pick((33, 2000, 4096), (3, 100, 32)),
+        LOOSE,
+        50.0,
+        bench.pick("cuda:0", "cpu"),
+    )
 
 
 def probe_sizes(bench: Bench) -> None:

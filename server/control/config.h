@@ -27,13 +27,14 @@ struct TlsConfig {
 struct WorkerConfig {
   std::string device = "cpu";
   int64_t threads = 0;
-  int64_t step_tokens = 1024;
-  int64_t decode_step_tokens = 64;
+  // 0: what suits the device.
+  int64_t step_tokens = 0;
+  int64_t decode_step_tokens = 0;
   bool reproducible = true;
   int64_t weight_bytes = 0;
   int64_t training_bytes = 0;
   double training_share = 0.1;
-  int64_t kv_cache_bytes = int64_t{4} << 30;
+  int64_t kv_cache_bytes = 0;  // 0: what suits the device
   int64_t prefix_cache_bytes = int64_t{1} << 30;
   int64_t activation_store_bytes = int64_t{4} << 30;
   int64_t queue_limit = 100'000;

@@ -37,6 +37,7 @@
 #include "src/base/digest_cache.h"
 #include "src/base/file.h"
 #include "src/base/status_macros.h"
+#include "src/compute/engine/device_defaults.h"
 #include "src/compute/tensor/dtype.h"
 
 namespace dissonance {
@@ -154,7 +155,9 @@ absl::Status Run(const WorkerOptions& options, const std::string& token) {
   if (!options.digest_cache.empty()) digests.emplace(options.digest_cache);
   ModelRegistry registry(device, digests.has_value() ? &*digests : nullptr,
                          options.weight_bytes);
-  Engine engine(options.engine);
+  EngineOptions engine_options = options.engine;
+  FillDeviceDefaults(device, engine_options);
+  Engine engine(engine_options);
   engine.Start();
   ModelsService models(registry, engine);
   InferenceService inference(registry, engine, options.limits);

@@ -6,14 +6,16 @@ namespace dissonance {
 namespace {
 
 void DefineEngine(CLI::App& app, EngineOptions& engine) {
-  app.add_option("--step-tokens", engine.step_tokens, "Most rows of a step")
-      ->check(CLI::PositiveNumber);
+  app.add_option("--step-tokens", engine.step_tokens,
+                 "Most rows of a step; 0: what suits the device")
+      ->check(CLI::NonNegativeNumber);
   app.add_option("--decode-step-tokens", engine.decode_step_tokens,
-                 "Most prompt rows of a step in which a user waits for a token")
-      ->check(CLI::PositiveNumber);
+                 "Most prompt rows of a step in which a user waits for a "
+                 "token; 0: what suits the device")
+      ->check(CLI::NonNegativeNumber);
   app.add_option("--kv-cache-bytes", engine.kv_cache_bytes,
-                 "Key/value caches in all")
-      ->check(CLI::PositiveNumber);
+                 "Key/value caches in all; 0: what suits the device")
+      ->check(CLI::NonNegativeNumber);
   app.add_option("--prefix-cache-bytes", engine.prefix_cache_bytes,
                  "Keys and values kept of earlier prompts; 0: none")
       ->check(CLI::NonNegativeNumber);

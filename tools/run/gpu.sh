@@ -29,5 +29,5 @@ gpu_check() {
     -R 'Golden|Isolation|SelfCheck|StepBatch|Admission'
   install_peers
   exec .venv-peers/bin/python bench/run.py --binaries build/compute/bin \
-    --only gpu-decode,gpu-prefill,gpu-adapters,gpu-steering,gpu-capture
+    --only gpu-decode,gpu-prefill,gpu-adapters,gpu-steering,gpu-capture,gpu-probes
 }

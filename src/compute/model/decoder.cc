@@ -106,6 +106,20 @@ at::Tensor Decoder::Embed(const at::Tensor& token_ids,
   return residual;
 }
 
+// q and k at once where they still are side by side in `qkv`.
+void Decoder::Rotate(const at::Tensor& qkv, const RotaryTable::Angles& angles,
+                     at::Tensor& q, at::Tensor& k) const {
+  if (q.is_alias_of(qkv) && k.is_alias_of(qkv)) {
+    const int64_t heads = spec_.head_count + spec_.kv_head_count;
+    at::Tensor both = qkv.narrow(1, 0, heads * spec_.head_dim)
+                          .view({qkv.size(0), heads, spec_.head_dim});
+    ApplyRotary(both, angles.cos, angles.sin);
+    return;
+  }
+  ApplyRotary(q, angles.cos, angles.sin);
+  ApplyRotary(k, angles.cos, angles.sin);
+}
+
 at::Tensor Decoder::Attention(const BlockWeights& weights, int64_t block,
                               const at::Tensor& normed,
                               const Pass& pass) const {
@@ -136,10 +150,7 @@ at::Tensor Decoder::Attention(const BlockWeights& weights, int64_t block,
   const int64_t window = spec_.blocks[static_cast<size_t>(block)].window;
   const RotaryTable::Angles& angles =
       spec_.uses_window_rope(block) ? pass.window_angles : pass.angles;
-  if (angles.cos.defined()) {
-    ApplyRotary(q, angles.cos, angles.sin);
-    ApplyRotary(k, angles.cos, angles.sin);
-  }
+  if (angles.cos.defined()) Rotate(qkv, angles, q, k);
 
   at::Tensor z =
       at::empty({rows, spec_.head_count, spec_.head_dim}, normed.options());

@@ -86,6 +86,8 @@ class Decoder {
   // Heads' outputs [rows, q_width], before the o projection.
   at::Tensor Attention(const BlockWeights& weights, int64_t block,
                        const at::Tensor& normed, const Pass& pass) const;
+  void Rotate(const at::Tensor& qkv, const RotaryTable::Angles& angles,
+              at::Tensor& q, at::Tensor& k) const;
   at::Tensor Mlp(const BlockWeights& weights, int64_t block,
                  const at::Tensor& normed, const Pass& pass) const;
 

@@ -91,8 +91,10 @@ at::Tensor TorchFlashKernel(const FlashGroup& group, const at::Tensor& queries,
 void FlashAttend(const FlashGroup& group, FlashKernel kernel, double scale,
                  int64_t window, int64_t block, const at::Tensor& q,
                  const at::Tensor& k, const at::Tensor& v, at::Tensor& z) {
-  const auto own = [&group](const at::Tensor& x) {
-    return x.index_select(0, group.rows);
+  // Segments lie one behind another, so all rows are in their order.
+  const bool has_all = group.rows.size(0) == q.size(0);
+  const auto own = [&](const at::Tensor& x) {
+    return has_all ? x : x.index_select(0, group.rows);
   };
   at::Tensor keys = k;
   at::Tensor values = v;
@@ -102,8 +104,12 @@ void FlashAttend(const FlashGroup& group, FlashKernel kernel, double scale,
     keys.index_copy_(0, group.places, own(k));
     values.index_copy_(0, group.places, own(v));
   }
-  z.index_copy_(0, group.rows,
-                kernel(group, own(q), keys, values, scale, window));
+  const at::Tensor own_z = kernel(group, own(q), keys, values, scale, window);
+  if (has_all) {
+    z = own_z;
+  } else {
+    z.index_copy_(0, group.rows, own_z);
+  }
 }
 
 }  // namespace dissonance

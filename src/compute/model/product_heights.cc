@@ -21,7 +21,10 @@
 namespace dissonance {
 namespace {
 
-constexpr std::array<int64_t, 7> kHeights = {16, 32, 64, 128, 256, 512, 1024};
+constexpr std::array<int64_t, 8> kHeights = {1,   16,  32,  64,
+                                             128, 256, 512, 1024};
+// On the CPU single rows have a product of their own.
+constexpr int64_t kLowestOnCpu = 16;
 constexpr int64_t kMostWeightElements = int64_t{1} << 28;
 
 // Device type and index, dtype, threads, out, in, bias, reference, height.
@@ -44,11 +47,13 @@ Product ProductOf(const at::Tensor& weight, bool has_bias, int64_t reference,
 constexpr int64_t kPeriod = 8191;
 
 // [rows, columns] of random numbers that repeat with a prime period: no two
-// rows are alike, and filling costs no more than copying.
-at::Tensor RandomRows(int64_t rows, int64_t columns, uint64_t seed) {
+// rows are alike, and filling costs no more than copying, where `like` is.
+at::Tensor RandomRows(int64_t rows, int64_t columns, uint64_t seed,
+                      const at::Tensor& like) {
   const at::Tensor pool =
       at::empty({kPeriod}, at::kFloat)
-          .normal_(0, 1, at::make_generator<at::CPUGeneratorImpl>(seed));
+          .normal_(0, 1, at::make_generator<at::CPUGeneratorImpl>(seed))
+          .to(like.options());
   return pool.repeat({rows * columns / kPeriod + 1})
       .narrow(0, 0, rows * columns)
       .view({rows, columns});
@@ -66,13 +71,13 @@ Operands MakeOperands(const at::Tensor& like, int64_t rows) {
   const int64_t half = like.size(1) / 2;
   const int64_t odd = like.size(1) - 2 * half;
   const at::Tensor shuffled =
-      at::randperm(half, at::make_generator<at::CPUGeneratorImpl>(1));
-  const at::Tensor x = RandomRows(rows, half, 2);
-  const at::Tensor w = RandomRows(like.size(0), half, 3);
+      at::randperm(half, at::make_generator<at::CPUGeneratorImpl>(1))
+          .to(like.device());
+  const at::Tensor x = RandomRows(rows, half, 2, like);
+  const at::Tensor w = RandomRows(like.size(0), half, 3, like);
   const auto join = [&](const at::Tensor& first, const at::Tensor& second) {
-    const at::Tensor rest = RandomRows(first.size(0), odd, 4);
-    return at::cat({first, second.index_select(1, shuffled), rest}, 1)
-        .to(like.options());
+    const at::Tensor rest = RandomRows(first.size(0), odd, 4, like);
+    return at::cat({first, second.index_select(1, shuffled), rest}, 1);
   };
   return {.x = join(x, at::neg(x)), .weight = join(w, w)};
 }
@@ -94,7 +99,7 @@ bool Measure(const at::Tensor& weight, bool has_bias, int64_t reference,
   const Operands operands = MakeOperands(weight, std::max(reference, height));
   std::optional<at::Tensor> bias;
   if (has_bias) {
-    bias = RandomRows(1, weight.size(0), 5).to(weight.options()).squeeze(0);
+    bias = RandomRows(1, weight.size(0), 5, weight).squeeze(0);
   }
   return InProductsOf(reference, operands, bias)
       .equal(InProductsOf(height, operands, bias));
@@ -146,6 +151,7 @@ bool SameRowBits(const at::Tensor& weight, bool has_bias, int64_t reference,
 int64_t NextHeight(const at::Tensor& weight, bool has_bias, int64_t reference,
                    int64_t left) {
   const auto agrees = [&](int64_t height) {
+    if (height < kLowestOnCpu && weight.is_cpu()) return false;
     return SameRowBits(weight, has_bias, reference, height);
   };
   if (left >= reference) {

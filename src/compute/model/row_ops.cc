@@ -1,6 +1,8 @@
 #include "src/compute/model/row_ops.h"
 
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/_fused_rms_norm.h>
+#include <ATen/ops/add.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/gelu.h>
@@ -8,6 +10,7 @@
 #include <ATen/ops/mean.h>
 #include <ATen/ops/rsqrt.h>
 #include <ATen/ops/silu.h>
+#include <ATen/ops/sub.h>
 #include <ATen/ops/tanh.h>
 #include <ATen/ops/zeros.h>
 #include <c10/core/InferenceMode.h>
@@ -40,6 +43,12 @@ __attribute__((simd("notinbranch"), const)) double exp(double x) noexcept;
 // not be reproducible.
 constexpr int64_t kFewRows = 16;
 
+at::Tensor FilledUp(const at::Tensor& x, int64_t height) {
+  at::Tensor filled = at::zeros({height, x.size(1)}, x.options());
+  filled.narrow(0, 0, x.size(0)).copy_(x);
+  return filled;
+}
+
 // Products whose rows have the bits of products of `reference` rows.
 void TiledLinearInto(const at::Tensor& out, const at::Tensor& x,
                      const at::Tensor& weight,
@@ -54,14 +63,29 @@ void TiledLinearInto(const at::Tensor& out, const at::Tensor& x,
     if (height <= left) {
       LinearInto(place, own, weight, bias);
     } else {
-      at::Tensor padded = at::zeros({height, x.size(1)}, x.options());
-      padded.narrow(0, 0, left).copy_(own);
       at::Tensor result = at::empty({height, weight.size(0)}, x.options());
-      LinearInto(result, padded, weight, bias);
+      LinearInto(result, FilledUp(own, height), weight, bias);
       place.copy_(result.narrow(0, 0, left));
     }
     row += height;
   }
+}
+
+// On a device that reads the weights once for a whole tile, few rows cost what
+// a tile does, so prompts and generation steps share one height.
+at::Tensor DeviceLinear(const at::Tensor& x, const at::Tensor& weight,
+                        const std::optional<at::Tensor>& bias) {
+  const int64_t rows = x.size(0);
+  const int64_t height =
+      NextHeight(weight, bias.has_value(), kPrefillTile, rows);
+  at::Tensor out =
+      at::empty({std::max(rows, height), weight.size(0)}, x.options());
+  if (height > rows) {
+    LinearInto(out, FilledUp(x, height), weight, bias);
+    return out.narrow(0, 0, rows);
+  }
+  TiledLinearInto(out, x, weight, bias, kPrefillTile);
+  return out;
 }
 
 DISSONANCE_VECTOR_KERNEL void SwiGluRow(const float* gate, const float* up,
@@ -311,6 +335,7 @@ at::Tensor RowLinear(const at::Tensor& x, const at::Tensor& weight,
   if (!kinds.tiled && (rows > kFewRows || !has_row_product)) {
     return at::linear(x, weight, bias);
   }
+  if (!x.is_cpu()) return DeviceLinear(x, weight, bias);
   int64_t prefill = kinds.tiled ? std::min(kinds.prefill, rows) : 0;
   // Where both kinds of rows get the same bits they are one kind.
   if (!has_row_product && prefill > 0 &&
@@ -344,6 +369,10 @@ at::Tensor RmsNorm(const at::Tensor& x, const at::Tensor& weight, double eps) {
                    : RmsNormRows<c10::BFloat16, c10::BFloat16>(rows, weight,
                                                                eps);
     }
+  }
+  if (weight.scalar_type() == x.scalar_type()) {
+    return weight *
+           std::get<0>(at::_fused_rms_norm(x, {x.size(-1)}, std::nullopt, eps));
   }
   const at::Tensor wide = x.scalar_type() == at::kDouble ? x : x.to(at::kFloat);
   const at::Tensor mean_square = at::mean(wide * wide, {-1}, true);
@@ -428,12 +457,12 @@ void ApplyRotary(at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin) {
   const int64_t half = cos.size(1);
   at::Tensor low = x.narrow(2, 0, half);
   at::Tensor high = x.narrow(2, half, half);
-  const at::Tensor c = cos.unsqueeze(1);
-  const at::Tensor s = sin.unsqueeze(1);
-  const at::Tensor rotated_low = low * c - high * s;
-  const at::Tensor rotated_high = high * c + low * s;
-  low.copy_(rotated_low);
-  high.copy_(rotated_high);
+  // Both halves at once; each product is rounded, as transformers does.
+  const at::Tensor halves = x.narrow(2, 0, 2 * half).unflatten(2, {2, half});
+  const at::Tensor straight = halves * cos.view({-1, 1, 1, half});
+  const at::Tensor crossed = halves * sin.view({-1, 1, 1, half});
+  at::sub_out(low, straight.select(2, 0), crossed.select(2, 1));
+  at::add_out(high, straight.select(2, 1), crossed.select(2, 0));
 }
 
 }  // namespace dissonance

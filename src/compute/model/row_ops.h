@@ -20,10 +20,11 @@
 
 namespace dissonance {
 
-// Rows of prompts go through products of kPrefillTile rows, rows of generation
-// steps, elsewhere than on the CPU, through kDecodeTile, so that one new token
-// does not cost a whole prompt tile. Which kind a row is depends on its own
-// request only.
+// On the CPU rows of prompts go through products of kPrefillTile rows, rows of
+// generation steps that have no product of their own through kDecodeTile, so
+// that one new token does not cost a whole prompt tile. Which kind a row is
+// depends on its own request only. On other devices all go through
+// kPrefillTile.
 inline constexpr int64_t kPrefillTile = 128;
 inline constexpr int64_t kDecodeTile = 16;
 

@@ -77,9 +77,9 @@ TEST_F(NarrowingTest, WantedRowsAreTheSameBitsAsAmongAllRows) {
   const at::Tensor whole = Forward(all, {.delta = &delta});
   for (const std::vector<int64_t>& wanted :
        {std::vector<int64_t>{29}, {0, 29, 49, 59}, {30, 31}, {55}, {}}) {
-    EXPECT_TRUE(
-        Forward(wanted, {.delta = &delta})
-            .equal(whole.index_select(0, at::tensor(wanted, at::kLong))))
+    EXPECT_TRUE(Forward(wanted, {.delta = &delta})
+                    .equal(whole.index_select(
+                        0, at::tensor(wanted, at::kLong).to(whole.device()))))
         << wanted.size() << " rows";
   }
 }

@@ -69,7 +69,8 @@ TEST_P(DeltaGradientsTest, AreTheSlopesOfTheLogitDifference) {
   for (size_t i = 0; i < places.size(); ++i) {
     const at::Tensor& gradient = found->gradients[i];
     const at::Tensor direction =
-        RandomTensor(gradient.sizes().vec(), at::kDouble, 7 + i);
+        RandomTensor(gradient.sizes().vec(), at::kDouble, 7 + i)
+            .to(gradient.device());
     constexpr double kStep = 1e-6;
     Nudge above(places[i], direction * kStep);
     Nudge below(places[i], direction * -kStep);

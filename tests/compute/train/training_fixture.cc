@@ -34,7 +34,7 @@ LoraParameters RandomLora(const Model& model, double dropout) {
   at::Tensor flat = lora.flat();
   flat.add_(RandomTensor({flat.size(0)}, at::kDouble, 11)
                 .mul_(0.05)
-                .to(flat.scalar_type()));
+                .to(flat.options()));
   return lora;
 }
 

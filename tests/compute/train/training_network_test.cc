@@ -37,7 +37,7 @@ TEST_P(FamilyTrainingTest, GradientIsTheLosssSlope) {
   at::Tensor flat = lora.flat();
   for (const uint64_t seed : {1, 2}) {
     const at::Tensor direction =
-        RandomTensor({flat.size(0)}, at::kDouble, seed);
+        RandomTensor({flat.size(0)}, at::kDouble, seed).to(flat.device());
     const double slope = (network.grad() * direction).sum().item<double>();
     constexpr double kStep = 1e-6;
     flat.add_(direction, kStep);
@@ -117,7 +117,8 @@ TEST(TrainingNetworkTest, DropsTheSameNumbersInBothPasses) {
   EXPECT_NE(dropped, network.Loss(pack));
   const at::Tensor grad = network.grad().clone();
   at::Tensor flat = lora.flat();
-  const at::Tensor direction = RandomTensor({flat.size(0)}, at::kDouble, 1);
+  const at::Tensor direction =
+      RandomTensor({flat.size(0)}, at::kDouble, 1).to(flat.device());
   constexpr double kStep = 1e-6;
   flat.add_(direction, kStep);
   const double above = network.Accumulate(pack, 1.0);
@@ -161,7 +162,8 @@ TEST(TrainingNetworkTest, AdaptsSomeBlocksOnly) {
   const TrainingPack pack = PackOf(documents);
   TrainingNetwork network(*model, *lora, {});
   network.Accumulate(pack, 1.0);
-  const at::Tensor direction = RandomTensor({flat.size(0)}, at::kDouble, 2);
+  const at::Tensor direction =
+      RandomTensor({flat.size(0)}, at::kDouble, 2).to(flat.device());
   const double slope = (network.grad() * direction).sum().item<double>();
   flat.add_(direction, 1e-6);
   const double above = network.Loss(pack);
