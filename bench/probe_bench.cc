@@ -22,6 +22,7 @@
 #include "nlohmann/json.hpp"
 #include "src/base/status_macros.h"
 #include "src/compute/probe/place_fit.h"
+#include "src/compute/probe/place_fits.h"
 #include "src/compute/tensor/dtype.h"
 #include "src/compute/tensor/safetensors.h"
 #include "src/compute/tensor/torch_status.h"
@@ -69,12 +70,16 @@ absl::StatusOr<nlohmann::json> Answer(const nlohmann::json& request) {
                    PlanOf(request));
   nlohmann::json aucs = nlohmann::json::array();
   nlohmann::json dummy_aucs = nlohmann::json::array();
-  for (at::Tensor& rows : places) {
-    ASSIGN_OR_RETURN(const std::unique_ptr<PlaceFit> fit,
-                     PlaceFit::Create(plan, {std::move(rows)}));
-    while (fit->RunPiece()) {
+  PlaceFits fits(
+      plan, places.size(),
+      [&places](size_t place) {
+        return std::vector<at::Tensor>{std::move(places[place])};
+      },
+      PlaceFits::AtOnce(*plan, places[0].size(1), device));
+  for (size_t place = 0; place < places.size(); ++place) {
+    while (fits.RunPiece()) {
     }
-    ASSIGN_OR_RETURN(const std::vector<FittedProbe> probes, fit->Take());
+    ASSIGN_OR_RETURN(const std::vector<FittedProbe> probes, fits.Take());
     const FittedProbe& probe = probes.front();
     aucs.push_back(probe.auc->folds);
     dummy_aucs.push_back(probe.dummy_auc_mean.value_or(0.5));

@@ -3,13 +3,14 @@
 #include <ATen/ops/cat.h>
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "server/worker/probe_messages.h"
 #include "src/base/status_macros.h"
-#include "src/compute/probe/place_fit.h"
+#include "src/compute/probe/place_fits.h"
 #include "src/compute/probe/principal_components.h"
 
 namespace dissonance {
@@ -21,12 +22,17 @@ absl::Status ClientGone() {
 
 }  // namespace
 
-// The fits of all places, one after the other.
+// The fits of all places, sent one after the other.
 class TrainProbesCall::Fits final : public EngineWork {
  public:
   // Borrows the call, which lives until Finish.
   Fits(TrainProbesCall& call, RowMatrices matrices)
-      : call_(call), matrices_(std::move(matrices)) {}
+      : call_(call), matrices_(std::move(matrices)) {
+    const TrainProbesPlan& plan = call_.plan_;
+    fits_.emplace(
+        plan.probes, plan.places.size(),
+        [this](size_t place) { return Rows(place); }, plan.places_at_once);
+  }
 
   bool is_background() const override { return true; }
   bool ready() const override { return call_.has_room(); }
@@ -35,19 +41,8 @@ class TrainProbesCall::Fits final : public EngineWork {
   bool RunPiece() override {
     const TrainProbesPlan& plan = call_.plan_;
     switch (next_) {
-      case Next::kBegin: {
-        absl::StatusOr<std::unique_ptr<PlaceFit>> fit =
-            PlaceFit::Create(plan.probes, Rows());
-        if (!fit.ok()) {
-          error_ = Annotate(fit.status(), PlaceLabel(plan.places[place_]));
-          return false;
-        }
-        fit_ = *std::move(fit);
-        next_ = Next::kFit;
-        break;
-      }
       case Next::kFit:
-        if (fit_->RunPiece()) break;
+        if (fits_->RunPiece()) break;
         error_ = SendProbes();
         if (!error_.ok()) return false;
         next_ = plan.component_count > 0 ? Next::kComponents : Next::kEnd;
@@ -58,7 +53,7 @@ class TrainProbesCall::Fits final : public EngineWork {
         break;
       case Next::kEnd:
         EndPlace();
-        next_ = Next::kBegin;
+        next_ = Next::kFit;
         break;
     }
     return place_ < plan.places.size();
@@ -66,7 +61,7 @@ class TrainProbesCall::Fits final : public EngineWork {
 
   void Finish(const absl::Status& status) override {
     // Whoever is told may ask for the memory at once.
-    fit_.reset();
+    fits_.reset();
     matrices_.clear();
     absl::Status end = error_.ok() ? status : error_;
     if (absl::IsCancelled(end)) {
@@ -79,20 +74,19 @@ class TrainProbesCall::Fits final : public EngineWork {
 
  private:
   // What the next piece does of a place.
-  enum class Next { kBegin, kFit, kComponents, kEnd };
+  enum class Next { kFit, kComponents, kEnd };
 
   // Of each variant.
-  std::vector<at::Tensor> Rows() const {
+  std::vector<at::Tensor> Rows(size_t place) const {
     std::vector<at::Tensor> rows;
     for (const std::vector<at::Tensor>& own : matrices_) {
-      rows.push_back(own[place_]);
+      rows.push_back(own[place]);
     }
     return rows;
   }
 
   absl::Status SendProbes() {
-    const absl::StatusOr<std::vector<FittedProbe>> probes = fit_->Take();
-    fit_.reset();
+    const absl::StatusOr<std::vector<FittedProbe>> probes = fits_->Take();
     if (!probes.ok()) {
       return Annotate(probes.status(), PlaceLabel(call_.plan_.places[place_]));
     }
@@ -107,9 +101,10 @@ class TrainProbesCall::Fits final : public EngineWork {
 
   void SendComponents() {
     v1::TrainProbesResponse response;
-    *response.mutable_components() = ComponentsMessage(
-        FindPrincipalComponents(at::cat(Rows()), call_.plan_.component_count),
-        call_.plan_.places[place_], call_.plan_.dtype);
+    *response.mutable_components() =
+        ComponentsMessage(FindPrincipalComponents(at::cat(Rows(place_)),
+                                                  call_.plan_.component_count),
+                          call_.plan_.places[place_], call_.plan_.dtype);
     call_.Send(std::move(response));
   }
 
@@ -125,9 +120,9 @@ class TrainProbesCall::Fits final : public EngineWork {
 
   TrainProbesCall& call_;
   RowMatrices matrices_;
-  std::unique_ptr<PlaceFit> fit_;
+  std::optional<PlaceFits> fits_;
   size_t place_ = 0;
-  Next next_ = Next::kBegin;
+  Next next_ = Next::kFit;
   absl::Status error_;
 };
 

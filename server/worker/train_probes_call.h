@@ -1,6 +1,7 @@
-// One TrainProbes RPC in flight: rows are captured first, then each place is
-// fitted, piece by piece in the background of the engine, and sent as soon as
-// it is done, when its rows are given up. Deletes itself. Thread safe.
+// One TrainProbes RPC in flight: rows are captured first, then places are
+// fitted, a few at once, piece by piece in the background of the engine, and
+// each is sent in its turn, when its rows are given up. Deletes itself. Thread
+// safe.
 #ifndef DISSONANCE_SERVER_WORKER_TRAIN_PROBES_CALL_H_
 #define DISSONANCE_SERVER_WORKER_TRAIN_PROBES_CALL_H_
 

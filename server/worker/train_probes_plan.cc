@@ -13,7 +13,7 @@
 #include "server/worker/interp_messages.h"
 #include "server/worker/probe_messages.h"
 #include "src/base/status_macros.h"
-#include "src/compute/probe/place_fit.h"
+#include "src/compute/probe/place_fits.h"
 #include "src/compute/tensor/torch_status.h"
 
 namespace dissonance {
@@ -199,10 +199,8 @@ absl::Status CheckShuffled(const ProbeOptions& options, int64_t problems,
                    "; ask for fewer of one of them"));
 }
 
-// The most that one place's work takes beside the rows.
-int64_t FitBytes(const TrainProbesPlan& plan,
-                 const std::vector<int64_t>& widths) {
-  const int64_t widest = *std::max_element(widths.begin(), widths.end());
+// The most that the work on places under way takes beside the rows.
+int64_t FitBytes(const TrainProbesPlan& plan, int64_t widest) {
   const int64_t all_rows =
       plan.probes->row_count() * plan.probes->variant_count();
   const int64_t smaller = std::min(all_rows, widest);
@@ -211,11 +209,17 @@ int64_t FitBytes(const TrainProbesPlan& plan,
       plan.component_count == 0
           ? 0
           : int64_t{8} * (2 * all_rows * widest + 3 * smaller * smaller);
-  return std::max(PlaceFit::Bytes(*plan.probes, widest), components);
+  // Those of a place come when its probes are done.
+  const int64_t fit = PlaceFit::Bytes(*plan.probes, widest);
+  return (plan.places_at_once - 1) * fit + std::max(fit, components);
 }
 
 absl::Status Reserve(TrainingBudget& budget, const std::vector<int64_t>& widths,
-                     TrainProbesPlan& plan) {
+                     const at::Device& device, TrainProbesPlan& plan) {
+  const int64_t widest = *std::max_element(widths.begin(), widths.end());
+  plan.places_at_once =
+      std::min(PlaceFits::AtOnce(*plan.probes, widest, device),
+               static_cast<int64_t>(plan.places.size()));
   const int64_t rows = plan.probes->row_count();
   const int64_t variants = plan.probes->variant_count();
   int64_t width = 0;
@@ -225,7 +229,7 @@ absl::Status Reserve(TrainingBudget& budget, const std::vector<int64_t>& widths,
       budget.Reserve(ProbeNeed{
           .matrix_bytes = width * rows * variants *
                           static_cast<int64_t>(c10::elementSize(plan.dtype)),
-          .fit_bytes = FitBytes(plan, widths),
+          .fit_bytes = FitBytes(plan, widest),
           .row_count = rows,
           .place_count = static_cast<int64_t>(plan.places.size()),
           .variant_count = variants}));
@@ -286,7 +290,7 @@ absl::StatusOr<TrainProbesPlan> MakeTrainProbesPlan(
       plan.probes,
       ProbePlan::Create(*std::move(options), TargetsOf(request.targets()),
                         GroupsOf(request.inputs(), row_count), variant_count));
-  RETURN_IF_ERROR(Reserve(budget, widths, plan));
+  RETURN_IF_ERROR(Reserve(budget, widths, registry.device(), plan));
   if (!plan.rows.has_value()) {
     RETURN_IF_ERROR(MoveGiven(registry.device(), plan));
     plan.lease.SetAllocated();

@@ -26,6 +26,7 @@ struct TrainProbesPlan {
   std::vector<std::string> labels;
   at::ScalarType dtype = at::kFloat;
   std::shared_ptr<const ProbePlan> probes;
+  int64_t places_at_once = 1;
   int64_t component_count = 0;
   std::string digest;  // of the request; empty if it brings the rows
   TrainingBudget::Lease lease;

@@ -46,7 +46,7 @@ absl::Status TooLarge(const ProbeNeed& need, const BudgetFigures& budget) {
                    " bytes beside the model's weights: ", need.matrix_bytes,
                    " of ", need.row_count, " rows at ", need.place_count,
                    " places of ", need.variant_count, " variants, and ",
-                   need.fit_bytes, " of one place's probes; ", FreeText(budget),
+                   need.fit_bytes, " of the fits under way; ", FreeText(budget),
                    "; ask for fewer blocks, sites or variants at once"));
 }
 

@@ -30,7 +30,7 @@ struct TrainingNeed {
 // What fits to activations take.
 struct ProbeNeed {
   int64_t matrix_bytes = 0;  // of all rows
-  int64_t fit_bytes = 0;     // of one place's fit, beside them
+  int64_t fit_bytes = 0;     // of places under way, beside them
   int64_t row_count = 0;     // of one matrix
   int64_t place_count = 0;
   int64_t variant_count = 0;

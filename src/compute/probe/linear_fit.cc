@@ -16,8 +16,6 @@
 #include <utility>
 
 #include "src/compute/probe/thin_product.h"
-#include "src/compute/tensor/parallel.h"
-#include "src/compute/tensor/vector_kernel.h"
 
 namespace dissonance {
 namespace {
@@ -25,34 +23,12 @@ namespace {
 constexpr size_t kHistory = 10;
 // Below it float32's rounding begins to show in the derivatives.
 constexpr double kCoarseTolerance = 1e-5;
-// A search ends where the slope has fallen to this share of its beginning.
-constexpr double kSlopeShare = 0.25;
-constexpr int kSearchSteps = 30;
 // Fits that are done are let go once they are one in so many.
 constexpr int64_t kKeptShare = 4;
 
 // Sum over classes and weights, or rows, of each fit: [m, K, *] -> [m].
 at::Tensor Sum(const at::Tensor& x) { return x.sum(at::IntArrayRef{1, 2}); }
 at::Tensor Dot(const at::Tensor& a, const at::Tensor& b) { return Sum(a * b); }
-
-DISSONANCE_VECTOR_KERNEL
-double RawDot(const double* a, const double* b, int64_t count) {
-  constexpr int kLanes = 8;
-  double sums[kLanes] = {};
-  int64_t i = 0;
-  for (; i + kLanes <= count; i += kLanes) {
-    for (int j = 0; j < kLanes; ++j) sums[j] += a[i + j] * b[i + j];
-  }
-  for (; i < count; ++i) sums[0] += a[i] * b[i];
-  double sum = 0.0;
-  for (const double own : sums) sum += own;
-  return sum;
-}
-
-DISSONANCE_VECTOR_KERNEL
-void RawAdd(double factor, const double* x, double* to, int64_t count) {
-  for (int64_t i = 0; i < count; ++i) to[i] += factor * x[i];
-}
 
 // [m] as a factor of [m, K, *].
 at::Tensor Wide(const at::Tensor& x) { return x.view({-1, 1, 1}); }
@@ -76,6 +52,7 @@ LinearFit::LinearFit(LinearLoss loss, FitRows rows, FitSettings settings,
       options_(options),
       width_(rows_.coarse.size(1)),
       class_count_(loss == LinearLoss::kSoftmax ? options.class_count : 1),
+      in_loops_(options.in_loops && rows_.coarse.is_cpu()),
       settings_(std::move(settings)),
       all_settings_(settings_) {
   const int64_t m = settings_.c.size(0);
@@ -114,6 +91,7 @@ void LinearFit::Begin(at::ScalarType dtype) {
 }
 
 at::Tensor LinearFit::Score(const at::Tensor& w) const {
+  if (in_loops_) return ScoreInLoops(w);
   at::Tensor own = w.slice(2, 0, width_).to(x_.scalar_type());
   at::Tensor offset = w.slice(2, width_);  // [m, K, 1]
   if (mean_.defined()) {
@@ -124,15 +102,19 @@ at::Tensor LinearFit::Score(const at::Tensor& w) const {
 }
 
 at::Tensor LinearFit::Gradient(const at::Tensor& residual) const {
+  if (in_loops_) return GradientInLoops(residual);
   const at::Tensor sums = residual.sum(at::IntArrayRef{2}, true);  // [m, K, 1]
   at::Tensor slopes = Product(residual.to(x_.scalar_type()), x_transposed_);
   if (mean_.defined()) {
     slopes = (slopes - mean_ * sums.to(slopes.scalar_type())) * inverse_scale_;
   }
   at::Tensor gradient = at::cat({slopes.to(at::kDouble), sums}, 2);
-  const int64_t penalized = options_.penalize_intercept ? width_ + 1 : width_;
-  gradient.slice(2, 0, penalized).add_(w_.slice(2, 0, penalized));
+  gradient.slice(2, 0, penalized()).add_(w_.slice(2, 0, penalized()));
   return gradient;
+}
+
+int64_t LinearFit::penalized() const {
+  return options_.penalize_intercept ? width_ + 1 : width_;
 }
 
 // The derivative of the losses by the scores; with `curvature` also the second
@@ -164,20 +146,10 @@ at::Tensor LinearFit::Residual(const at::Tensor& f, at::Tensor* curvature,
   return mask_ * (p - (labels == classes).to(at::kDouble));
 }
 
-LinearFit::Slope LinearFit::SlopeAt(const at::Tensor& t,
-                                    const at::Tensor& along) const {
-  Slope slope;
-  slope.residual = Residual(f_ + Wide(t) * along, &slope.second, &along);
-  slope.first =
-      Dot(slope.residual, along) + penalty_linear_ + t * penalty_square_;
-  slope.second = slope.second + penalty_square_;
-  return slope;
-}
-
 at::Tensor LinearFit::Direction() const {
   at::Tensor q = -g_;
   if (steps_.empty()) return q * Wide(step_scale_);
-  if (q.is_cpu()) {
+  if (in_loops_) {
     TwoLoops(q);
     return q;
   }
@@ -195,55 +167,27 @@ at::Tensor LinearFit::Direction() const {
   return q;
 }
 
-// The same fit by fit: a few numbers each, where torch's calls would take
-// longer than their work.
-void LinearFit::TwoLoops(at::Tensor& q) const {
-  const int64_t count = q.size(1) * q.size(2);
-  const auto at_fit = [count](const at::Tensor& x, int64_t fit) {
-    return x.const_data_ptr<double>() + fit * count;
-  };
-  ParallelFor(0, q.size(0), 4, [&](int64_t begin, int64_t end) {
-    std::vector<double> alphas(steps_.size());
-    for (int64_t fit = begin; fit < end; ++fit) {
-      double* own = q.mutable_data_ptr<double>() + fit * count;
-      for (size_t i = steps_.size(); i-- > 0;) {
-        const Step& step = steps_[i];
-        const double rho = step.rho.const_data_ptr<double>()[fit];
-        alphas[i] = rho * RawDot(at_fit(step.s, fit), own, count);
-        RawAdd(-alphas[i], at_fit(step.y, fit), own, count);
-      }
-      const double scale = step_scale_.const_data_ptr<double>()[fit];
-      for (int64_t i = 0; i < count; ++i) own[i] *= scale;
-      for (size_t i = 0; i < steps_.size(); ++i) {
-        const Step& step = steps_[i];
-        const double rho = step.rho.const_data_ptr<double>()[fit];
-        const double beta = rho * RawDot(at_fit(step.y, fit), own, count);
-        RawAdd(alphas[i] - beta, at_fit(step.s, fit), own, count);
-      }
-    }
-  });
-}
-
 // Newton's method on the step's length between bounds: the objective is convex,
 // so its slope rises and changes its sign once.
 at::Tensor LinearFit::Search(const at::Tensor& direction,
                              const at::Tensor& along, at::Tensor& residual) {
-  const int64_t penalized = options_.penalize_intercept ? width_ + 1 : width_;
-  const at::Tensor own = direction.slice(2, 0, penalized);
-  penalty_linear_ = Dot(w_.slice(2, 0, penalized), own);
-  penalty_square_ = Dot(own, own);
+  const at::Tensor own = direction.slice(2, 0, penalized());
+  const at::Tensor penalty_linear = Dot(w_.slice(2, 0, penalized()), own);
+  const at::Tensor penalty_square = Dot(own, own);
   const at::Tensor start = Dot(g_, direction);  // below 0
   at::Tensor t = at::ones_like(start);
   at::Tensor low = at::zeros_like(t);
   at::Tensor high = at::full_like(t, std::numeric_limits<double>::infinity());
   for (int i = 0;; ++i) {
-    const Slope slope = SlopeAt(t, along);
-    const at::Tensor done = slope.first.abs() <= kSlopeShare * start.abs();
-    residual = slope.residual;
+    at::Tensor curvature;
+    residual = Residual(f_ + Wide(t) * along, &curvature, &along);
+    const at::Tensor slope =
+        Dot(residual, along) + penalty_linear + t * penalty_square;
+    const at::Tensor done = slope.abs() <= kSlopeShare * start.abs();
     if (i == kSearchSteps || done.all().item<bool>()) return t;
-    low = at::where(slope.first < 0.0, t, low);
-    high = at::where(slope.first > 0.0, t, high);
-    const at::Tensor newton = t - slope.first / slope.second;
+    low = at::where(slope < 0.0, t, low);
+    high = at::where(slope > 0.0, t, high);
+    const at::Tensor newton = t - slope / (curvature + penalty_square);
     const at::Tensor middle =
         at::where(high.isinf(), 4.0 * t, 0.5 * (low + high));
     const at::Tensor inside = (newton > low)
@@ -258,11 +202,17 @@ void LinearFit::Remember(const at::Tensor& change, const at::Tensor& gradient) {
       .s = change.contiguous(), .y = (gradient - g_).contiguous(), .rho = {}};
   const at::Tensor product = Dot(step.y, step.s);
   const at::Tensor usable =
-      product > 1e-14 * Dot(step.y, step.y).mul(Dot(step.s, step.s)).sqrt();
+      product >
+      kLeastCurvature * Dot(step.y, step.y).mul(Dot(step.s, step.s)).sqrt();
   step.rho = at::where(usable, 1.0 / product, at::zeros_like(product));
   step_scale_ = at::where(usable, product / Dot(step.y, step.y), step_scale_);
   // Rounding has the last word where the change of gradient is not along it.
   stalled_ = usable.logical_not();
+  g_ = gradient;
+  KeepStep(std::move(step));
+}
+
+void LinearFit::KeepStep(Step step) {
   if (steps_.size() == kHistory) steps_.pop_front();
   steps_.push_back(std::move(step));
 }
@@ -276,14 +226,16 @@ bool LinearFit::Iterate() {
   const at::Tensor direction = Direction();
   const at::Tensor along =
       Score(direction);  // scores are linear in the weights
-  at::Tensor residual;
-  const at::Tensor t = Search(direction, along, residual);
-  const at::Tensor change = direction * Wide(t);
-  w_ = w_ + change;
-  f_ = f_ + Wide(t) * along;
-  const at::Tensor gradient = Gradient(residual);
-  Remember(change, gradient);
-  g_ = gradient;
+  if (in_loops_) {
+    RememberInLoops(direction, Gradient(MoveInLoops(direction, along)));
+  } else {
+    at::Tensor residual;
+    const at::Tensor t = Search(direction, along, residual);
+    const at::Tensor change = direction * Wide(t);
+    w_ = w_ + change;
+    f_ = f_ + Wide(t) * along;
+    Remember(change, Gradient(residual));
+  }
   ++iteration_;
   Retire();
   return number_.size(0) > 0;

@@ -49,6 +49,7 @@ struct LinearFitOptions {
   int64_t class_count = 2;  // of kSoftmax
   bool penalize_intercept = false;
   int64_t max_iterations = 1000;  // in each type
+  bool in_loops = true;  // on the CPU; else by torch's calls, as elsewhere
 };
 
 class LinearFit {
@@ -78,25 +79,24 @@ class LinearFit {
     at::Tensor y;
     at::Tensor rho;  // [m] 1 / (y . s); 0: not to be used
   };
-  // Of the objective along a direction.
-  struct Slope {
-    at::Tensor first;  // [m]
-    at::Tensor second;
-    at::Tensor residual;  // [m, K, n] derivative by the scores
-  };
 
   void Begin(at::ScalarType dtype);
   at::Tensor Score(const at::Tensor& w) const;  // [m, K, n]
   at::Tensor Gradient(const at::Tensor& residual) const;
   at::Tensor Residual(const at::Tensor& f, at::Tensor* curvature,
                       const at::Tensor* along) const;
-  Slope SlopeAt(const at::Tensor& t, const at::Tensor& along) const;
   at::Tensor Direction() const;
-  // L-BFGS's recursion on q, in place, on the CPU.
-  void TwoLoops(at::Tensor& q) const;
   at::Tensor Search(const at::Tensor& direction, const at::Tensor& along,
                     at::Tensor& residual);
   void Remember(const at::Tensor& change, const at::Tensor& gradient);
+  // The same in loops over each fit's numbers; see linear_fit_loops.cc.
+  at::Tensor ScoreInLoops(const at::Tensor& w) const;
+  at::Tensor GradientInLoops(const at::Tensor& residual) const;
+  void TwoLoops(at::Tensor& q) const;  // of Direction, in place
+  // Searches and moves. Makes the direction the change; returns the residual.
+  at::Tensor MoveInLoops(const at::Tensor& direction, const at::Tensor& along);
+  void RememberInLoops(const at::Tensor& change, const at::Tensor& gradient);
+  void KeepStep(Step step);
   // Keeps the results of fits that are done, and goes on without them once they
   // are many: nobody's next step depends on the others.
   void Retire();
@@ -106,12 +106,20 @@ class LinearFit {
   // Goes on in float64, from what was stored, with the fits that want it.
   void BeginExact();
   at::Tensor GradientMax() const;  // [m]
+  int64_t penalized() const;       // weights of a class
+
+  // A search ends where the slope has fallen to this share of its beginning.
+  static constexpr double kSlopeShare = 0.25;
+  static constexpr int kSearchSteps = 30;
+  // Of y . s / (|y| |s|): below it is rounding.
+  static constexpr double kLeastCurvature = 1e-14;
 
   const LinearLoss loss_;
   const FitRows rows_;
   const LinearFitOptions options_;
   const int64_t width_;
   const int64_t class_count_;  // K
+  const bool in_loops_;
 
   // Of the fits that are under way.
   at::Tensor x_;             // [n, width] in the products' type
@@ -130,9 +138,6 @@ class LinearFit {
   at::Tensor step_scale_;  // [m] of the first direction; see Direction
   at::Tensor stalled_;     // [m] bool
   int64_t iteration_ = 0;  // in this type
-  // The slope of the search under way.
-  at::Tensor penalty_linear_;  // [m] w . p
-  at::Tensor penalty_square_;  // [m] p . p
 
   // Of all fits.
   const FitSettings all_settings_;

@@ -363,4 +363,16 @@ int64_t ProblemFit::Bytes(const ProbePlan& plan, int64_t width) {
   return most;
 }
 
+int64_t ProblemFit::Products(const ProbePlan& plan, int64_t width) {
+  int64_t most = 0;
+  for (const ProbeProblem& problem : plan.problems()) {
+    const auto n = static_cast<int64_t>(problem.rows.size());
+    const int64_t classes = ScoreWidth(problem);
+    const int64_t fits =
+        std::min(FitCount(plan, problem), MostFits(n, width, classes));
+    most = std::max(most, 2 * n * width * fits * classes);
+  }
+  return most;
+}
+
 }  // namespace dissonance

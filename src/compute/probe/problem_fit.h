@@ -38,6 +38,8 @@ class ProblemFit {
 
   // Bytes at most, beside the rows.
   static int64_t Bytes(const ProbePlan& plan, int64_t width);
+  // Multiplications of an iteration at most, about.
+  static int64_t Products(const ProbePlan& plan, int64_t width);
 
  private:
   // What is fitted.

@@ -16,9 +16,13 @@ constexpr int64_t kRowsAtOnce = 4;
 
 }  // namespace
 
+int64_t ThinRows(int64_t rows) {
+  return (rows + kRowsAtOnce - 1) / kRowsAtOnce * kRowsAtOnce;
+}
+
 at::Tensor ThinProduct(const at::Tensor& a, const at::Tensor& b) {
   if (!HasRowProduct(b)) return a.mm(b.t());
-  const int64_t filling = (kRowsAtOnce - a.size(0) % kRowsAtOnce) % kRowsAtOnce;
+  const int64_t filling = ThinRows(a.size(0)) - a.size(0);
   const at::Tensor rows =
       filling == 0 ? a
                    : at::cat({a, at::zeros({filling, a.size(1)}, a.options())});
