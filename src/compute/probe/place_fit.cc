@@ -1,7 +1,6 @@
 #include "src/compute/probe/place_fit.h"
 
 #include <ATen/TensorOperators.h>
-#include <c10/core/InferenceMode.h>
 
 #include <algorithm>
 #include <utility>
@@ -34,7 +33,6 @@ class PlaceFit::Impl {
       : plan_(std::move(plan)), rows_(std::move(rows)) {}
 
   bool RunPiece() {
-    const c10::InferenceMode inference;  // whichever thread has its turn
     if (fit_ == nullptr) {
       if (next_ == plan_->problems().size()) return false;
       fit_ =
@@ -67,7 +65,6 @@ class PlaceFit::Impl {
 
 absl::StatusOr<std::unique_ptr<PlaceFit>> PlaceFit::Create(
     std::shared_ptr<const ProbePlan> plan, std::vector<at::Tensor> rows) {
-  const c10::InferenceMode inference;
   for (size_t v = 0; v < rows.size(); ++v) {
     RETURN_IF_ERROR(CheckRows(rows[v], v));
   }
