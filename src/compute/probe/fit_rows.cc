@@ -5,9 +5,11 @@
 #include <ATen/ops/linalg_eigh.h>
 #include <ATen/ops/ones_like.h>
 #include <ATen/ops/where.h>
-#include <ATen/ops/zeros_like.h>
+#include <ATen/ops/zeros.h>
 
 #include <tuple>
+
+#include "src/compute/probe/row_moments.h"
 
 namespace dissonance {
 namespace {
@@ -30,16 +32,18 @@ at::Tensor DeviationOf(const at::Tensor& variance,
 
 ScaledRows::ScaledRows(at::Tensor rows, at::Tensor masks, bool scale)
     : rows_(std::move(rows)), masks_(std::move(masks)) {
-  is_constant_ = (rows_ == rows_[0]).all().item<bool>();
-  at::Tensor exact = rows_.to(at::kDouble, false, /*copy=*/true);
-  center_ = exact.mean(at::IntArrayRef{0});
-  exact.sub_(center_);
-  // Moments of each mask's rows and, last, of all.
+  is_constant_ =
+      rows_[0].equal(rows_[-1]) && (rows_ == rows_[0]).all().item<bool>();
+  // Of each mask's rows and, last, of all.
   const at::Tensor weights =
       at::cat({masks_, at::ones_like(masks_.slice(0, 0, 1))});
   const at::Tensor counts = weights.sum(1).unsqueeze(1);  // [masks + 1, 1]
-  const at::Tensor means = weights.mm(exact) / counts;
-  const at::Tensor squares = weights.mm(exact.square()) / counts;
+  center_ = at::zeros({rows_.size(1)}, masks_.options());
+  center_ =
+      MomentsOf(rows_, center_, weights.slice(0, -1)).sums[0] / counts[-1];
+  const RowMoments moments = MomentsOf(rows_, center_, weights);
+  const at::Tensor means = moments.sums / counts;
+  const at::Tensor squares = moments.squares / counts;
   spread_ = scale ? DeviationOf(squares[-1], squares[-1] + center_.square())
                   : at::ones_like(center_);
   const at::Tensor mean = means.slice(0, 0, -1) / spread_;
@@ -51,17 +55,16 @@ ScaledRows::ScaledRows(at::Tensor rows, at::Tensor masks, bool scale)
     coarse_ = rows_.scalar_type() == at::kDouble ? rows_ : rows_.to(at::kFloat);
     return;
   }
-  exact.div_(spread_);
   mean_ = mean;
   scale_ = DeviationOf(variance, mean_square);
   total_variance_ = (variance / scale_.square()).sum(1);
-  coarse_ = rows_.scalar_type() == at::kDouble ? exact : exact.to(at::kFloat);
+  coarse_ =
+      ScaleRows(rows_, center_, spread_,
+                rows_.scalar_type() == at::kDouble ? at::kDouble : at::kFloat);
 }
 
 at::Tensor ScaledRows::Centered() const {
-  return rows_.to(at::kDouble, false, /*copy=*/true)
-      .sub_(center_)
-      .div_(spread_);
+  return ScaleRows(rows_, center_, spread_, at::kDouble);
 }
 
 at::Tensor ScaledRows::Raw() const { return rows_.to(at::kDouble); }

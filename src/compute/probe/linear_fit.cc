@@ -55,6 +55,7 @@ LinearFit::LinearFit(LinearLoss loss, FitRows rows, FitSettings settings,
       in_loops_(options.in_loops && rows_.coarse.is_cpu()),
       settings_(std::move(settings)),
       all_settings_(settings_) {
+  settings_.labels = settings_.labels.contiguous();
   const int64_t m = settings_.c.size(0);
   const at::TensorOptions exact = rows_.masks.options();
   number_ = at::arange(m, settings_.mask.options());

@@ -3,8 +3,8 @@
 // penalty, and all share two matrix products an iteration. The products are in
 // float32 until derivatives are below 1e-5, then in float64; everything else is
 // in float64. A fit ends by its own derivatives, and takes the same steps alone
-// and among others but for the last bits of torch's sums. One thread at a time;
-// may throw c10::Error.
+// and among others (off the CPU but for the last bits of torch's sums). One
+// thread at a time; may throw c10::Error.
 //
 //   LinearFit fit(LinearLoss::kLogistic, rows, settings, options);
 //   while (fit.Iterate()) {
@@ -58,8 +58,7 @@ class LinearFit {
   LinearFit(LinearLoss loss, FitRows rows, FitSettings settings,
             const LinearFitOptions& options);
 
-  // One iteration of all fits that have not converged. Returns whether there
-  // are any left.
+  // One iteration of the fits that are left. Returns whether there are any.
   bool Iterate();
 
   // Once Iterate returned false; K is the number of classes of kSoftmax, else
@@ -67,8 +66,7 @@ class LinearFit {
   const at::Tensor& weights() const { return weights_; }        // [m, K, width]
   const at::Tensor& intercepts() const { return intercepts_; }  // [m, K]
   const at::Tensor& scores() const { return scores_; }          // [m, K, n]
-  // Of each fit: the largest derivative left / (c * training rows), and
-  // iterations.
+  // Of each fit: the largest derivative left / (c * training rows).
   const std::vector<double>& gradient_max() const { return gradient_max_; }
   const std::vector<int64_t>& iterations() const { return iterations_; }
 
@@ -89,30 +87,27 @@ class LinearFit {
   at::Tensor Search(const at::Tensor& direction, const at::Tensor& along,
                     at::Tensor& residual);
   void Remember(const at::Tensor& change, const at::Tensor& gradient);
-  // The same in loops over each fit's numbers; see linear_fit_loops.cc.
+  // Each in loops over one fit's numbers; see linear_fit_loops.cc.
   at::Tensor ScoreInLoops(const at::Tensor& w) const;
   at::Tensor GradientInLoops(const at::Tensor& residual) const;
   void TwoLoops(at::Tensor& q) const;  // of Direction, in place
-  // Searches and moves. Makes the direction the change; returns the residual.
+  // Searches, and makes the direction the change; returns the residual.
   at::Tensor MoveInLoops(const at::Tensor& direction, const at::Tensor& along);
   void RememberInLoops(const at::Tensor& change, const at::Tensor& gradient);
   void KeepStep(Step step);
-  // Keeps the results of fits that are done, and goes on without them once they
-  // are many: nobody's next step depends on the others.
+  // Keeps the results of fits that are done; lets them go once they are many.
   void Retire();
   void Store(const at::Tensor& which);
   void StoreFigures(const at::Tensor& which, const at::Tensor& numbers);
   void Keep(const at::Tensor& which);
-  // Goes on in float64, from what was stored, with the fits that want it.
-  void BeginExact();
+  void BeginExact();               // in float64, with the fits that want it
   at::Tensor GradientMax() const;  // [m]
   int64_t penalized() const;       // weights of a class
 
   // A search ends where the slope has fallen to this share of its beginning.
   static constexpr double kSlopeShare = 0.25;
   static constexpr int kSearchSteps = 30;
-  // Of y . s / (|y| |s|): below it is rounding.
-  static constexpr double kLeastCurvature = 1e-14;
+  static constexpr double kLeastCurvature = 1e-14;  // y . s / (|y| |s|)
 
   const LinearLoss loss_;
   const FitRows rows_;

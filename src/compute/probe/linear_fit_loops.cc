@@ -298,13 +298,14 @@ at::Tensor LinearFit::GradientInLoops(const at::Tensor& residual) const {
   const int64_t rows = w_.size(0) * class_count_;
   const int64_t n = x_.size(0);
   const at::Tensor own = ThinRoom(rows, n, x_);
+  const at::Tensor dense = residual.contiguous();
   const at::Tensor gradient = at::empty_like(w_);
   const auto run = [&](auto zero) {
     using T = decltype(zero);
     const std::vector<double> ones(static_cast<size_t>(n), 1.0);
     std::vector<double> sums(static_cast<size_t>(rows));
     ForEachFit(rows, [&](int64_t row) {
-      const double* from = residual.const_data_ptr<double>() + row * n;
+      const double* from = dense.const_data_ptr<double>() + row * n;
       Convert(from, own.mutable_data_ptr<T>() + row * n, n);
       sums[static_cast<size_t>(row)] = Dot(from, ones.data(), n);
     });
@@ -334,7 +335,7 @@ at::Tensor LinearFit::GradientInLoops(const at::Tensor& residual) const {
 }
 
 void LinearFit::TwoLoops(at::Tensor& q) const {
-  const int64_t count = q.size(1) * q.size(2);
+  const int64_t count = class_count_ * (width_ + 1);
   ForEachFit(q.size(0), [&](int64_t fit) {
     std::vector<double> alphas(steps_.size());
     double* own = InPlace(q, fit);
@@ -354,7 +355,7 @@ void LinearFit::TwoLoops(at::Tensor& q) const {
 
 at::Tensor LinearFit::MoveInLoops(const at::Tensor& direction,
                                   const at::Tensor& along) {
-  const int64_t count = direction.stride(0);
+  const int64_t count = class_count_ * (width_ + 1);
   const int64_t n = along.size(2);
   const at::Tensor residual = at::empty_like(along);
   const at::Tensor bent = at::empty_like(along);
@@ -391,7 +392,7 @@ at::Tensor LinearFit::MoveInLoops(const at::Tensor& direction,
 
 void LinearFit::RememberInLoops(const at::Tensor& change,
                                 const at::Tensor& gradient) {
-  const int64_t count = change.stride(0);
+  const int64_t count = class_count_ * (width_ + 1);
   const Step step{.s = change, .y = g_, .rho = at::empty_like(step_scale_)};
   bool* stalled = stalled_.mutable_data_ptr<bool>();
   ForEachFit(change.size(0), [&](int64_t fit) {

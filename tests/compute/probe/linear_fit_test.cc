@@ -151,6 +151,43 @@ TEST(LinearFit, GivesTheSameInTheRowsSpan) {
   }
 }
 
+// Loops and torch's calls: the same steps but for the order of sums.
+TEST(LinearFit, GivesTheSameInLoopsAndByCalls) {
+  const MadeRows made = MakeRows(75, 12, 1.0, 6);
+  const at::Tensor masks = MasksOf([] {
+    std::vector<int32_t> folds;
+    for (int32_t i = 0; i < 75; ++i) folds.push_back(i / 3 % 5);
+    return folds;
+  }());
+  for (const LinearLoss loss :
+       {LinearLoss::kLogistic, LinearLoss::kSoftmax, LinearLoss::kSquared}) {
+    for (const bool is_plain : {false, true}) {  // scaled, intercept penalised
+      const ScaledRows rows(made.rows, masks, !is_plain);
+      const at::Tensor labels =
+          loss == LinearLoss::kLogistic
+              ? LabelTensor(made.classes)
+              : at::arange(75, at::kLong).remainder(3).to(at::kDouble);
+      std::vector<at::Tensor> weights;
+      std::vector<at::Tensor> scores;
+      for (const bool in_loops : {true, false}) {
+        FitSettings settings = FoldSettings(labels, 0.1);
+        settings.tolerance.fill_(1e-9);
+        LinearFit fit(loss, rows.ForFits(), settings,
+                      {.class_count = 3,
+                       .penalize_intercept = is_plain,
+                       .in_loops = in_loops});
+        while (fit.Iterate()) {
+        }
+        EXPECT_LE(fit.gradient_max()[2], 1e-9);
+        weights.push_back(fit.weights());
+        scores.push_back(fit.scores());
+      }
+      EXPECT_LE(MaxAbsDifference(weights[0], weights[1]), 1e-7);
+      EXPECT_LE(MaxAbsDifference(scores[0], scores[1]), 1e-7);
+    }
+  }
+}
+
 TEST(LinearFit, SolvesRidgeRegressionAsTheNormalEquationsDo) {
   const MadeRows made = MakeRows(60, 10, 1.0, 3);
   const at::Tensor masks = at::ones({1, 60}, at::kDouble);

@@ -2,6 +2,7 @@
 // requests.
 #include "server/worker/probes_service.h"
 
+#include <ATen/Parallel.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -245,6 +246,24 @@ TEST_F(ProbesServiceTest, RefusesWhatDoesNotFitBeforeItComputes) {
                     HasSubstr("ask for fewer blocks")));
   EXPECT_EQ(small.free_bytes(), 100'000);
   EXPECT_EQ(parts_->engine.stats().prefill_token_count, before);
+}
+
+TEST_F(ProbesServiceTest, ReservesMemoryForAllPlacesUnderWay) {
+  v1::TrainProbesRequest request = Usual();
+  request.clear_component_count();
+  const auto reserved = [&request](int threads) {
+    const int before = at::get_num_threads();
+    at::set_num_threads(threads);
+    TrainingBudget budget(kBudget, [] { return std::nullopt; });
+    const auto plan = MakeTrainProbesPlan(request, parts_->registry, {}, budget,
+                                          [] { return false; });
+    at::set_num_threads(before);
+    EXPECT_TRUE(plan.ok()) << plan.status();
+    return kBudget - budget.free_bytes();
+  };
+  const int64_t a_place = reserved(2) - reserved(1);
+  EXPECT_GT(a_place, 0);
+  EXPECT_EQ(reserved(64) - reserved(1), 3 * a_place);  // there are four
 }
 
 TEST_F(ProbesServiceTest, RefusesLabelsThatNothingCanBeFittedTo) {
