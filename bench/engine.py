@@ -26,6 +26,7 @@ class EngineProcess:
         adapters: list[Path] = [],
         dtype: str = "float32",
         device: str = "cpu",
+        job: bool = False,
     ):
         program = binaries / "dissonance-bench-engine"
         if not program.exists():
@@ -42,6 +43,7 @@ class EngineProcess:
                 "adapters": [str(adapter) for adapter in adapters],
                 "dtype": dtype,
                 "device": device,
+                "job": job,
             }
         )
 

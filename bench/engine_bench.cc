@@ -138,12 +138,14 @@ absl::StatusOr<std::unique_ptr<EngineBench>> EngineBench::Create(
     const std::string& line) {
   ASSIGN_OR_RETURN(const json request, ParseJson(line, "stdin"));
   std::string directory, device_name, dtype_name;
+  bool is_job = false;
   std::vector<std::string> adapters;
   RETURN_IF_ERROR(FromJson([&] {
     directory = request.at("model").get<std::string>();
     adapters = request.value("adapters", adapters);
     device_name = request.value("device", "cpu");
     dtype_name = request.value("dtype", "");
+    is_job = request.value("job", false);
   }));
   ModelOptions options;
   ASSIGN_OR_RETURN(options.device, ParseDevice(device_name));
@@ -157,6 +159,7 @@ absl::StatusOr<std::unique_ptr<EngineBench>> EngineBench::Create(
     ASSIGN_OR_RETURN(bench->adapters_.emplace_back(),
                      LoraAdapter::Load(adapter, *bench->model_));
   }
+  if (is_job) bench->priority_ = Priority::kJob;
   EngineOptions engine{
       .step_tokens = 0, .decode_step_tokens = 0, .kv_cache_bytes = 0};
   FillDeviceDefaults(options.device, engine);
@@ -234,12 +237,14 @@ absl::Status EngineBench::Submit(Item item,
                                  const std::shared_ptr<Result>& result) {
   if (!item.continuations.empty()) {
     return engine_
-        ->SubmitScore(std::move(item.variant),
-                      {.prompt = std::move(item.prompt),
-                       .continuations = std::move(item.continuations)},
-                      [result](absl::StatusOr<ScoreResult> score) {
-                        result->OnScored(std::move(score));
-                      })
+        ->SubmitScore(
+            std::move(item.variant),
+            {.prompt = std::move(item.prompt),
+             .continuations = std::move(item.continuations)},
+            [result](absl::StatusOr<ScoreResult> score) {
+              result->OnScored(std::move(score));
+            },
+            priority_)
         .status();
   }
   return engine_
@@ -247,7 +252,7 @@ absl::Status EngineBench::Submit(Item item,
                        {.prompt = std::move(item.prompt),
                         .max_new_tokens = item.new_tokens,
                         .capture = std::move(capture)},
-                       result)
+                       result, priority_)
       .status();
 }
 

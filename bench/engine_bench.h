@@ -25,7 +25,8 @@ namespace dissonance {
 class EngineBench {
  public:
   // Loads what a JSON object names: `model`, a directory; `adapters`,
-  // directories; `device`, default "cpu"; `dtype`, default the checkpoint's.
+  // directories; `device`, default "cpu"; `dtype`, default the checkpoint's;
+  // `job`, whether nobody waits for single tokens, default false.
   // Threads are torch's choice, as in the worker; OMP_NUM_THREADS sets them.
   static absl::StatusOr<std::unique_ptr<EngineBench>> Create(
       const std::string& line);
@@ -66,6 +67,7 @@ class EngineBench {
 
   std::shared_ptr<const Model> model_;
   std::vector<std::shared_ptr<const LoraAdapter>> adapters_;
+  Priority priority_ = Priority::kInteractive;
   std::optional<Engine> engine_;
 };
 

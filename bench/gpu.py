@@ -36,6 +36,8 @@ class Gpu:
             self.adapters,
             dtype="bfloat16",
             device=self.device,
+            # As the peers' batches: all prompts first.
+            job=True,
         )
 
     def __enter__(self) -> "Gpu":

@@ -7,7 +7,7 @@ namespace dissonance {
 namespace {
 
 constexpr int64_t kCudaStepTokens = 8192;
-constexpr int64_t kCudaDecodeStepTokens = 512;
+constexpr int64_t kCudaDecodeStepTokens = 2048;
 
 int64_t FreeBytes(const at::Device& device) {
   at::globalContext().lazyInitDevice(device.type());

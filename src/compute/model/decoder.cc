@@ -166,8 +166,10 @@ at::Tensor Decoder::Attention(const BlockWeights& weights, int64_t block,
       return x.narrow(0, segment.row_begin, segment.row_count());
     };
     if (!pass.flash.empty()) {
-      AttendTree(segment, masks[s], scores_, block, own(q), own(k), own(v),
-                 own(z));
+      if (!segment.tree_parents.empty()) {
+        AttendTree(segment, masks[s], scores_, block, own(q), own(k), own(v),
+                   own(z));
+      }
     } else if (segment.linear_count == 1 && segment.tree_parents.empty() &&
                HasRowAttention(q)) {
       single_rows.push_back(

@@ -41,6 +41,9 @@ class StepBatchTest : public testing::Test {
 
 // The step fails behind the decoder, where the caches were already written.
 TEST_F(StepBatchTest, AStepThatFailedCanBeRunAgain) {
+  if (!model_->device().is_cpu()) {
+    GTEST_SKIP() << "an index out of range ends a process that uses a GPU";
+  }
   const auto no_such_token = static_cast<int32_t>(model_->spec().vocab_size);
   KvCache cache = NewCache();
   std::vector<StepItem> bad = {Item({1, 2, 3}, no_such_token, &cache)};

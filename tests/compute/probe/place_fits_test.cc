@@ -129,10 +129,10 @@ TEST(PlaceFits, AsksForRowsOnlyOfPlacesThatBegin) {
   EXPECT_THAT(asked, testing::ElementsAre(0, 1));
 }
 
-TEST(PlaceFits, TakesSeveralOnlyOnTheCpuAndOnlySmallOnes) {
+TEST(PlaceFits, TakesOneLargePlaceAtATimeOnTheCpu) {
   const Threads three(3);
   EXPECT_EQ(PlaceFits::AtOnce(*MakePlan(), 64, at::kCPU), 3);
-  EXPECT_EQ(PlaceFits::AtOnce(*MakePlan(), 64, at::kCUDA), 1);
+  EXPECT_EQ(PlaceFits::AtOnce(*MakePlan(), 64, at::kCUDA), 3);
   EXPECT_EQ(PlaceFits::AtOnce(*MakePlan(), int64_t{1} << 20, at::kCPU), 1);
 }
 
