@@ -70,6 +70,7 @@ LinearFit::LinearFit(LinearLoss loss, FitRows rows, FitSettings settings,
 }
 
 void LinearFit::Begin(at::ScalarType dtype) {
+  const at::Tensor coarse_transposed = x_transposed_;
   x_ = (dtype == rows_.coarse.scalar_type() ? rows_.coarse : rows_.exact())
            .contiguous();
   x_transposed_ = x_.t().contiguous();
@@ -82,13 +83,40 @@ void LinearFit::Begin(at::ScalarType dtype) {
     mean_ = Take(rows_.mean, settings_.mask).to(dtype).unsqueeze(1);
   }
   f_ = Score(w_);
-  g_ = Gradient(Residual(f_, nullptr, nullptr));
+  const at::Tensor residual = Residual(f_, nullptr, nullptr);
+  g_ = Gradient(residual);
   stalled_ = at::zeros_like(settings_.mask, at::kBool);
   stored_ = at::zeros_like(stalled_);
   // The first step has the size of a weight, not of a gradient.
   if (!step_scale_.defined()) step_scale_ = 1.0 / unit_;
   steps_.clear();
   iteration_ = 0;
+  if (!in_loops_ || dtype == rows_.coarse.scalar_type()) return;
+  // From here on only changes are computed, for which float32 is enough: its
+  // rounding is a share of them.
+  residual_ = residual;
+  x_ = rows_.coarse.contiguous();
+  x_transposed_ = coarse_transposed;
+  if (mean_.defined()) {
+    inverse_scale_ = inverse_scale_.to(x_.scalar_type());
+    mean_ = mean_.to(x_.scalar_type());
+  }
+}
+
+bool LinearFit::is_exact() const {
+  return residual_.defined() || x_.scalar_type() == at::kDouble;
+}
+
+// The gradient after a change of the weights that led to this residual.
+at::Tensor LinearFit::Refined(const at::Tensor& residual,
+                              const at::Tensor& change) {
+  const int64_t count = penalized();
+  at::Tensor gradient = Gradient(residual - residual_).add_(g_);
+  gradient.slice(2, 0, count)
+      .add_(change.slice(2, 0, count))
+      .sub_(w_.slice(2, 0, count));
+  residual_ = residual;
+  return gradient;
 }
 
 at::Tensor LinearFit::Score(const at::Tensor& w) const {
@@ -228,7 +256,10 @@ bool LinearFit::Iterate() {
   const at::Tensor along =
       Score(direction);  // scores are linear in the weights
   if (in_loops_) {
-    RememberInLoops(direction, Gradient(MoveInLoops(direction, along)));
+    const at::Tensor residual = MoveInLoops(direction, along);
+    RememberInLoops(direction, residual_.defined()
+                                   ? Refined(residual, direction)
+                                   : Gradient(residual));
   } else {
     at::Tensor residual;
     const at::Tensor t = Search(direction, along, residual);
@@ -243,7 +274,7 @@ bool LinearFit::Iterate() {
 }
 
 void LinearFit::Retire() {
-  const bool is_coarse = x_.scalar_type() != at::kDouble;
+  const bool is_coarse = !is_exact();
   const at::Tensor wanted =
       is_coarse ? settings_.tolerance.clamp_min(kCoarseTolerance)
                 : settings_.tolerance;
@@ -297,7 +328,7 @@ void LinearFit::Store(const at::Tensor& which) {
   weights_.index_copy_(0, numbers, own.slice(2, 0, width_));
   intercepts_.index_copy_(0, numbers, own.select(2, width_));
   scores_.index_copy_(0, numbers, Take(f_, which));
-  if (x_.scalar_type() == at::kDouble) return StoreFigures(which, numbers);
+  if (is_exact()) return StoreFigures(which, numbers);
   all_scales_.index_copy_(0, numbers, Take(step_scale_, which));
   for (size_t i = 0; i < steps_.size(); ++i) {
     if (i == all_steps_.size()) {
@@ -341,6 +372,7 @@ void LinearFit::Keep(const at::Tensor& which) {
   w_ = Take(w_, which);
   f_ = Take(f_, which);
   g_ = Take(g_, which);
+  if (residual_.defined()) residual_ = Take(residual_, which);
   stalled_ = Take(stalled_, which);
   stored_ = Take(stored_, which);
   step_scale_ = Take(step_scale_, which);

@@ -1,10 +1,10 @@
 // Many linear fits to the same rows at once, by L-BFGS (Liu & Nocedal 1989):
 // each fit has its own training rows, labels, scaler and strength of the
 // penalty, and all share two matrix products an iteration. The products are in
-// float32 until derivatives are below 1e-5, then in float64; everything else is
-// in float64. A fit ends by its own derivatives, and takes the same steps alone
-// and among others (off the CPU but for the last bits of torch's sums). One
-// thread at a time; may throw c10::Error.
+// float32 until derivatives are below 1e-5, then in float64; on the CPU once,
+// after which float32 does for the changes. Everything else is in float64. A
+// fit ends by its own derivatives, and takes the same steps alone and among
+// others (off the CPU but for last bits). One thread at a time; may throw.
 //
 //   LinearFit fit(LinearLoss::kLogistic, rows, settings, options);
 //   while (fit.Iterate()) {
@@ -48,7 +48,7 @@ struct FitSettings {
 struct LinearFitOptions {
   int64_t class_count = 2;  // of kSoftmax
   bool penalize_intercept = false;
-  int64_t max_iterations = 1000;  // in each type
+  int64_t max_iterations = 1000;  // in each part
   bool in_loops = true;  // on the CPU; else by torch's calls, as elsewhere
 };
 
@@ -87,13 +87,14 @@ class LinearFit {
   at::Tensor Search(const at::Tensor& direction, const at::Tensor& along,
                     at::Tensor& residual);
   void Remember(const at::Tensor& change, const at::Tensor& gradient);
-  // Each in loops over one fit's numbers; see linear_fit_loops.cc.
+  // In loops over one fit's numbers; see linear_fit_loops.cc.
   at::Tensor ScoreInLoops(const at::Tensor& w) const;
   at::Tensor GradientInLoops(const at::Tensor& residual) const;
   void TwoLoops(at::Tensor& q) const;  // of Direction, in place
   // Searches, and makes the direction the change; returns the residual.
   at::Tensor MoveInLoops(const at::Tensor& direction, const at::Tensor& along);
   void RememberInLoops(const at::Tensor& change, const at::Tensor& gradient);
+  at::Tensor Refined(const at::Tensor& residual, const at::Tensor& change);
   void KeepStep(Step step);
   // Keeps the results of fits that are done; lets them go once they are many.
   void Retire();
@@ -103,19 +104,17 @@ class LinearFit {
   void BeginExact();               // in float64, with the fits that want it
   at::Tensor GradientMax() const;  // [m]
   int64_t penalized() const;       // weights of a class
-
+  bool is_exact() const;           // past float32's part
   // A search ends where the slope has fallen to this share of its beginning.
   static constexpr double kSlopeShare = 0.25;
   static constexpr int kSearchSteps = 30;
   static constexpr double kLeastCurvature = 1e-14;  // y . s / (|y| |s|)
-
   const LinearLoss loss_;
   const FitRows rows_;
   const LinearFitOptions options_;
   const int64_t width_;
   const int64_t class_count_;  // K
   const bool in_loops_;
-
   // Of the fits that are under way.
   at::Tensor x_;             // [n, width] in the products' type
   at::Tensor x_transposed_;  // [width, n]
@@ -129,10 +128,11 @@ class LinearFit {
   at::Tensor w_;              // [m, K, width + 1]; the last: intercepts
   at::Tensor f_;              // [m, K, n]
   at::Tensor g_;              // [m, K, width + 1]
+  at::Tensor residual_;       // [m, K, n] that g_ is of, while it is refined
   std::deque<Step> steps_;
   at::Tensor step_scale_;  // [m] of the first direction; see Direction
   at::Tensor stalled_;     // [m] bool
-  int64_t iteration_ = 0;  // in this type
+  int64_t iteration_ = 0;  // in this part
 
   // Of all fits.
   const FitSettings all_settings_;

@@ -375,7 +375,13 @@ at::Tensor LinearFit::MoveInLoops(const at::Tensor& direction,
       linear += Dot(At(w_, fit) + k, p + k, penalized());
       square += Dot(p + k, p + k, penalized());
     }
-    const double enough = kSlopeShare * std::abs(Dot(At(g_, fit), p, count));
+    const double start = Dot(At(g_, fit), p, count);  // below 0
+    // The scores' changes are rounded: at the beginning the slope is that of
+    // the gradient.
+    if (residual_.defined()) {
+      linear = start - Dot(At(residual_, fit), rows.along, n * class_count_);
+    }
+    const double enough = kSlopeShare * std::abs(start);
     const double t = FindStep(enough, kSearchSteps, [&](double at) {
       FindSlopes(loss_, rows, at, to);
       const int64_t all = n * class_count_;

@@ -11,6 +11,7 @@
 #include <ATen/ops/tensor.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <string>
 #include <vector>
 
@@ -185,6 +186,33 @@ TEST(LinearFit, GivesTheSameInLoopsAndByCalls) {
       EXPECT_LE(MaxAbsDifference(weights[0], weights[1]), 1e-7);
       EXPECT_LE(MaxAbsDifference(scores[0], scores[1]), 1e-7);
     }
+  }
+}
+
+// What changes in float32 led to, computed anew in float64.
+TEST(LinearFit, ItsDerivativesAreAsSmallAsItSays) {
+  const MadeRows made = MakeRows(150, 40, 1.0, 8);
+  std::vector<int32_t> folds;
+  for (int32_t i = 0; i < 150; ++i) folds.push_back(i / 2 % 5);
+  const ScaledRows rows(made.rows + 100.0, MasksOf(folds), true);
+  const at::Tensor labels = LabelTensor(made.classes);
+  FitSettings settings = FoldSettings(labels, 0.1);
+  settings.tolerance.fill_(1e-10);
+  LinearFit fit(LinearLoss::kLogistic, rows.ForFits(), settings, {});
+  while (fit.Iterate()) {
+  }
+  for (int64_t fold = 0; fold < 5; ++fold) {
+    const at::Tensor z = rows.Scaled(fold);
+    const at::Tensor weight = fit.weights()[fold][0];
+    const at::Tensor f = z.mv(weight) + fit.intercepts()[fold][0];
+    EXPECT_LE(MaxAbsDifference(fit.scores()[fold][0], f), 1e-10);
+    const at::Tensor trains = rows.masks()[fold];
+    const at::Tensor residual = 0.1 * trains * (f.sigmoid() - labels);
+    const double unit = 0.1 * trains.sum().item<double>();
+    const at::Tensor slopes = z.t().mv(residual) + weight;
+    EXPECT_LE(slopes.abs().max().item<double>() / unit, 1.1e-10);
+    EXPECT_LE(std::abs(residual.sum().item<double>()) / unit, 1.1e-10);
+    EXPECT_LE(fit.gradient_max()[static_cast<size_t>(fold)], 1e-10);
   }
 }
 
