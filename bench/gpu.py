@@ -138,6 +138,8 @@ def decode(bench: Bench) -> None:
                     target,
                     theirs.difference,
                 )
+            if not bench.smoke and count > 1:
+                continuous.close()
             seconds = np.median(bench.outcomes[-1].our_seconds)
             bench.report(
                 f"GPU: decode, {count} rows, tokens a second",
