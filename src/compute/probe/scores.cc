@@ -75,12 +75,11 @@ class FoldScorer {
     for (size_t row = 0; row < rows.labels.size(); ++row) {
       if (rows.fold[row] != fold) continue;
       labels_.push_back(rows.labels[row]);
-      groups_.push_back(rows.group[row]);
+      rows_.push_back(row);
       for (size_t k = 0; k < width_; ++k) {
         decisions_.push_back(rows.decisions[row * width_ + k]);
       }
     }
-    NumberGroups();
     for (size_t k = 0; class_count_ > 0 && k < width_; ++k) {
       std::vector<double> own(labels_.size());
       for (size_t row = 0; row < own.size(); ++row) {
@@ -92,10 +91,8 @@ class FoldScorer {
   }
 
   size_t row_count() const { return labels_.size(); }
-  size_t group_count() const { return group_count_; }
-  size_t group_of(size_t row) const {
-    return static_cast<size_t>(groups_[row]);
-  }
+  // Where the fold's row stands among all.
+  size_t number_of(size_t row) const { return rows_[row]; }
 
   double Auc(absl::Span<const double> weights) const {
     double sum = 0.0;
@@ -121,18 +118,6 @@ class FoldScorer {
   }
 
  private:
-  // Groups of the fold, numbered from 0.
-  void NumberGroups() {
-    std::vector<int32_t> known = groups_;
-    std::sort(known.begin(), known.end());
-    known.erase(std::unique(known.begin(), known.end()), known.end());
-    for (int32_t& group : groups_) {
-      group = static_cast<int32_t>(
-          std::lower_bound(known.begin(), known.end(), group) - known.begin());
-    }
-    group_count_ = known.size();
-  }
-
   double Decide(size_t row) const {
     const double* own = &decisions_[row * width_];
     if (width_ == 1) return *own > 0.0 ? 1.0 : 0.0;
@@ -161,8 +146,7 @@ class FoldScorer {
   const size_t width_;
   std::vector<double> decisions_;
   std::vector<double> labels_;
-  std::vector<int32_t> groups_;
-  size_t group_count_ = 0;
+  std::vector<size_t> rows_;
   std::vector<FoldRanks> ranks_;
 };
 
@@ -206,6 +190,28 @@ double Quantile(const std::vector<double>& sorted, double share) {
   return sorted[low] + part * (sorted[high] - sorted[low]);
 }
 
+// Of each row its group, numbered from 0 among those that are tested; rows that
+// are not have any number.
+struct NumberedGroups {
+  size_t count = 0;
+  std::vector<size_t> of_row;
+};
+
+NumberedGroups NumberGroups(const TestedRows& rows) {
+  std::vector<int32_t> known;
+  for (size_t row = 0; row < rows.group.size(); ++row) {
+    if (rows.fold[row] >= 0) known.push_back(rows.group[row]);
+  }
+  std::sort(known.begin(), known.end());
+  known.erase(std::unique(known.begin(), known.end()), known.end());
+  NumberedGroups groups{.count = known.size(), .of_row = {}};
+  for (const int32_t group : rows.group) {
+    groups.of_row.push_back(static_cast<size_t>(
+        std::lower_bound(known.begin(), known.end(), group) - known.begin()));
+  }
+  return groups;
+}
+
 void SetInterval(std::vector<double> means, FoldFigure& figure) {
   means.erase(std::remove_if(means.begin(), means.end(),
                              [](double value) { return std::isnan(value); }),
@@ -241,6 +247,7 @@ FoldScores ScoreFolds(const TestedRows& rows) {
 void AddIntervals(const TestedRows& rows, int64_t count, uint64_t seed,
                   FoldScores& scores) {
   const std::vector<FoldScorer> scorers = ScorersOf(rows);
+  const NumberedGroups groups = NumberGroups(rows);
   std::vector<double> auc_means;
   std::vector<double> accuracy_means;
   uint64_t key = Mix(seed);
@@ -249,14 +256,15 @@ void AddIntervals(const TestedRows& rows, int64_t count, uint64_t seed,
   for (int64_t b = 0; b < count; ++b) {
     std::vector<double> aucs;
     std::vector<double> accuracies;
+    // Of all folds together: a fold may hold a single group.
+    drawn.assign(groups.count, 0.0);
+    for (size_t i = 0; i < drawn.size(); ++i) {
+      ++drawn[BelowBound(key = Mix(key), drawn.size())];
+    }
     for (const FoldScorer& scorer : scorers) {
-      drawn.assign(scorer.group_count(), 0.0);
-      for (size_t i = 0; i < drawn.size(); ++i) {
-        ++drawn[BelowBound(key = Mix(key), drawn.size())];
-      }
       weights.resize(scorer.row_count());
       for (size_t row = 0; row < weights.size(); ++row) {
-        weights[row] = drawn[scorer.group_of(row)];
+        weights[row] = drawn[groups.of_row[scorer.number_of(row)]];
       }
       aucs.push_back(scorer.Auc(weights));
       accuracies.push_back(scorer.Accuracy(weights));

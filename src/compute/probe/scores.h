@@ -40,8 +40,9 @@ struct FoldScores {
 // mean and NaN in `folds`.
 FoldScores ScoreFolds(const TestedRows& rows);
 
-// Adds intervals: quantiles of the means over `count` resamples of each fold's
-// groups.
+// Adds intervals: quantiles of the means over `count` resamples of all groups,
+// each in the fold that tested it; a fold that is left without a figure is left
+// out of the mean.
 void AddIntervals(const TestedRows& rows, int64_t count, uint64_t seed,
                   FoldScores& scores);
 

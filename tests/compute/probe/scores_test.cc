@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <fstream>
 
@@ -77,6 +78,19 @@ TEST(AddIntervals, SurroundsTheMean) {
   FoldScores again = ScoreFolds(rows);
   AddIntervals(rows, 500, 1, again);
   EXPECT_EQ(scores.auc.low, again.auc.low);
+}
+
+// As with a few facts of many wordings each.
+TEST(AddIntervals, SpreadAsTheFoldsDoWhereEachHoldsOneGroup) {
+  TestedRows rows = EightRows();
+  rows.group.assign(rows.fold.begin(), rows.fold.end());
+  FoldScores scores = ScoreFolds(rows);
+  AddIntervals(rows, 500, 1, scores);
+  const auto [low, high] =
+      std::minmax(scores.auc.folds[0], scores.auc.folds[1]);
+  EXPECT_LT(low, high);
+  EXPECT_DOUBLE_EQ(*scores.auc.low, low);
+  EXPECT_DOUBLE_EQ(*scores.auc.high, high);
 }
 
 // Copies of a row say nothing new: intervals over groups must not shrink.
