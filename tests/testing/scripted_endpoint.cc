@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 #include <microhttpd.h>
+#include <netinet/in.h>
 
 #include <algorithm>
 #include <utility>
@@ -138,7 +139,9 @@ class ScriptedEndpoint::Server {
       *upload_size = 0;
       return MHD_YES;
     }
-    ScriptedRequest request{.path = path, .body = pending->body};
+    ScriptedRequest request;
+    request.path = path;
+    request.body = pending->body;
     MHD_get_connection_values(connection, MHD_HEADER_KIND, &AddHeader,
                               &request.headers);
     return static_cast<Server*>(self)->Answer(connection, std::move(request));

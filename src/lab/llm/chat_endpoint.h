@@ -17,12 +17,12 @@ namespace dissonance {
 
 struct ChatEndpoint {
   // What "/chat/completions" is added to, e.g. "https://api.openai.com/v1".
-  std::string base_url;
-  Secret key;  // sent as a bearer token; empty: none
+  std::string base_url = {};
+  Secret key = {};  // sent as a bearer token; empty: none
   // Sent with each request, e.g. "HTTP-Referer", to say whose it is.
-  std::map<std::string, std::string> headers;
+  std::map<std::string, std::string> headers = {};
   // PEM file of the authorities to trust; empty: the system's.
-  std::string ca_file;
+  std::string ca_file = {};
 
   int64_t in_flight = 20;          // calls at a time
   double requests_per_minute = 0;  // 0: no limit

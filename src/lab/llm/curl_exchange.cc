@@ -80,7 +80,9 @@ bool CurlExchange::SetOptions(const ChatEndpoint& endpoint,
   set(CURLOPT_URL, url.c_str());
   set(CURLOPT_PROTOCOLS_STR, "http,https");
   set(CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_2TLS));
-  set(CURLOPT_PIPEWAIT, 1L);
+  // The handshake says whether calls can share a connection; without one it
+  // would take the first answer to know.
+  set(CURLOPT_PIPEWAIT, absl::StartsWith(url, "https:") ? 1L : 0L);
   set(CURLOPT_TCP_KEEPALIVE, 1L);
   set(CURLOPT_NOSIGNAL, 1L);
   set(CURLOPT_FOLLOWLOCATION, 0L);
