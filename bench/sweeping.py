@@ -56,6 +56,11 @@ def sweep(bench: Bench) -> None:
     settings = steerings(setting_count, shape.layers, shape.hidden)
     for label, score, target in (
         (
+            "HF, a hook, one pass per continuation",
+            peers.one_forward_per_continuation,
+            4.0,
+        ),
+        (
             "HF, a hook, question by question",
             peers.one_forward_per_question,
             4.0,

@@ -15,7 +15,7 @@ void DefineEngine(CLI::App& app, EngineOptions& engine) {
                  "Key/value caches in all")
       ->check(CLI::PositiveNumber);
   app.add_option("--prefix-cache-bytes", engine.prefix_cache_bytes,
-                 "Keys and values kept of earlier prompts; 0: none")
+                 "What is kept of earlier prompts; 0: nothing")
       ->check(CLI::NonNegativeNumber);
   app.add_option("--queue-limit", engine.queue_limit, "Sequences waiting")
       ->check(CLI::PositiveNumber);

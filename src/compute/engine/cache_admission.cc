@@ -1,5 +1,6 @@
 #include "src/compute/engine/cache_admission.h"
 
+#include <set>
 #include <string>
 #include <utility>
 
@@ -14,6 +15,8 @@ namespace {
 
 // Slabs that the caches' bytes are taken in, where they are taken in slabs.
 constexpr int64_t kSlabs = 4;
+// Of what is kept of prompts, trunks get this part at most.
+constexpr int64_t kTrunkPart = 4;
 
 // Names the network that keys and values come from: everything that their
 // bits depend on beside the tokens.
@@ -36,13 +39,22 @@ absl::Span<const int32_t> Shareable(const EngineEntry& entry) {
   return prefix;
 }
 
+TrunkKey TrunkOf(const EngineEntry& entry, const StepWork& work) {
+  return {.network = NetworkName(entry.variant),
+          .tokens = work.tokens,
+          .tree_parents = work.tree_parents};
+}
+
 }  // namespace
 
 CacheAdmission::CacheAdmission(const EngineOptions& options)
     : limit_bytes_(options.kv_cache_bytes),
       reclaim_after_(options.reclaim_seconds),
       pools_(options.kv_cache_bytes / kSlabs),
-      prefixes_(options.prefix_cache_bytes, options.attention_tile) {}
+      prefixes_(
+          options.prefix_cache_bytes - options.prefix_cache_bytes / kTrunkPart,
+          options.attention_tile),
+      trunks_(options.prefix_cache_bytes / kTrunkPart) {}
 
 absl::StatusOr<bool> CacheAdmission::Admit(EngineEntry& entry, int64_t limit,
                                            const Entries& entries) {
@@ -67,7 +79,7 @@ absl::StatusOr<bool> CacheAdmission::Admit(EngineEntry& entry, int64_t limit,
   };
   absl::Status made = make();
   if (!made.ok()) {
-    prefixes_.Clear();
+    ForgetPrefixes();
     if (needs_none) return true;
     if (ReclaimAll(entries)) made = make();
   }
@@ -173,12 +185,52 @@ void CacheAdmission::KeepPrefix(EngineEntry& entry) {
   const absl::Status kept = CatchTorch("prefix", [&] {
     prefixes_.Keep(NetworkName(entry.variant), Shareable(entry), *entry.cache);
   });
-  if (!kept.ok()) prefixes_.Clear();
+  if (!kept.ok()) ForgetPrefixes();
+}
+
+void CacheAdmission::BeginLate(const EngineEntry& entry, StepItem& item) {
+  const bool may_begin = entry.latest_entry > 0 && !trunks_.empty();
+  if (item.cache != nullptr || (entry.branch_block == 0 && !may_begin)) return;
+  item.trunk = trunks_.Find(TrunkOf(entry, item.work), entry.latest_entry);
+  if (entry.branch_block > item.trunk.block) {
+    item.kept_block = entry.branch_block;
+  }
+}
+
+void CacheAdmission::KeepTrunk(const EngineEntry& entry, StepItem& item) {
+  spared_block_row_count_ +=
+      item.trunk.block * static_cast<int64_t>(item.work.tokens.size());
+  if (item.kept_block == 0) return;
+  trunks_.Keep(TrunkOf(entry, item.work), std::move(item.kept_trunk));
+}
+
+std::vector<std::vector<PickedEntry>> CacheAdmission::Rounds(
+    const std::vector<PickedEntry>& picked) {
+  std::set<std::pair<TrunkKey, int64_t>> awaited;
+  std::vector<PickedEntry> first;
+  std::vector<PickedEntry> second;
+  int64_t spared_blocks = 0;
+  for (const PickedEntry& own : picked) {
+    const EngineEntry& entry = *own.entry;
+    const int64_t branch = entry.branch_block;
+    bool waits = false;
+    if (branch > 0 && entry.latest_entry == branch && entry.cache == nullptr) {
+      TrunkKey key = TrunkOf(entry, entry.sequence->Next(own.row_limit));
+      const int64_t missing = branch - trunks_.Find(key, branch).block;
+      waits = missing > 0 && !awaited.emplace(std::move(key), branch).second;
+      if (waits) spared_blocks += missing;
+    }
+    (waits ? second : first).push_back(own);
+  }
+  const DecoderSpec& spec = picked.front().entry->variant.model->spec();
+  if (second.empty() || spared_blocks < spec.block_count()) return {picked};
+  return {std::move(first), std::move(second)};
 }
 
 bool CacheAdmission::ForgetPrefixes() {
-  const bool held_some = prefixes_.bytes() > 0;
+  const bool held_some = prefixes_.bytes() > 0 || trunks_.bytes() > 0;
   prefixes_.Clear();
+  trunks_.Clear();
   return held_some;
 }
 
@@ -196,7 +248,9 @@ void CacheAdmission::Release(EngineEntry& entry) {
 void CacheAdmission::Count(EngineStats& stats) const {
   stats.kv_cache_bytes = cache_bytes_;
   stats.prefix_bytes = prefixes_.bytes();
+  stats.trunk_bytes = trunks_.bytes();
   stats.prefix_hit_token_count = prefix_hit_token_count_;
+  stats.spared_block_row_count = spared_block_row_count_;
   stats.reclaimed_cache_count = reclaimed_cache_count_;
 }
 

@@ -1,6 +1,7 @@
 #include "src/compute/engine/step_batch.h"
 
 #include <ATen/ops/argmax.h>
+#include <ATen/ops/cat.h>
 #include <ATen/ops/gather.h>
 #include <ATen/ops/isfinite.h>
 #include <ATen/ops/log_softmax.h>
@@ -11,7 +12,6 @@
 #include <cmath>
 #include <functional>
 #include <map>
-#include <numeric>
 #include <optional>
 #include <string>
 #include <tuple>
@@ -30,15 +30,17 @@ namespace {
 // vocabulary.
 constexpr int64_t kUnembedRows = kPrefillTile;
 
-std::vector<size_t> PackingOrder(const std::vector<StepItem>& items) {
-  std::vector<size_t> order(items.size());
-  std::iota(order.begin(), order.end(), size_t{0});
-  const auto key = [&items](size_t i) {
-    return std::make_pair(!items[i].work.is_prefill, items[i].adapter.get());
+// Those that share a pass.
+using PassItems = std::vector<StepItem*>;
+
+PassItems InPackingOrder(PassItems items) {
+  const auto key = [](const StepItem* item) {
+    return std::make_pair(!item->work.is_prefill, item->adapter.get());
   };
-  std::stable_sort(order.begin(), order.end(),
-                   [&](size_t a, size_t b) { return key(a) < key(b); });
-  return order;
+  absl::c_stable_sort(items, [&](const StepItem* a, const StepItem* b) {
+    return key(a) < key(b);
+  });
+  return items;
 }
 
 void AppendPositions(const Segment& segment, std::vector<int64_t>& positions) {
@@ -82,12 +84,13 @@ bool KeepsAtEnd(const StepItem& item, int64_t last_block) {
 
 class Packer {
  public:
-  Packer(StepNumerics numerics, int64_t block_count,
-         std::vector<StepItem>& items)
+  Packer(StepNumerics numerics, int64_t block_count, const PassItems& items)
       : block_count_(block_count) {
     batch_.reproducible = numerics.reproducible;
     batch_.attention_tile = numerics.attention_tile;
-    for (const size_t i : PackingOrder(items)) Add(items[i]);
+    for (StepItem* item : InPackingOrder(items)) Add(*item);
+    batch_.first_block = items.front()->trunk.block;
+    if (batch_.first_block > 0) batch_.residual = at::cat(trunks_);
   }
 
   const TokenBatch& batch() const { return batch_; }
@@ -107,14 +110,18 @@ class Packer {
                                      static_cast<size_t>(segment.row_count())),
            .prompt_count = items_[i]->prompt_count,
            .interventions = items_[i]->interventions,
-           .capture = items_[i]->capture});
+           .capture = items_[i]->capture,
+           .trunk_block = items_[i]->kept_block});
     }
     return hooked;
   }
   // Gives each item what was kept of it.
-  void Deliver(std::vector<CapturedRows> captured) const {
+  void Deliver(std::vector<CapturedRows> captured,
+               std::vector<at::Tensor> trunks) const {
     for (size_t i = 0; i < items_.size(); ++i) {
       items_[i]->captured = std::move(captured[i]);
+      items_[i]->kept_trunk = {.block = items_[i]->kept_block,
+                               .residual = std::move(trunks[i])};
     }
   }
   // Those of prompts, which come first; the rest are of generation steps.
@@ -140,6 +147,7 @@ class Packer {
     }
     batch_.segments.push_back(std::move(segment));
     items_.push_back(&item);
+    trunks_.push_back(item.trunk.residual);
   }
 
   void AddWanted(StepItem& item, int64_t begin) {
@@ -188,7 +196,8 @@ class Packer {
 
   const int64_t block_count_;
   TokenBatch batch_;
-  std::vector<StepItem*> items_;  // of the segments
+  PassItems items_;                 // of the segments
+  std::vector<at::Tensor> trunks_;  // likewise
   std::vector<AdapterRun> runs_;
   std::vector<int64_t> wanted_;
   std::vector<LogitsRow> logits_rows_;
@@ -334,11 +343,9 @@ void ReadLogits(const Decoder& decoder, StepNumerics numerics,
   }
 }
 
-}  // namespace
-
-void RunStep(const Model& model, StepNumerics numerics,
-             std::vector<StepItem>& items, SiteVisitor* visitor) {
-  const c10::InferenceMode inference;
+// `items` begin with the same block.
+void RunPass(const Model& model, StepNumerics numerics, const PassItems& items,
+             SiteVisitor* visitor) {
   Packer packer(numerics, model.spec().block_count(), items);
   const BatchDelta delta(packer.TakeRuns(), numerics.reproducible);
   HookPlan plan(packer.hooked(), packer.wanted());
@@ -350,7 +357,19 @@ void RunStep(const Model& model, StepNumerics numerics,
   const at::Tensor hidden = model.decoder().Forward(
       packer.batch(), packer.wanted(), {.delta = &delta, .visitor = hooks});
   ReadLogits(model.decoder(), numerics, packer, hidden, plan);
-  packer.Deliver(plan.TakeCaptured());
+  packer.Deliver(plan.TakeCaptured(), plan.TakeTrunks());
+}
+
+}  // namespace
+
+void RunStep(const Model& model, StepNumerics numerics,
+             std::vector<StepItem>& items, SiteVisitor* visitor) {
+  const c10::InferenceMode inference;
+  std::map<int64_t, PassItems> passes;
+  for (StepItem& item : items) passes[item.trunk.block].push_back(&item);
+  for (const auto& [first_block, own] : passes) {
+    RunPass(model, numerics, own, visitor);
+  }
 }
 
 absl::Status CheckFinite(const Model& model, StepNumerics numerics,

@@ -1,5 +1,7 @@
 #include "src/compute/model/site.h"
 
+#include <algorithm>
+
 #include "absl/strings/str_cat.h"
 
 namespace dissonance {
@@ -61,6 +63,12 @@ int64_t SiteWidth(const DecoderSpec& spec, Site site) {
     default:
       return SiteHeads(spec, site) > 0 ? spec.head_dim : spec.d_model;
   }
+}
+
+int64_t LatestEntry(const DecoderSpec& spec, Site site, int64_t block) {
+  const int64_t last = spec.block_count() - 1;
+  if (IsBehindBlocks(site)) return last;
+  return std::min(last, site == Site::kResidPost ? block + 1 : block);
 }
 
 absl::Status CheckSite(const DecoderSpec& spec, Site site, int64_t block) {
