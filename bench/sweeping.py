@@ -45,7 +45,7 @@ def setting_by_setting(
 
 
 def sweep(bench: Bench) -> None:
-    """As 8 blocks with 9 coefficients over 36 questions."""
+    """As 12 blocks with 6 coefficients over 36 questions."""
     shape = bench.pick(SMOL_30M, SMALL)
     count = bench.pick(36, 2)
     setting_count = bench.pick(72, 6)

@@ -39,7 +39,7 @@ absl::Span<const int32_t> Shareable(const EngineEntry& entry) {
   return prefix;
 }
 
-TrunkKey TrunkOf(const EngineEntry& entry, const StepWork& work) {
+TrunkKey KeyOf(const EngineEntry& entry, const StepWork& work) {
   return {.network = NetworkName(entry.variant),
           .tokens = work.tokens,
           .tree_parents = work.tree_parents};
@@ -62,7 +62,11 @@ absl::StatusOr<bool> CacheAdmission::Admit(EngineEntry& entry, int64_t limit,
   const std::string network = NetworkName(entry.variant);
   const int64_t held = prefixes_.Held(network, prefix);
   const bool needs_none = entry.sequence->fits_one_step(limit);
-  if (held == 0 && needs_none) return true;
+  if (held == 0 && needs_none) {
+    if (trunks_.empty()) return true;
+    entry.first_block = TrunkFor(entry, entry.sequence->Next(limit)).block;
+    return true;
+  }
   if (!Reserve(entry)) {
     if (needs_none) return true;
     Reclaim(entry.group == nullptr ? entry.cache_bytes : entry.group->bytes,
@@ -188,10 +192,14 @@ void CacheAdmission::KeepPrefix(EngineEntry& entry) {
   if (!kept.ok()) ForgetPrefixes();
 }
 
+Trunk CacheAdmission::TrunkFor(const EngineEntry& entry, const StepWork& work) {
+  if (trunks_.empty() || entry.latest_entry == 0) return {};
+  return trunks_.Find(KeyOf(entry, work), entry.latest_entry);
+}
+
 void CacheAdmission::BeginLate(const EngineEntry& entry, StepItem& item) {
-  const bool may_begin = entry.latest_entry > 0 && !trunks_.empty();
-  if (item.cache != nullptr || (entry.branch_block == 0 && !may_begin)) return;
-  item.trunk = trunks_.Find(TrunkOf(entry, item.work), entry.latest_entry);
+  if (item.cache != nullptr) return;
+  item.trunk = TrunkFor(entry, item.work);
   if (entry.branch_block > item.trunk.block) {
     item.kept_block = entry.branch_block;
   }
@@ -201,7 +209,7 @@ void CacheAdmission::KeepTrunk(const EngineEntry& entry, StepItem& item) {
   spared_block_row_count_ +=
       item.trunk.block * static_cast<int64_t>(item.work.tokens.size());
   if (item.kept_block == 0) return;
-  trunks_.Keep(TrunkOf(entry, item.work), std::move(item.kept_trunk));
+  trunks_.Keep(KeyOf(entry, item.work), std::move(item.kept_trunk));
 }
 
 std::vector<std::vector<PickedEntry>> CacheAdmission::Rounds(
@@ -215,7 +223,7 @@ std::vector<std::vector<PickedEntry>> CacheAdmission::Rounds(
     const int64_t branch = entry.branch_block;
     bool waits = false;
     if (branch > 0 && entry.latest_entry == branch && entry.cache == nullptr) {
-      TrunkKey key = TrunkOf(entry, entry.sequence->Next(own.row_limit));
+      TrunkKey key = KeyOf(entry, entry.sequence->Next(own.row_limit));
       const int64_t missing = branch - trunks_.Find(key, branch).block;
       waits = missing > 0 && !awaited.emplace(std::move(key), branch).second;
       if (waits) spared_blocks += missing;

@@ -63,6 +63,8 @@ class CacheAdmission {
 
   // The entry and those that share its group, without those that have ended.
   static Members GroupOf(EngineEntry& entry, const Entries& entries);
+  // What is held of its step; block 0: nothing.
+  Trunk TrunkFor(const EngineEntry& entry, const StepWork& work);
   // Whether there is room for its cache, and for those of its group.
   bool Reserve(const EngineEntry& entry);
   bool HasRoom(int64_t bytes) const {

@@ -17,7 +17,8 @@ namespace dissonance {
 
 struct EngineOptions {
   // Most rows of a step; longer prompts are computed in pieces. More rows use
-  // the processor better, fewer give other requests their turn sooner.
+  // the processor better, fewer give other requests their turn sooner. Rows
+  // that begin with a later block count for less, a quarter at least.
   int64_t step_tokens = 1024;
   // Most prompt rows of a step in which an interactive request waits for its
   // next token: bounds the gap between its tokens.

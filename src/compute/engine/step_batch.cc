@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <deque>
 #include <functional>
 #include <map>
 #include <optional>
@@ -63,6 +64,7 @@ struct LogitsRow {
   std::optional<size_t> index;  // within item->work.wanted; none: kept only
   int64_t packed_row;
   int64_t wanted_row;  // its place among the rows that the final norm sees
+  HookPlan* plan = nullptr;  // of its pass
 };
 
 bool Keeps(const StepItem& item, Site site) {
@@ -313,51 +315,82 @@ class ChainedVisitor final : public SiteVisitor {
   SiteVisitor& second_;
 };
 
-// Unembeds the rows [wanted, d_model] that need it, a few at once, and fills
-// their items' results.
-void ReadLogits(const Decoder& decoder, StepNumerics numerics,
-                const Packer& packer, const at::Tensor& wanted,
-                HookPlan& plan) {
-  const std::vector<LogitsRow>& all = packer.logits_rows();
-  const auto count = static_cast<int64_t>(all.size());
-  for (int64_t begin = 0; begin < count; begin += kUnembedRows) {
-    const auto rows = absl::MakeConstSpan(all).subspan(
-        static_cast<size_t>(begin), static_cast<size_t>(kUnembedRows));
-    std::vector<int64_t> places;
-    std::vector<int64_t> packed;
-    for (const LogitsRow& row : rows) {
-      places.push_back(row.wanted_row);
-      packed.push_back(row.packed_row);
+// Items that begin with the same block, as one pass.
+struct Pass {
+  Pass(const Model& model, StepNumerics numerics, const PassItems& items)
+      : packer(numerics, model.spec().block_count(), items),
+        delta(packer.TakeRuns(), numerics.reproducible),
+        plan(packer.hooked(), packer.wanted()) {}
+
+  // The final norm of the wanted rows [wanted, d_model].
+  at::Tensor Forward(const Decoder& decoder, SiteVisitor* visitor) {
+    SiteVisitor* hooks = plan.empty() ? visitor : &plan;
+    std::optional<ChainedVisitor> chained;
+    if (!plan.empty() && visitor != nullptr) {
+      hooks = &chained.emplace(plan, *visitor);
     }
-    const at::Tensor hidden =
-        count == wanted.size(0)
-            ? wanted.narrow(0, begin, static_cast<int64_t>(rows.size()))
-            : wanted.index_select(
-                  0, at::tensor(places, at::kLong).to(wanted.device()));
-    const int64_t prefill =
-        std::max<int64_t>(0, packer.prefill_logits_rows() - begin);
-    const at::Tensor logits = decoder.Unembed(
-        hidden, {.prefill = prefill, .tiled = numerics.reproducible});
-    plan.VisitLogits(packed, logits);
-    ReadRows(logits, rows);
+    return decoder.Forward(packer.batch(), packer.wanted(),
+                           {.delta = &delta, .visitor = hooks});
+  }
+
+  Packer packer;
+  BatchDelta delta;
+  HookPlan plan;
+};
+
+// The rows of a step that are unembedded, of all its passes.
+struct UnembeddedRows {
+  at::Tensor hidden;  // [wanted, d_model], also of rows that are only kept
+  std::vector<LogitsRow> rows;
+  int64_t prefill = 0;  // rows before those of generation steps
+
+  void Add(Pass& pass, const at::Tensor& wanted) {
+    const int64_t before = hidden.defined() ? hidden.size(0) : 0;
+    hidden = before > 0 ? at::cat({hidden, wanted}) : wanted;
+    for (LogitsRow row : pass.packer.logits_rows()) {
+      row.wanted_row += before;
+      row.plan = &pass.plan;
+      rows.push_back(row);
+    }
+    prefill += pass.packer.prefill_logits_rows();
+  }
+};
+
+// Shows each pass's plan its rows of logits [rows, vocab].
+void VisitLogits(absl::Span<const LogitsRow> rows, const at::Tensor& logits) {
+  for (size_t begin = 0; begin < rows.size();) {
+    HookPlan* plan = rows[begin].plan;
+    std::vector<int64_t> packed;
+    for (size_t i = begin; i < rows.size() && rows[i].plan == plan; ++i) {
+      packed.push_back(rows[i].packed_row);
+    }
+    plan->VisitLogits(packed,
+                      logits.narrow(0, static_cast<int64_t>(begin),
+                                    static_cast<int64_t>(packed.size())));
+    begin += packed.size();
   }
 }
 
-// `items` begin with the same block.
-void RunPass(const Model& model, StepNumerics numerics, const PassItems& items,
-             SiteVisitor* visitor) {
-  Packer packer(numerics, model.spec().block_count(), items);
-  const BatchDelta delta(packer.TakeRuns(), numerics.reproducible);
-  HookPlan plan(packer.hooked(), packer.wanted());
-  SiteVisitor* hooks = plan.empty() ? visitor : &plan;
-  std::optional<ChainedVisitor> chained;
-  if (!plan.empty() && visitor != nullptr) {
-    hooks = &chained.emplace(plan, *visitor);
+// Unembeds the rows, a few at once, and fills their items' results.
+void ReadLogits(const Decoder& decoder, StepNumerics numerics,
+                const UnembeddedRows& all) {
+  const auto count = static_cast<int64_t>(all.rows.size());
+  for (int64_t begin = 0; begin < count; begin += kUnembedRows) {
+    const auto rows = absl::MakeConstSpan(all.rows).subspan(
+        static_cast<size_t>(begin), static_cast<size_t>(kUnembedRows));
+    std::vector<int64_t> places;
+    for (const LogitsRow& row : rows) places.push_back(row.wanted_row);
+    const at::Tensor hidden =
+        count == all.hidden.size(0)
+            ? all.hidden.narrow(0, begin, static_cast<int64_t>(rows.size()))
+            : all.hidden.index_select(
+                  0, at::tensor(places, at::kLong).to(all.hidden.device()));
+    const at::Tensor logits = decoder.Unembed(
+        hidden, {.prefill = std::max<int64_t>(0, all.prefill - begin),
+                 .tiled = numerics.reproducible});
+    VisitLogits(rows, logits);
+    ReadRows(logits, rows);
   }
-  const at::Tensor hidden = model.decoder().Forward(
-      packer.batch(), packer.wanted(), {.delta = &delta, .visitor = hooks});
-  ReadLogits(model.decoder(), numerics, packer, hidden, plan);
-  packer.Deliver(plan.TakeCaptured(), plan.TakeTrunks());
 }
 
 }  // namespace
@@ -365,10 +398,18 @@ void RunPass(const Model& model, StepNumerics numerics, const PassItems& items,
 void RunStep(const Model& model, StepNumerics numerics,
              std::vector<StepItem>& items, SiteVisitor* visitor) {
   const c10::InferenceMode inference;
-  std::map<int64_t, PassItems> passes;
-  for (StepItem& item : items) passes[item.trunk.block].push_back(&item);
-  for (const auto& [first_block, own] : passes) {
-    RunPass(model, numerics, own, visitor);
+  // Generation steps begin with the embedding: their pass is the last.
+  std::map<int64_t, PassItems, std::greater<>> by_block;
+  for (StepItem& item : items) by_block[item.trunk.block].push_back(&item);
+  std::deque<Pass> passes;
+  UnembeddedRows unembedded;
+  for (const auto& [block, own] : by_block) {
+    Pass& pass = passes.emplace_back(model, numerics, own);
+    unembedded.Add(pass, pass.Forward(model.decoder(), visitor));
+  }
+  ReadLogits(model.decoder(), numerics, unembedded);
+  for (Pass& pass : passes) {
+    pass.packer.Deliver(pass.plan.TakeCaptured(), pass.plan.TakeTrunks());
   }
 }
 

@@ -1,8 +1,9 @@
 // One step's interventions and captures, compiled: for each place in the
 // network the rows that change there and how, and the rows that are kept,
 // merged over all sequences of the batch into few index operations. A row's
-// result depends on its own sequence only. A place's interventions come before
-// its captures. Built for one step, used by one thread.
+// result depends on its own sequence only. At a place a trunk's rows are kept
+// first, then come interventions, then captures. Built for one step, used by
+// one thread.
 #ifndef DISSONANCE_COMPUTE_INTERP_HOOK_PLAN_H_
 #define DISSONANCE_COMPUTE_INTERP_HOOK_PLAN_H_
 

@@ -83,7 +83,8 @@ absl::StatusOr<std::shared_ptr<const Interventions>> PrepareInterventions(
     const Model& model, Interventions interventions);
 
 // The latest block that a pass with these changes may begin with, its residual
-// stream taken from a pass without them.
+// stream taken from a pass without them. At most the last block, whose rows are
+// not all computed to its end.
 int64_t LatestEntry(const DecoderSpec& spec,
                     const Interventions& interventions);
 

@@ -1,7 +1,5 @@
 #include "src/compute/model/site.h"
 
-#include <algorithm>
-
 #include "absl/strings/str_cat.h"
 
 namespace dissonance {
@@ -66,9 +64,8 @@ int64_t SiteWidth(const DecoderSpec& spec, Site site) {
 }
 
 int64_t LatestEntry(const DecoderSpec& spec, Site site, int64_t block) {
-  const int64_t last = spec.block_count() - 1;
-  if (IsBehindBlocks(site)) return last;
-  return std::min(last, site == Site::kResidPost ? block + 1 : block);
+  if (IsBehindBlocks(site)) return spec.block_count();
+  return site == Site::kResidPost ? block + 1 : block;
 }
 
 absl::Status CheckSite(const DecoderSpec& spec, Site site, int64_t block) {

@@ -64,9 +64,8 @@ TEST(TrunkStoreTest, TheLeastRecentlyUsedGoesFirst) {
   EXPECT_EQ(store.Find(old, 1).block, 1);
   EXPECT_EQ(store.Find(recent, 1).block, 0);
   EXPECT_EQ(store.bytes(), 80);
-  TrunkStore small(39);
-  small.Keep(old, TrunkAt(1, 1.0F));
-  EXPECT_EQ(small.bytes(), 0);
+  store.Keep({"a", {4}, {}}, {.block = 1, .residual = at::full({5, 5}, 1.0F)});
+  EXPECT_EQ(store.Find(old, 1).block, 1);
 }
 
 // One sequence of a sweep.
@@ -414,6 +413,18 @@ TEST_F(TrunkTest, AFewBytesMakeItSlowerAndNothingElse) {
     ExpectAsAlone(requests, outcomes);
     EXPECT_EQ(engine.stats().spared_block_row_count > 0, trunks > 0);
   }
+}
+
+// Four blocks, of which the last is computed: four times as many in a step.
+TEST_F(TrunkTest, MoreOfThemFitAStep) {
+  const std::vector<Request> first = {{.variant = Steered(2, 1.0)}};
+  std::vector<Request> others;
+  for (int i = 0; i < 8; ++i) others.push_back({.variant = Steered(2, 2 + i)});
+  Engine engine({.step_tokens = 2 * QuestionRows() + 20, .attention_tile = 8});
+  Run(engine, first);
+  EXPECT_EQ(engine.stats().step_count, 1);
+  ExpectAsAlone(others, Run(engine, others));
+  EXPECT_EQ(engine.stats().step_count, 3);
 }
 
 // What is computed in pieces is computed from the embedding on.
