@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/strip.h"
 #include "src/lab/tensors/place_name.h"
 
 namespace dissonance {
@@ -13,7 +14,9 @@ namespace {
 using Json = nlohmann::json;
 
 std::string LabelOf(const v1::VectorRef& vector) {
-  return vector.label().empty() ? "a vector" : vector.label();
+  return vector.label().empty()
+             ? "a vector"
+             : std::string(absl::StripPrefix(vector.label(), "directions/"));
 }
 
 // As the command line has it: "steer truth@resid_post.2=80".

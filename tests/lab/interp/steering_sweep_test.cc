@@ -106,7 +106,7 @@ TEST(SteeringSweepTest, SaysWhatTheLineUnsteeredIs) {
   own.set_site(v1::SITE_RESID_POST);
   own.add_blocks(2);
   own.mutable_add()->set_coefficient(0.5);
-  own.mutable_add()->mutable_vector()->set_label("truth");
+  own.mutable_add()->mutable_vector()->set_label("directions/truth");
   *own.mutable_add()->mutable_vector()->mutable_tensor() = Axis(2);
   const auto summary = nlohmann::json::parse(Whole(spec).at("summary.json"));
   EXPECT_EQ(summary["variant"], "models/m/adapters/a");
