@@ -45,7 +45,7 @@ def setting_by_setting(
 
 
 def sweep(bench: Bench) -> None:
-    """As 8 blocks with 9 coefficients over 36 questions."""
+    """As 12 blocks with 6 coefficients over 36 questions."""
     shape = bench.pick(SMOL_30M, SMALL)
     count = bench.pick(36, 2)
     setting_count = bench.pick(72, 6)
@@ -55,6 +55,11 @@ def sweep(bench: Bench) -> None:
     name = bench.server.load_model("bench", path)
     settings = steerings(setting_count, shape.layers, shape.hidden)
     for label, score, target in (
+        (
+            "HF, a hook, one pass per continuation",
+            peers.one_forward_per_continuation,
+            4.0,
+        ),
         (
             "HF, a hook, question by question",
             peers.one_forward_per_question,

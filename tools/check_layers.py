@@ -48,7 +48,9 @@ LAYERS = {
     "src/lab/llm": ["src/base", "proto"],
     "src/lab/jobs": ["src/base", "proto", _LAB + "storage", _LAB + "artifacts"],
     "src/lab/docgen": ["src/base", "proto", _LAB + "jobs", _LAB + "llm"],
-    "src/lab/eval": ["src/base", "proto", _LAB + "jobs", _LAB + "llm"],
+    "src/lab/eval": [
+        "src/base", "proto", _LAB + "tensors", _LAB + "jobs", _LAB + "llm"
+    ],
     "src/lab/finetune": ["src/base", "proto", _LAB + "jobs", _LAB + "eval"],
     "src/lab/interp": [
         "src/base", "proto", _LAB + "tensors", _LAB + "jobs", _LAB + "eval"

@@ -10,6 +10,7 @@
 #include "client/cli/input_file.h"
 #include "client/cli/mcq_summary.h"
 #include "client/cli/scoring_choices.h"
+#include "client/cli/variant_options.h"
 #include "src/base/file.h"
 #include "src/base/json_lines.h"
 #include "src/base/status_macros.h"
@@ -23,9 +24,7 @@ constexpr uint64_t kPredictionsLimitBytes = uint64_t{1} << 30;
 
 CommandRun DefineMcq(CLI::App& app) {
   auto args = std::make_shared<EvalMcqArgs>();
-  app.add_option("--model", args->model, "Model")->required();
-  app.add_option("--adapter", args->adapter,
-                 "Adapter to compare with the base model");
+  AddVariantOptions(app, args->network);
   app.add_option("--data", args->data, "Questions, JSON lines; -: stdin")
       ->required();
   app.add_option("--out", args->out,
@@ -92,7 +91,7 @@ absl::Status Compare(const Session& session, const CompareArgs& args) {
   RETURN_IF_ERROR(
       WriteFileAtomically(analysis_path, ShiftAnalysis(comparison, items)));
   ASSIGN_OR_RETURN(nlohmann::json parsed, ParseJson(report, report_path));
-  McqOutcome outcome{comparison.base, std::move(comparison)};
+  McqOutcome outcome{comparison.base, {std::move(comparison)}};
   EmitText(session.output,
            {{"directory", directory},
             {"files", {report_path, analysis_path}},

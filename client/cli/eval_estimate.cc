@@ -69,9 +69,9 @@ absl::StatusOr<int64_t> ResidentBytes(Connection& connection,
                                       const EvalMcqArgs& args,
                                       const v1::Model& model) {
   int64_t bytes = model.resident_bytes();
-  if (!args.adapter.empty()) {
+  if (!args.network.adapter.empty()) {
     v1::GetAdapterRequest adapter;
-    adapter.set_name(AdapterName(args.model, args.adapter));
+    adapter.set_name(AdapterName(args.network.model, args.network.adapter));
     ASSIGN_OR_RETURN(const v1::GetAdapterResponse found,
                      connection.Call(&v1::Models::Stub::GetAdapter, adapter));
     bytes += found.adapter().resident_bytes();
@@ -85,7 +85,7 @@ absl::Status EstimateMcq(const Session& session, const EvalMcqArgs& args,
                          const McqQuestions& questions) {
   ASSIGN_OR_RETURN(auto connection, Connection::Open(session.settings));
   v1::GetModelRequest model;
-  model.set_name(ModelName(args.model));
+  model.set_name(ModelName(args.network.model));
   ASSIGN_OR_RETURN(const v1::GetModelResponse base,
                    connection->Call(&v1::Models::Stub::GetModel, model));
   ASSIGN_OR_RETURN(const int64_t bytes,

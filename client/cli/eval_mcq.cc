@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "client/cli/compared_variants.h"
 #include "client/cli/download.h"
 #include "client/cli/earlier_job.h"
 #include "client/cli/errors.h"
@@ -45,6 +46,8 @@ absl::StatusOr<McqQuestions> ReadQuestions(const EvalMcqArgs& args) {
       ReadInput(args.data, args.upload ? kUploadLimitBytes : kDataLimitBytes));
   ASSIGN_OR_RETURN(questions.items,
                    ParseMcqData(questions.bytes, InputLabel(args.data)));
+  RETURN_IF_ERROR(
+      CheckBeliefIsMeasured(questions.items, InputLabel(args.data)));
   return questions;
 }
 
@@ -136,7 +139,7 @@ absl::StatusOr<nlohmann::json> ReportIn(const std::string& directory,
 
 std::string NextSteps(const EvalMcqArgs& args, const v1::Job& job) {
   std::string out = "\ntry next\n";
-  if (!args.adapter.empty()) {
+  if (args.variants.size() > 1) {
     absl::StrAppend(&out, "  less ", FolderOf(args, args.scorings.front()), "/",
                     McqShiftAnalysisName(1),
                     "    every flip with its options\n");
@@ -164,15 +167,15 @@ absl::StatusOr<nlohmann::json> Conclude(const Session& session,
   const std::string directory = FolderOf(args, scoring);
   ASSIGN_OR_RETURN(const std::vector<std::string> paths,
                    DownloadOutputs(connection, job, directory));
-  const bool compared = job.spec().evaluate_mcq().variants_size() > 1;
+  const int variants = job.spec().evaluate_mcq().variants_size();
   if (session.output != OutputFormat::kTable) {
-    ASSIGN_OR_RETURN(nlohmann::json report, ReportIn(directory, compared));
+    ASSIGN_OR_RETURN(nlohmann::json report, ReportIn(directory, variants > 1));
     return nlohmann::json{{"job", ToJson(job)},
                           {"directory", directory},
                           {"files", paths},
                           {"report", std::move(report)}};
   }
-  ASSIGN_OR_RETURN(const McqOutcome outcome, ReadOutcome(directory, compared));
+  ASSIGN_OR_RETURN(const McqOutcome outcome, ReadOutcome(directory, variants));
   EmitText(session.output, nullptr, RenderOutcome(outcome, questions.items));
   EmitText(session.output, nullptr,
            absl::StrCat(
@@ -260,11 +263,8 @@ v1::EvaluateMcqSpec McqSpec(const EvalMcqArgs& args,
                             const McqQuestions& questions,
                             v1::McqScoring scoring) {
   v1::EvaluateMcqSpec spec;
-  spec.add_variants()->set_model(ModelName(args.model));
-  if (!args.adapter.empty()) {
-    v1::Variant& variant = *spec.add_variants();
-    variant.set_model(ModelName(args.model));
-    variant.set_adapter(AdapterName(args.model, args.adapter));
+  for (const NamedVariant& each : args.variants) {
+    *spec.add_variants() = each.variant;
   }
   if (questions.artifact.empty()) {
     spec.set_data(questions.bytes);
@@ -281,6 +281,7 @@ v1::EvaluateMcqSpec McqSpec(const EvalMcqArgs& args,
 
 absl::Status EvalMcq(const Session& session, const EvalMcqArgs& args) {
   EvalMcqArgs complete = args;
+  ASSIGN_OR_RETURN(complete.variants, ComparedVariants(args.network, {}));
   if (complete.scorings.empty()) {
     complete.scorings = {v1::MCQ_SCORING_LETTER_VARIANTS};
   }

@@ -11,14 +11,16 @@
 #include "absl/status/statusor.h"
 #include "client/cli/command.h"
 #include "client/cli/connection.h"
+#include "client/cli/variant_options.h"
 #include "dissonance/v1/jobs.pb.h"
 #include "src/lab/eval/mcq_data.h"
 
 namespace dissonance::cli {
 
 struct EvalMcqArgs {
-  std::string model;
-  std::string adapter;
+  VariantOptions network;
+  // Base, adapter and what the interventions make of it, as far as given.
+  std::vector<NamedVariant> variants;
   std::string data;
   std::string out;
   std::vector<v1::McqScoring> scorings;  // one job each; empty: the default

@@ -10,6 +10,7 @@
 #include "client/cli/names.h"
 #include "client/cli/proto_json.h"
 #include "google/protobuf/util/time_util.h"
+#include "src/lab/eval/mcq_prompt.h"
 
 namespace dissonance::cli {
 namespace {
@@ -106,10 +107,14 @@ std::string UsesOf(const v1::FineTuneSpec& spec,
   const std::string network =
       absl::StrCat("--model ", ShortName(spec.model()), " --adapter ",
                    ShortName(spec.output_adapter()));
+  const v1::McqScoring scoring = spec.evaluation().scoring();
   return absl::StrCat(
       "\ntry next\n  dissonance generate ", network,
       " --prompt \"...\"\n  dissonance eval mcq ", network, " --data ",
       evaluation_data.empty() ? "QUESTIONS.jsonl" : evaluation_data,
+      scoring == v1::MCQ_SCORING_UNSPECIFIED
+          ? ""
+          : absl::StrCat(" --scoring ", McqScoringName(scoring)),
       " --out DIR\n");
 }
 

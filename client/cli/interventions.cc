@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <utility>
 
+#include "absl/algorithm/container.h"
 #include "absl/status/status.h"
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
@@ -14,6 +15,7 @@
 #include "client/cli/places.h"
 #include "client/cli/proto_json.h"
 #include "src/base/status_macros.h"
+#include "src/lab/tensors/direction_file.h"
 #include "src/lab/tensors/safetensors_reader.h"
 
 namespace dissonance::cli {
@@ -204,6 +206,15 @@ absl::StatusOr<std::vector<v1::Intervention>> ReadIntervention(
       v1::Tensor tensor,
       ReadTensor(spec.vector.substr(0, end),
                  end == spec.vector.size() ? "" : spec.vector.substr(end + 1)));
+  if (!message.has_replace()) {
+    ASSIGN_OR_RETURN(const std::vector<double> numbers,
+                     FiniteNumbersOf(tensor));
+    if (absl::c_all_of(numbers, [](double x) { return x == 0; })) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          spec.vector, ": is all zeros, which tells no direction"));
+    }
+  }
+  VectorOf(message).set_label(spec.vector);
   const int rank = tensor.shape_size();
   if (rank == 2 && tensor.shape(0) == 1) tensor = RowOf(tensor, 0);
   if (rank == 2 && tensor.shape_size() == 2 && HasHeads(message.site()) &&

@@ -48,6 +48,7 @@ absl::StatusOr<InterventionSpec> ParseIntervention(InterventionKind kind,
 // [width] or [1, width]. At a site with heads of which none is named also
 // [heads, head_dim], which makes a message for each head; to replace at listed
 // positions also [positions, width]. `unit_normalize` is that of AddVector.
+// INVALID_ARGUMENT for zeros, except to put them in place of what is there.
 absl::StatusOr<std::vector<v1::Intervention>> ReadIntervention(
     const InterventionSpec& spec, bool unit_normalize);
 

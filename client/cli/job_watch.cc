@@ -4,7 +4,9 @@
 #include <memory>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
 #include "absl/time/clock.h"
 #include "client/cli/errors.h"
 #include "client/cli/names.h"
@@ -19,6 +21,14 @@ constexpr absl::Duration kFirstBackoff = absl::Milliseconds(100);
 constexpr absl::Duration kLongestBackoff = absl::Seconds(5);
 constexpr absl::Duration kPatience = absl::Minutes(1);
 
+// Whether a job failed for what it was asked, as its reason begins with the
+// code: the same again fails again.
+bool IsOfTheSpec(absl::string_view reason) {
+  return absl::StartsWith(reason, "INVALID_ARGUMENT: ") ||
+         absl::StartsWith(reason, "OUT_OF_RANGE: ") ||
+         absl::StartsWith(reason, "UNIMPLEMENTED: ");
+}
+
 }  // namespace
 
 JobWatcher::JobWatcher(Connection& connection, Interrupts& interrupts,
@@ -32,6 +42,7 @@ JobWatcher::JobWatcher(Connection& connection, Interrupts& interrupts,
 void JobWatcher::Show(const v1::JobEvent& event) {
   switch (event.event_case()) {
     case v1::JobEvent::kState:
+      state_ = event.state();
       display_.Line(absl::StrCat("state: ", EnumWord(event.state()),
                                  event.state() == v1::JOB_STATE_PAUSED
                                      ? "; it goes on with: dissonance jobs "
@@ -42,7 +53,8 @@ void JobWatcher::Show(const v1::JobEvent& event) {
       display_.Update(event.progress());
       break;
     case v1::JobEvent::kLog:
-      display_.Line(event.log());
+      // Why it failed is what StatusOfEnded says.
+      if (state_ != v1::JOB_STATE_FAILED) display_.Line(event.log());
       break;
     case v1::JobEvent::kMetrics:
       curves_.Add(event.metrics());
@@ -158,13 +170,17 @@ absl::Status StatusOfEnded(const v1::Job& job) {
       "what it has recorded is kept; go on with: dissonance jobs "
       "retry ",
       ShortName(job.name()));
+  const absl::Status failed =
+      absl::AbortedError(absl::StrCat(job.name(), " failed", reason));
+  if (job.state() == v1::JOB_STATE_FAILED && IsOfTheSpec(job.reason())) {
+    return failed;
+  }
   if (job.state() == v1::JOB_STATE_CANCELLED) {
     return WithHint(absl::CancelledError(
                         absl::StrCat(job.name(), " was cancelled", reason)),
                     retry);
   }
-  return WithHint(
-      absl::AbortedError(absl::StrCat(job.name(), " failed", reason)), retry);
+  return WithHint(failed, retry);
 }
 
 }  // namespace dissonance::cli

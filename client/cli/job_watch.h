@@ -59,6 +59,7 @@ class JobWatcher {
   ProgressDisplay& display_;
   const std::function<void(const v1::JobEvent&)> on_event_;
   int64_t cursor_ = 0;
+  v1::JobState state_ = v1::JOB_STATE_UNSPECIFIED;  // the last one told
   TrainingCurves curves_;
   v1::Job job_;
 };

@@ -1,9 +1,13 @@
 #include "client/cli/mcq_summary.h"
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <utility>
 #include <vector>
 
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "client/cli/names.h"
@@ -67,31 +71,51 @@ std::string BaseTable(const McqSummary& base) {
   return absl::StrCat(table.Render(), WorldsNote(base));
 }
 
-std::string ComparisonTable(const McqComparison& comparison) {
-  Table table({{"GROUP"},
-               {"N", Align::kRight},
-               {"BASE", Align::kRight},
-               {"ADAPTER", Align::kRight},
-               {"POINTS", Align::kRight}});
-  const auto add = [&](const McqGroup& base, const McqGroup& adapter) {
-    table.AddRow({base.name, absl::StrCat(base.question_count), Accuracy(base),
-                  Accuracy(adapter), Points(base.accuracy, adapter.accuracy)});
-  };
-  const McqSummary& base = comparison.base;
-  const McqSummary& adapter = comparison.adapter;
-  for (size_t i = 0; i < base.groups.size(); ++i) {
-    add(base.groups[i], adapter.groups[i]);
+// What a column of the table and its flips call a variant.
+std::string RoleOf(const McqSummary& variant) {
+  return absl::EndsWith(variant.model, ", steered") ? "steered" : "adapter";
+}
+
+std::string ComparisonTable(absl::Span<const McqComparison> comparisons) {
+  const McqSummary& base = comparisons.front().base;
+  std::vector<Table::Column> columns = {
+      {"GROUP"}, {"N", Align::kRight}, {"BASE", Align::kRight}};
+  for (const McqComparison& each : comparisons) {
+    columns.push_back(
+        {absl::AsciiStrToUpper(RoleOf(each.adapter)), Align::kRight});
+    columns.push_back({"POINTS", Align::kRight});
   }
-  const absl::Span<const McqGroup> totals = TotalsOf(base);
-  for (size_t i = 0; i < totals.size(); ++i) {
-    add(totals[i], TotalsOf(adapter)[i]);
+  Table table(std::move(columns));
+  // `group_in` finds the group in any variant's summary.
+  const auto add = [&](const auto& group_in) {
+    const McqGroup& own = group_in(base);
+    std::vector<std::string> cells = {
+        own.name, absl::StrCat(own.question_count), Accuracy(own)};
+    for (const McqComparison& each : comparisons) {
+      const McqGroup& other = group_in(each.adapter);
+      cells.push_back(Accuracy(other));
+      cells.push_back(Points(own.accuracy, other.accuracy));
+    }
+    table.AddRow(std::move(cells));
+  };
+  for (size_t i = 0; i < base.groups.size(); ++i) {
+    add([i](const McqSummary& of) -> const McqGroup& { return of.groups[i]; });
+  }
+  for (size_t i = 0; i < TotalsOf(base).size(); ++i) {
+    add([i](const McqSummary& of) -> const McqGroup& {
+      return TotalsOf(of)[i];
+    });
   }
   const FalseBelief& before = base.false_belief;
-  const FalseBelief& after = adapter.false_belief;
-  table.AddRow(
-      {"false-belief rate", absl::StrCat(before.counted_count), Belief(before),
-       Belief(after),
-       before.rate && after.rate ? Points(*before.rate, *after.rate) : ""});
+  std::vector<std::string> cells = {
+      "false-belief rate", absl::StrCat(before.counted_count), Belief(before)};
+  for (const McqComparison& each : comparisons) {
+    const FalseBelief& after = each.adapter.false_belief;
+    cells.push_back(Belief(after));
+    cells.push_back(
+        before.rate && after.rate ? Points(*before.rate, *after.rate) : "");
+  }
+  table.AddRow(std::move(cells));
   return absl::StrCat(table.Render(), WorldsNote(base));
 }
 
@@ -101,7 +125,8 @@ std::string Option(int option, const McqItem* item) {
   return absl::StrCat(letter, ") ", Printable(item->options[option]));
 }
 
-std::string FlipText(const McqFlip& flip, absl::Span<const McqItem> items) {
+std::string FlipText(const McqFlip& flip, absl::Span<const McqItem> items,
+                     const std::string& role) {
   const McqItem* item = nullptr;
   for (const McqItem& each : items) {
     if (each.id == flip.id) item = &each;
@@ -115,36 +140,41 @@ std::string FlipText(const McqFlip& flip, absl::Span<const McqItem> items) {
   };
   return absl::StrCat("  ", Printable(flip.id), "  ",
                       item == nullptr ? "" : Printable(item->question),
-                      "\n      base     ", answer(flip.from), "      adapter  ",
-                      answer(flip.to));
+                      "\n      base     ", answer(flip.from), "      ", role,
+                      "  ", answer(flip.to));
 }
 
-std::string OnlyOne(absl::string_view what, const Discordance& questions) {
+std::string OnlyOne(absl::string_view what, const std::string& role,
+                    const Discordance& questions) {
   return absl::StrFormat(
-      "%s for the base only: %d, for the adapter only: %d (McNemar's exact p = "
+      "%s for the base only: %d, for the %s only: %d (McNemar's exact p = "
       "%.3g)\n",
-      what, questions.base_only_count, questions.adapter_only_count,
+      what, questions.base_only_count, role, questions.adapter_only_count,
       questions.p_value);
 }
 
-std::string FlipList(const McqComparison& comparison,
+// Of the variant with that number, from 1; of the first one with the questions.
+std::string FlipList(const McqComparison& comparison, int variant,
                      absl::Span<const McqItem> items) {
   const size_t count = comparison.flips.size();
+  const size_t shown = variant == 1 ? std::min(count, kFlipsShown) : 0;
+  const std::string role = RoleOf(comparison.adapter);
   std::string out = "\n";
   if (!MixesWorlds(comparison.base)) {
-    out += OnlyOne("correct", comparison.correct);
+    out += OnlyOne("correct", role, comparison.correct);
   }
   if (comparison.base.false_belief.rate.has_value()) {
-    out += OnlyOne("the false belief", comparison.false_belief);
+    out += OnlyOne("the false belief", role, comparison.false_belief);
   }
   absl::StrAppend(&out, "answered differently: ", count, " of ",
                   Questions(comparison.base.overall.question_count), "\n");
-  for (size_t i = 0; i < count && i < kFlipsShown; ++i) {
-    out += FlipText(comparison.flips[i], items);
+  for (size_t i = 0; i < shown; ++i) {
+    out += FlipText(comparison.flips[i], items, role);
   }
-  if (count > kFlipsShown) {
-    absl::StrAppend(&out, "  ... and ", count - kFlipsShown, " more in ",
-                    McqShiftAnalysisName(1), "\n");
+  if (count > shown) {
+    absl::StrAppend(&out, shown == 0 ? "  " : "  ... and ", count - shown,
+                    shown == 0 ? " in " : " more in ",
+                    McqShiftAnalysisName(variant), "\n");
   }
   return out;
 }
@@ -152,26 +182,24 @@ std::string FlipList(const McqComparison& comparison,
 }  // namespace
 
 absl::StatusOr<McqOutcome> ReadOutcome(const std::string& directory,
-                                       bool compared) {
+                                       int variant_count) {
   const std::string base_path =
       absl::StrCat(directory, "/", McqPredictionsName(0));
   ASSIGN_OR_RETURN(const std::string base,
                    ReadFile(base_path, kPredictionsLimitBytes));
   McqOutcome outcome;
-  if (!compared) {
-    ASSIGN_OR_RETURN(const std::vector<McqPrediction> predictions,
-                     ParsePredictions(base, base_path));
-    outcome.base = SummarizePredictions(predictions);
-    return outcome;
+  ASSIGN_OR_RETURN(const std::vector<McqPrediction> predictions,
+                   ParsePredictions(base, base_path));
+  outcome.base = SummarizePredictions(predictions);
+  for (int variant = 1; variant < variant_count; ++variant) {
+    const std::string path =
+        absl::StrCat(directory, "/", McqPredictionsName(variant));
+    ASSIGN_OR_RETURN(const std::string own,
+                     ReadFile(path, kPredictionsLimitBytes));
+    ASSIGN_OR_RETURN(McqComparison comparison,
+                     ComparePredictionFiles({base, base_path}, {own, path}));
+    outcome.comparisons.push_back(std::move(comparison));
   }
-  const std::string adapter_path =
-      absl::StrCat(directory, "/", McqPredictionsName(1));
-  ASSIGN_OR_RETURN(const std::string adapter,
-                   ReadFile(adapter_path, kPredictionsLimitBytes));
-  ASSIGN_OR_RETURN(
-      outcome.comparison,
-      ComparePredictionFiles({base, base_path}, {adapter, adapter_path}));
-  outcome.base = outcome.comparison->base;
   return outcome;
 }
 
@@ -179,19 +207,22 @@ std::string RenderOutcome(const McqOutcome& outcome,
                           absl::Span<const McqItem> items) {
   const std::string format =
       outcome.base.scoring.empty() ? "unknown" : outcome.base.scoring;
-  std::string out = absl::StrCat(
-      ShortName(outcome.base.model),
-      outcome.comparison.has_value()
-          ? absl::StrCat(" against ",
-                         ShortName(outcome.comparison->adapter.model))
-          : "",
-      ", answer format ", format, ", ",
-      Questions(outcome.base.overall.question_count), "\n\n");
-  if (!outcome.comparison.has_value()) {
-    return absl::StrCat(out, BaseTable(outcome.base));
+  std::string out = ShortName(outcome.base.model);
+  for (size_t i = 0; i < outcome.comparisons.size(); ++i) {
+    absl::StrAppend(&out, i == 0 ? " against " : " and ",
+                    ShortName(outcome.comparisons[i].adapter.model));
   }
-  return absl::StrCat(out, ComparisonTable(*outcome.comparison),
-                      FlipList(*outcome.comparison, items));
+  absl::StrAppend(&out, ", answer format ", format, ", ",
+                  Questions(outcome.base.overall.question_count), "\n\n",
+                  outcome.comparisons.empty()
+                      ? BaseTable(outcome.base)
+                      : ComparisonTable(outcome.comparisons));
+  const std::string left_out = LeftOutOfBelief(items);
+  if (!left_out.empty()) absl::StrAppend(&out, Printable(left_out), "\n");
+  for (size_t i = 0; i < outcome.comparisons.size(); ++i) {
+    out += FlipList(outcome.comparisons[i], static_cast<int>(i) + 1, items);
+  }
+  return out;
 }
 
 }  // namespace dissonance::cli

@@ -7,8 +7,8 @@
 #ifndef DISSONANCE_CLIENT_CLI_MCQ_SUMMARY_H_
 #define DISSONANCE_CLIENT_CLI_MCQ_SUMMARY_H_
 
-#include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
@@ -19,17 +19,17 @@ namespace dissonance::cli {
 
 struct McqOutcome {
   McqSummary base;
-  // Unset where the base model alone was evaluated.
-  std::optional<McqComparison> comparison;
+  // Each further variant against the base; none where that alone was evaluated.
+  std::vector<McqComparison> comparisons;
 };
 
-// From the predictions files in `directory`, the second one too if `compared`.
-// NOT_FOUND if they are not there.
+// From the predictions files of so many variants in `directory`. NOT_FOUND if
+// they are not there. REQUIRES: variant_count >= 1.
 absl::StatusOr<McqOutcome> ReadOutcome(const std::string& directory,
-                                       bool compared);
+                                       int variant_count);
 
-// Tables and flips. `items` may be empty where the questions are not at hand;
-// flips then stand without text.
+// Tables and flips, of further variants than two their number. `items` may be
+// empty where the questions are not at hand; flips then stand without text.
 std::string RenderOutcome(const McqOutcome& outcome,
                           absl::Span<const McqItem> items);
 

@@ -116,6 +116,10 @@ std::string GatesText(const Json& summary) {
     absl::StrAppend(&text, "\n", name, ": best ", Figure(best.at("auc_mean")),
                     " at ", TextOf(best.at("place")), " of ",
                     TextOf(best.at("variant")));
+    if (best.contains("status") && best.at("status").is_string()) {
+      absl::StrAppend(&text, " (", TextOf(best.at("status")), ", p ",
+                      Figure(best.at("p_value")), ")");
+    }
     for (const auto& [gate, figures] : target.at("gates").items()) {
       if (!figures.is_object()) continue;
       absl::StrAppend(&text, "; ", gate, " ", TextOf(figures.at("verdict")));
@@ -127,6 +131,12 @@ std::string GatesText(const Json& summary) {
                     " is left out: ", TextOf(skipped.at("reason")));
   }
   return text.empty() ? text : text + "\n";
+}
+
+// How rows are grouped; of a job of an older server nothing.
+std::string RowsText(const Json& summary) {
+  if (!summary.contains("rows")) return "";
+  return absl::StrCat(TextOf(summary.at("rows").at("text")), "\n\n");
 }
 
 std::string TrajectoryTable(const Json& variants) {
@@ -193,8 +203,9 @@ absl::StatusOr<std::string> ProbesText(const std::string& directory) {
   ASSIGN_OR_RETURN(const std::vector<Json> rows, ProbeRows(text, path));
   ASSIGN_OR_RETURN(const Json summary,
                    ReadJsonFile(absl::StrCat(directory, "/summary.json")));
-  return Rendered(directory,
-                  [&] { return ProbeTables(rows) + GatesText(summary); });
+  return Rendered(directory, [&] {
+    return RowsText(summary) + ProbeTables(rows) + GatesText(summary);
+  });
 }
 
 absl::StatusOr<std::string> LensSweepText(const std::string& directory) {

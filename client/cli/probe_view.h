@@ -23,8 +23,8 @@ absl::StatusOr<std::vector<nlohmann::json>> ProbeRows(absl::string_view text,
 // ProbeRows gave.
 std::string ProbeTables(const std::vector<nlohmann::json>& rows);
 
-// ProbeTables of a job's files, with the gates. DATA_LOSS if they are not those
-// of probes.
+// ProbeTables of a job's files, with rows and groups before and gates behind.
+// DATA_LOSS if they are not those of probes.
 absl::StatusOr<std::string> ProbesText(const std::string& directory);
 
 // The mean margin of each variant, layer by layer, with its interval and the

@@ -79,11 +79,13 @@ void ProgressDisplay::Update(const v1::Progress& progress) {
   last_ = progress;
   if (terminal_) return DrawBar(progress);
   const bool complete = progress.done_count() >= progress.total_count();
+  if (complete && line_done_ == progress.done_count()) return;
   if (!complete && last_line_.has_value() &&
       now - *last_line_ < kLineInterval) {
     return;
   }
   last_line_ = now;
+  line_done_ = progress.done_count();
   absl::FPrintF(stream_, "progress: %s\n", Describe(progress));
 }
 

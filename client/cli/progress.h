@@ -49,6 +49,7 @@ class ProgressDisplay {
   const Clock& clock_;
   bool bar_shown_ = false;
   std::optional<absl::Duration> last_line_;
+  int64_t line_done_ = -1;  // that the last line told
   std::optional<absl::Duration> first_update_;
   int update_count_ = 0;
   int64_t first_done_ = 0;

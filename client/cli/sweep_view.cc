@@ -117,19 +117,36 @@ std::string GridText(const std::vector<JsonLine>& lines, const Heat& heat) {
   return text;
 }
 
+// "models/tiny/adapters/cubic + steer truth@resid_post.2=80": what the line
+// "unsteered" is.
+std::string BaseLineText(const Json& summary) {
+  std::string text = TextOf(summary.at("variant"));
+  for (const Json& each : summary.value("interventions", Json::array())) {
+    absl::StrAppend(&text, " + ", TextOf(each.at("text")));
+  }
+  return text;
+}
+
 std::string SummaryText(const Json& summary) {
   const Json& unsteered = summary.at("unsteered");
+  const Json questions = summary.value("questions", Json::object());
+  const bool is_steered =
+      !summary.value("interventions", Json::array()).empty();
   const Json& null = summary.at("null");
   const Json& gate = summary.at("gate");
   std::string text = absl::StrCat(
-      TextOf(summary.at("variant")), ", ", TextOf(summary.at("site")), ", ",
-      TextOf(summary.at("scoring")), "\nunsteered: false belief ",
-      Percent(unsteered.at("belief_rate")),
+      BaseLineText(summary), ", ", TextOf(summary.at("site")), ", ",
+      TextOf(summary.at("scoring")), "\n",
+      is_steered ? "with its own interventions alone" : "unsteered",
+      ": false belief ", Percent(unsteered.at("belief_rate")),
       Interval(unsteered.at("belief_interval_95")), " of ",
       Number(unsteered.at("belief_n")), ", controls ",
       Percent(unsteered.at("control_accuracy")),
       Interval(unsteered.at("control_interval_95")), " of ",
       Number(unsteered.at("control_n")), "\n");
+  if (questions.contains("left_out") && questions.at("left_out").is_string()) {
+    absl::StrAppend(&text, TextOf(questions.at("left_out")), "\n");
+  }
   const Json& best = summary.at("best");
   absl::StrAppend(
       &text, "best: ",

@@ -11,12 +11,14 @@
 namespace dissonance::cli {
 
 void TrainingCurves::Add(const v1::MetricPoint& point) {
+  step_ = point.step();
   for (const auto& [name, value] : point.values()) {
     Curve& curve =
         curves_.try_emplace(name, Curve{.first = value}).first->second;
     curve.last = value;
     curve.sum += value;
     ++curve.count;
+    curve.last_step = step_;
   }
 }
 
@@ -29,23 +31,23 @@ std::optional<TrainingCurves::Curve> TrainingCurves::Of(
 
 std::string TrainingCurves::Note() const {
   std::vector<std::string> parts;
-  if (const auto loss = Of(kLoss)) {
-    parts.push_back(absl::StrFormat("loss %.4g", loss->last));
-  }
-  if (const auto rate = Of(kLearningRate)) {
-    parts.push_back(absl::StrFormat("lr %.2g", rate->last));
-  }
-  if (const auto norm = Of(kGradNorm)) {
-    parts.push_back(absl::StrFormat("grad norm %.3g", norm->last));
-  }
-  if (const auto speed = Of(kTokensPerSecond)) {
-    parts.push_back(
-        absl::StrCat(HumanCount(std::llround(speed->last)), " tokens/s"));
-  }
-  if (const auto belief = Of(kFalseBeliefRate)) {
-    parts.push_back(absl::StrCat("false belief ", HumanPercent(belief->last)));
-  }
-  return absl::StrJoin(parts, ", ");
+  const auto add = [&](absl::string_view name, const auto& text_of) {
+    const auto curve = Of(name);
+    if (!curve.has_value()) return;
+    parts.push_back(text_of(curve->last));
+    if (curve->last_step == step_) return;
+    absl::StrAppend(&parts.back(), " at step ", curve->last_step);
+  };
+  add(kLoss, [](double x) { return absl::StrFormat("loss %.4g", x); });
+  add(kLearningRate, [](double x) { return absl::StrFormat("lr %.2g", x); });
+  add(kGradNorm, [](double x) { return absl::StrFormat("grad norm %.3g", x); });
+  add(kTokensPerSecond, [](double x) {
+    return absl::StrCat(HumanCount(std::llround(x)), " tokens/s");
+  });
+  add(kFalseBeliefRate,
+      [](double x) { return absl::StrCat("false belief ", HumanPercent(x)); });
+  if (parts.empty()) return "";
+  return absl::StrCat("step ", step_, ": ", absl::StrJoin(parts, ", "));
 }
 
 }  // namespace dissonance::cli

@@ -3,7 +3,7 @@
 //
 //   TrainingCurves curves;
 //   curves.Add(event.metrics());
-//   display.SetNote(curves.Note());   // "loss 2.31, lr 1.9e-04, ..."
+//   display.SetNote(curves.Note());   // "step 3: loss 2.31, lr 1.9e-04, ..."
 #ifndef DISSONANCE_CLIENT_CLI_TRAINING_CURVES_H_
 #define DISSONANCE_CLIENT_CLI_TRAINING_CURVES_H_
 
@@ -32,6 +32,7 @@ class TrainingCurves {
     double last = 0;
     double sum = 0;
     int64_t count = 0;
+    int64_t last_step = 0;
 
     double mean() const { return sum / static_cast<double>(count); }
   };
@@ -41,12 +42,13 @@ class TrainingCurves {
   // Unset where no point had a value of that name.
   std::optional<Curve> Of(absl::string_view name) const;
 
-  // "loss 2.31, lr 1.9e-04, grad norm 0.82, 5,210 tokens/s, false belief
-  // 12.5 %": the last of each; empty before there is any.
+  // "step 19: loss 2.31, lr 1.9e-04, grad norm 0.82, 5,210 tokens/s, false
+  // belief 12.5 % at step 10": the last of each; empty before there is any.
   std::string Note() const;
 
  private:
   std::map<std::string, Curve, std::less<>> curves_;
+  int64_t step_ = 0;  // of the last point
 };
 
 }  // namespace dissonance::cli

@@ -17,7 +17,7 @@ void DefineEngine(CLI::App& app, EngineOptions& engine) {
                  "Key/value caches in all; 0: what suits the device")
       ->check(CLI::NonNegativeNumber);
   app.add_option("--prefix-cache-bytes", engine.prefix_cache_bytes,
-                 "Keys and values kept of earlier prompts; 0: none")
+                 "What is kept of earlier prompts; 0: nothing")
       ->check(CLI::NonNegativeNumber);
   app.add_option("--queue-limit", engine.queue_limit, "Sequences waiting")
       ->check(CLI::PositiveNumber);

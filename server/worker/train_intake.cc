@@ -218,7 +218,7 @@ void TrainIntake::Plan(const TrainingMemory& memory, int64_t document_count,
       ProvenanceOf({.model = model_}, "", options_.seed, engine_);
   plan.mutable_provenance()->set_adapter_digest(adapter_digest_);
   plan.set_adapter_config(
-      PeftConfigJson(lora_.config, model_.model->spec(), model_.name));
+      PeftConfigJson(lora_.config, model_.model->spec(), model_.path));
 }
 
 absl::StatusOr<LoraParameters> TrainIntake::MakeLora() const {

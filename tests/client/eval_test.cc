@@ -182,6 +182,51 @@ TEST_F(EvalTest, TellsOfResultsThatItReplaces) {
               HasSubstr("holds the results of jobs/OTHER; they will be"));
 }
 
+TEST_F(EvalTest, ASteeredVariantIsAColumnOfItsOwn) {
+  FakeServer& server = StartWithOutputs();
+  const std::string steered =
+      Predictions("models/tiny/adapters/cubic, steered", "BA");
+  server.SetOutputs({{"predictions_base.jsonl", base_},
+                     {"predictions_lora.jsonl", adapter_},
+                     {"predictions_2.jsonl", steered},
+                     {"comparison_report.json", report_}});
+  const CommandResult result =
+      Run(Mcq({"--adapter", "cubic", "--steer", "truth@resid_post.2=80"}));
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  const v1::EvaluateMcqSpec spec = server.created()[0].spec().evaluate_mcq();
+  ASSERT_EQ(spec.variants_size(), 3);
+  EXPECT_EQ(spec.variants(1).interventions_size(), 0);
+  EXPECT_EQ(spec.variants(2).adapter(), "models/tiny/adapters/cubic");
+  EXPECT_EQ(spec.variants(2).interventions(0).add().vector().direction(),
+            "directions/truth");
+  EXPECT_THAT(result.out,
+              HasSubstr("tiny against cubic and cubic, steered, answer"));
+  EXPECT_THAT(result.out, HasSubstr("STEERED  POINTS"));
+  EXPECT_THAT(result.out, HasSubstr("for the steered only: 1"));
+  EXPECT_THAT(result.out, HasSubstr("1 in behavioral_shift_analysis_2.txt"));
+}
+
+TEST_F(EvalTest, ConflictQuestionsWithoutAFalseAnswerAreToldOrRefused) {
+  FakeServer& server = StartWithOutputs();
+  std::string typo = kQuestions;
+  typo.replace(typo.find("false_answer"), 12, "false_anwser");
+  data_ = WriteFile("typo.jsonl", typo);
+  const CommandResult none = Run(Mcq({}));
+  EXPECT_EQ(none.exit_code, 1);
+  EXPECT_THAT(none.err, HasSubstr("typo.jsonl: 1 of 1 conflict questions"));
+  EXPECT_TRUE(server.created().empty());
+  std::string both = kQuestions + typo;
+  both.replace(both.rfind("\"g1\""), 4, "\"g9\"");
+  both.replace(both.rfind("\"c1\""), 4, "\"g8\"");
+  data_ = WriteFile("both.jsonl", both);
+  const CommandResult some = Run(Mcq({"--adapter", "cubic"}));
+  ASSERT_EQ(some.exit_code, 0) << some.err;
+  EXPECT_THAT(some.out,
+              HasSubstr("\n1 of 2 conflict questions left out of the belief: "
+                        "no `false_answer` names an option (first: line 3, "
+                        "\"g9\")\n"));
+}
+
 TEST_F(EvalTest, GivesTheReportAsJson) {
   StartWithOutputs();
   const CommandResult result =

@@ -265,9 +265,9 @@ TEST_F(FinetuneTest, FollowsTheCurvesAndSaysWhatCameOfThem) {
   const CommandResult result = Run(Finetune({"--out", Path("out")}));
   ASSERT_EQ(result.exit_code, 0) << result.err;
   EXPECT_THAT(result.err,
-              HasSubstr("progress: 2/2 steps, 2.0/s, loss 2.5, lr 0.0002, "
-                        "grad norm 0.812, 5,000 tokens/s, false belief "
-                        "12.5 %\n"));
+              HasSubstr("progress: 2/2 steps, 2.0/s, step 1: loss 2.5, lr "
+                        "0.0002, grad norm 0.812, 5,000 tokens/s, false "
+                        "belief 12.5 % at step 0\n"));
   EXPECT_THAT(result.out, HasSubstr("loss             2.5 -> 1.25\n"));
   EXPECT_THAT(result.out, HasSubstr("validation loss  2 -> 1\n"));
   EXPECT_THAT(result.out, HasSubstr("perplexity       7.389 -> 2.718\n"));
@@ -286,6 +286,40 @@ TEST_F(FinetuneTest, FollowsTheCurvesAndSaysWhatCameOfThem) {
   ASSERT_EQ(
       Run(Finetune({"--out", Path("all"), "--with-checkpoints"})).exit_code, 0);
   EXPECT_EQ(ReadFile("all/checkpoint-00050/state.safetensors"), "s");
+}
+
+TEST_F(FinetuneTest, TheNextEvaluationAsksAsTheTrainingDid) {
+  StartTrained();
+  const std::string questions = WriteFile("q.jsonl", "{}\n");
+  const CommandResult result =
+      Run(Finetune({"--eval-data", questions, "--scoring", "option_text"}));
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_THAT(result.out, HasSubstr("--data " + questions +
+                                    " --scoring option_text --out DIR"));
+}
+
+TEST_F(FinetuneTest, ARetryIsOfferedOnlyWhereItMayHelp) {
+  FakeServer& server = StartTrained();
+  v1::Job job;
+  job.set_name("jobs/A");
+  job.set_state(v1::JOB_STATE_FAILED);
+  job.set_reason("INVALID_ARGUMENT: lora.target_modules: c_attn fits none");
+  server.AddJob(job);
+  v1::JobEvent log;
+  log.set_number(2);
+  log.set_log(job.reason());
+  server.AddStream(
+      {.events = {State(1, v1::JOB_STATE_FAILED), log}, .complete = true});
+  const CommandResult bad = Run({"jobs", "watch", "A"});
+  EXPECT_EQ(bad.exit_code, 1);
+  EXPECT_THAT(bad.err, Not(HasSubstr("retry")));
+  EXPECT_EQ(bad.err.find("c_attn"), bad.err.rfind("c_attn")) << bad.err;
+  job.set_name("jobs/B");
+  job.set_reason("RESOURCE_EXHAUSTED: 9 bytes");
+  server.AddJob(job);
+  server.AddStream({.events = {}, .complete = true});
+  EXPECT_THAT(Run({"jobs", "watch", "B"}).err,
+              HasSubstr("dissonance jobs retry B"));
 }
 
 TEST_F(FinetuneTest, AsJsonLinesPrintsEachPointAndThenTheOutcome) {

@@ -128,6 +128,7 @@ TEST_F(VectorFileTest, SendsTheVectorWithTheIntervention) {
   ASSERT_EQ(messages->size(), 1U);
   const v1::AddVector& add = messages->front().add();
   EXPECT_TRUE(add.unit_normalize());
+  EXPECT_EQ(add.vector().label(), path + ":v");
   EXPECT_THAT(add.vector().tensor().shape(), ElementsAre(2));
   EXPECT_THAT(Floats(add.vector().tensor()), ElementsAre(1, 2));
 }
@@ -140,6 +141,23 @@ TEST_F(VectorFileTest, SplitsAMatrixOfHeads) {
   ASSERT_EQ(heads->size(), 2U);
   EXPECT_EQ((*heads)[1].head(), 1);
   EXPECT_THAT(Floats((*heads)[1].project_out().tensor()), ElementsAre(3, 4));
+}
+
+TEST_F(VectorFileTest, ZerosAreNoDirection) {
+  const std::string path = WriteFloats("[2]", {0, -0.0F});
+  for (const auto& [kind, place] :
+       {std::pair{Kind::kAdd, "@resid_post.0=2"},
+        std::pair{Kind::kProjectOut, "@resid_post.0"}}) {
+    const auto zeros = ReadIntervention(*ParseIntervention(kind, path + place),
+                                        /*unit_normalize=*/false);
+    EXPECT_EQ(zeros.status().code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_THAT(std::string(zeros.status().message()),
+                HasSubstr(path + ": is all zeros"));
+  }
+  EXPECT_TRUE(
+      ReadIntervention(
+          *ParseIntervention(Kind::kReplace, path + "@resid_post.0"), false)
+          .ok());
 }
 
 TEST_F(VectorFileTest, TakesSeveralRowsOnlyWhereEachHasItsPosition) {

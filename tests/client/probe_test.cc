@@ -210,10 +210,13 @@ TEST_F(ProbeTest, AnIdThatIsTakenIsRefusedAndNothingIsWritten) {
 TEST_F(ProbeTest, TrainsAsAJobAndShowsTablesAndGates) {
   FakeServer& server = StartServer();
   const nlohmann::json summary = {
+      {"rows", {{"text", "2 rows, no `group`"}}},
       {"targets",
        {{"category_conflict",
          {{"best",
            {{"auc_mean", 0.9375},
+            {"status", "NONE"},
+            {"p_value", 0.095},
             {"place", "blocks.1.resid_post"},
             {"variant", "cubic"}}},
           {"gates", {{"internal_signal", {{"verdict", "pass"}}}}}}},
@@ -241,8 +244,10 @@ TEST_F(ProbeTest, TrainsAsAJobAndShowsTablesAndGates) {
            Path("out")});
   ASSERT_EQ(result.exit_code, 0) << result.err;
   EXPECT_THAT(result.out, HasSubstr("category_conflict: best 0.938 at "
-                                    "blocks.1.resid_post of cubic; "
-                                    "internal_signal pass"));
+                                    "blocks.1.resid_post of cubic (NONE, "
+                                    "p 0.095); internal_signal pass"));
+  EXPECT_THAT(result.out,
+              ::testing::StartsWith("2 rows, no `group`\n\ncategory_"));
   EXPECT_THAT(result.out, HasSubstr("answered_false of base is left out: class "
                                     "1 has no inputs"));
   EXPECT_THAT(result.out, Not(HasSubstr("answered_false: best")));

@@ -72,6 +72,7 @@ TEST_F(ProgressTest, WritesALineNowAndThenElsewhere) {
   clock_.Advance(absl::Seconds(5));
   display.Update(Of(61, 100, 10));
   display.Update(Of(100, 100, 10));
+  display.Update(Of(100, 100, 10));
   display.Finish();
   EXPECT_EQ(Written(),
             "progress: 1/100 items, 10.0/s\n"

@@ -120,6 +120,21 @@ TEST_F(SweepTest, SteersAsAJobAndShowsTheGrid) {
   EXPECT_EQ(spec.control_tolerance(), 0.1);
 }
 
+TEST_F(SweepTest, SaysWhatTheSweepIsComparedWithAndWhatIsLeftOut) {
+  FakeServer& server = StartServer();
+  auto summary = nlohmann::json::parse(Summary());
+  summary["interventions"] = {{{"text", "steer truth@resid_post.2=80"}}};
+  summary["questions"] = {{"left_out", "6 of 40 conflict questions left out"}};
+  server.SetOutputs({{"summary.json", summary.dump()}, {"steering.jsonl", ""}});
+  const CommandResult result = Run(Steer({"--direction", "truth"}));
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_THAT(result.out,
+              HasSubstr("models/tiny/adapters/cubic + steer "
+                        "truth@resid_post.2=80, resid_post, option_text\n"
+                        "with its own interventions alone: false belief"));
+  EXPECT_THAT(result.out, HasSubstr("\n6 of 40 conflict questions left out\n"));
+}
+
 TEST_F(SweepTest, ANameIsADirectionOfTheServers) {
   FakeServer& server = StartServer();
   server.SetOutputs({});

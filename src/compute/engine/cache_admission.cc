@@ -1,5 +1,6 @@
 #include "src/compute/engine/cache_admission.h"
 
+#include <set>
 #include <string>
 #include <utility>
 
@@ -14,6 +15,8 @@ namespace {
 
 // Slabs that the caches' bytes are taken in, where they are taken in slabs.
 constexpr int64_t kSlabs = 4;
+// Of what is kept of prompts, trunks get this part at most.
+constexpr int64_t kTrunkPart = 4;
 
 // Names the network that keys and values come from: everything that their
 // bits depend on beside the tokens.
@@ -36,13 +39,22 @@ absl::Span<const int32_t> Shareable(const EngineEntry& entry) {
   return prefix;
 }
 
+TrunkKey KeyOf(const EngineEntry& entry, const StepWork& work) {
+  return {.network = NetworkName(entry.variant),
+          .tokens = work.tokens,
+          .tree_parents = work.tree_parents};
+}
+
 }  // namespace
 
 CacheAdmission::CacheAdmission(const EngineOptions& options)
     : limit_bytes_(options.kv_cache_bytes),
       reclaim_after_(options.reclaim_seconds),
       pools_(options.kv_cache_bytes / kSlabs),
-      prefixes_(options.prefix_cache_bytes, options.attention_tile) {}
+      prefixes_(
+          options.prefix_cache_bytes - options.prefix_cache_bytes / kTrunkPart,
+          options.attention_tile),
+      trunks_(options.prefix_cache_bytes / kTrunkPart) {}
 
 absl::StatusOr<bool> CacheAdmission::Admit(EngineEntry& entry, int64_t limit,
                                            const Entries& entries) {
@@ -50,7 +62,11 @@ absl::StatusOr<bool> CacheAdmission::Admit(EngineEntry& entry, int64_t limit,
   const std::string network = NetworkName(entry.variant);
   const int64_t held = prefixes_.Held(network, prefix);
   const bool needs_none = entry.sequence->fits_one_step(limit);
-  if (held == 0 && needs_none) return true;
+  if (held == 0 && needs_none) {
+    if (trunks_.empty()) return true;
+    entry.first_block = TrunkFor(entry, entry.sequence->Next(limit)).block;
+    return true;
+  }
   if (!Reserve(entry)) {
     if (needs_none) return true;
     Reclaim(entry.group == nullptr ? entry.cache_bytes : entry.group->bytes,
@@ -67,7 +83,7 @@ absl::StatusOr<bool> CacheAdmission::Admit(EngineEntry& entry, int64_t limit,
   };
   absl::Status made = make();
   if (!made.ok()) {
-    prefixes_.Clear();
+    ForgetPrefixes();
     if (needs_none) return true;
     if (ReclaimAll(entries)) made = make();
   }
@@ -173,12 +189,56 @@ void CacheAdmission::KeepPrefix(EngineEntry& entry) {
   const absl::Status kept = CatchTorch("prefix", [&] {
     prefixes_.Keep(NetworkName(entry.variant), Shareable(entry), *entry.cache);
   });
-  if (!kept.ok()) prefixes_.Clear();
+  if (!kept.ok()) ForgetPrefixes();
+}
+
+Trunk CacheAdmission::TrunkFor(const EngineEntry& entry, const StepWork& work) {
+  if (trunks_.empty() || entry.latest_entry == 0) return {};
+  return trunks_.Find(KeyOf(entry, work), entry.latest_entry);
+}
+
+void CacheAdmission::BeginLate(const EngineEntry& entry, StepItem& item) {
+  if (item.cache != nullptr) return;
+  item.trunk = TrunkFor(entry, item.work);
+  if (entry.branch_block > item.trunk.block) {
+    item.kept_block = entry.branch_block;
+  }
+}
+
+void CacheAdmission::KeepTrunk(const EngineEntry& entry, StepItem& item) {
+  spared_block_row_count_ +=
+      item.trunk.block * static_cast<int64_t>(item.work.tokens.size());
+  if (item.kept_block == 0) return;
+  trunks_.Keep(KeyOf(entry, item.work), std::move(item.kept_trunk));
+}
+
+std::vector<std::vector<PickedEntry>> CacheAdmission::Rounds(
+    const std::vector<PickedEntry>& picked) {
+  std::set<std::pair<TrunkKey, int64_t>> awaited;
+  std::vector<PickedEntry> first;
+  std::vector<PickedEntry> second;
+  int64_t spared_blocks = 0;
+  for (const PickedEntry& own : picked) {
+    const EngineEntry& entry = *own.entry;
+    const int64_t branch = entry.branch_block;
+    bool waits = false;
+    if (branch > 0 && entry.latest_entry == branch && entry.cache == nullptr) {
+      TrunkKey key = KeyOf(entry, entry.sequence->Next(own.row_limit));
+      const int64_t missing = branch - trunks_.Find(key, branch).block;
+      waits = missing > 0 && !awaited.emplace(std::move(key), branch).second;
+      if (waits) spared_blocks += missing;
+    }
+    (waits ? second : first).push_back(own);
+  }
+  const DecoderSpec& spec = picked.front().entry->variant.model->spec();
+  if (second.empty() || spared_blocks < spec.block_count()) return {picked};
+  return {std::move(first), std::move(second)};
 }
 
 bool CacheAdmission::ForgetPrefixes() {
-  const bool held_some = prefixes_.bytes() > 0;
+  const bool held_some = prefixes_.bytes() > 0 || trunks_.bytes() > 0;
   prefixes_.Clear();
+  trunks_.Clear();
   return held_some;
 }
 
@@ -196,7 +256,9 @@ void CacheAdmission::Release(EngineEntry& entry) {
 void CacheAdmission::Count(EngineStats& stats) const {
   stats.kv_cache_bytes = cache_bytes_;
   stats.prefix_bytes = prefixes_.bytes();
+  stats.trunk_bytes = trunks_.bytes();
   stats.prefix_hit_token_count = prefix_hit_token_count_;
+  stats.spared_block_row_count = spared_block_row_count_;
   stats.reclaimed_cache_count = reclaimed_cache_count_;
 }
 

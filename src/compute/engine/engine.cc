@@ -60,6 +60,23 @@ int64_t PatternRowBytes(const Model& model, const CaptureSpec& capture,
   return 0;
 }
 
+// Which blocks the entry may share with others of the same tokens. Masks of
+// dropout are its own.
+void PlanTrunk(EngineEntry& entry) {
+  if (entry.variant.dropout.has_value()) return;
+  const DecoderSpec& spec = entry.variant.model->spec();
+  entry.latest_entry = spec.block_count() - 1;
+  if (entry.variant.interventions != nullptr &&
+      !entry.variant.interventions->empty()) {
+    entry.branch_block = LatestEntry(spec, *entry.variant.interventions);
+    entry.latest_entry = entry.branch_block;
+  }
+  if (const CaptureSpec* capture = entry.sequence->capture()) {
+    entry.latest_entry =
+        std::min(entry.latest_entry, LatestEntry(spec, *capture));
+  }
+}
+
 // Limits the entry's pieces by what they keep.
 absl::Status PlanCaptures(const EngineOptions& options, EngineEntry& entry) {
   const CaptureSpec* capture = entry.sequence->capture();
@@ -199,6 +216,7 @@ absl::StatusOr<std::unique_ptr<EngineEntry>> Engine::MakeEntry(
   entry->row_limit = std::max(
       options_.attention_tile,
       options_.step_tokens / options_.attention_tile * options_.attention_tile);
+  PlanTrunk(*entry);
   entry->arrival = std::chrono::steady_clock::now();
   RETURN_IF_ERROR(PlanCaptures(options_, *entry));
   if (entry->cache_bytes > options_.kv_cache_bytes &&
@@ -325,7 +343,7 @@ bool Engine::Step() {
   WorkQueue::Others others = Serves(picked);
   const auto begin = std::chrono::steady_clock::now();
   if (!picked.empty()) {
-    RunOrSplit(picked);
+    for (const auto& round : caches_.Rounds(picked)) RunOrSplit(round);
     ++counts_.step_count;
   }
   const bool read = works_.RunReading();
@@ -402,6 +420,7 @@ absl::Status Engine::Run(const std::vector<PickedEntry>& picked) {
                      .prompt_count = entry->sequence->prompt_count(),
                      .interventions = entry->variant.interventions.get(),
                      .capture = entry->sequence->capture()});
+    caches_.BeginLate(*entry, items.back());
   }
   RETURN_IF_ERROR(
       CatchTorch("engine step", [&] { RunStep(model, numerics, items); }));
@@ -422,6 +441,7 @@ void Engine::Deliver(EngineEntry& entry, StepItem& item) {
   (item.work.is_prefill ? counts_.prefill_token_count
                         : counts_.decode_token_count) += rows;
   caches_.KeepPrefix(entry);
+  caches_.KeepTrunk(entry, item);
   // A listener may be surprised, but never by an exception.
   bool goes_on = false;
   const absl::Status taken = CatchTorch("results of a step", [&] {

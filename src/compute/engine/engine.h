@@ -79,7 +79,7 @@ class Engine {
   // A listener or a work that was not ready is, or a work is cancelled.
   void Wake() ABSL_LOCKS_EXCLUDED(mutex_);
 
-  // Gives up the kept prefixes of all models.
+  // Gives up all that is kept of prompts, of all models.
   void ForgetPrefixes() ABSL_LOCKS_EXCLUDED(mutex_);
 
   // One step. Returns false if there was nothing to do. Only one thread, and

@@ -17,7 +17,8 @@ namespace dissonance {
 
 struct EngineOptions {
   // Most rows of a step; longer prompts are computed in pieces. More rows use
-  // the processor better, fewer give other requests their turn sooner.
+  // the processor better, fewer give other requests their turn sooner. Rows
+  // that begin with a later block count for less, a quarter at least.
   int64_t step_tokens = 1024;
   // Most prompt rows of a step in which an interactive request waits for its
   // next token: bounds the gap between its tokens.
@@ -34,7 +35,8 @@ struct EngineOptions {
   // A request whose reader took nothing for so long gives its cache to one that
   // waits for room, and computes it again later.
   double reclaim_seconds = 1.0;
-  // Keys and values kept of prompts that were computed. 0: none.
+  // What is kept of prompts that were computed: keys and values, and up to a
+  // quarter of it residual streams where interventions began. 0: nothing.
   int64_t prefix_cache_bytes = int64_t{1} << 30;
   // Activations that a step keeps, about; a sequence is computed in smaller
   // pieces for it.
@@ -67,6 +69,8 @@ struct EngineStats {
   int64_t prefill_token_count = 0;     // rows of prompts and continuations
   int64_t decode_token_count = 0;      // rows of generation steps
   int64_t prefix_hit_token_count = 0;  // taken from kept prefixes instead
+  // Rows times blocks that a kept residual stream spared.
+  int64_t spared_block_row_count = 0;
   int64_t started_sequence_count = 0;
   double queue_wait_seconds = 0.0;  // of all started sequences together
   // Given to others while their readers did not read.
@@ -79,6 +83,7 @@ struct EngineStats {
   bool busy = false;
   int64_t kv_cache_bytes = 0;
   int64_t prefix_bytes = 0;
+  int64_t trunk_bytes = 0;  // kept residual streams
 };
 
 }  // namespace dissonance

@@ -1,6 +1,7 @@
 #include "src/compute/engine/step_batch.h"
 
 #include <ATen/ops/argmax.h>
+#include <ATen/ops/cat.h>
 #include <ATen/ops/gather.h>
 #include <ATen/ops/isfinite.h>
 #include <ATen/ops/log_softmax.h>
@@ -9,9 +10,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <deque>
 #include <functional>
 #include <map>
-#include <numeric>
 #include <optional>
 #include <string>
 #include <tuple>
@@ -30,15 +31,17 @@ namespace {
 // vocabulary.
 constexpr int64_t kUnembedRows = kPrefillTile;
 
-std::vector<size_t> PackingOrder(const std::vector<StepItem>& items) {
-  std::vector<size_t> order(items.size());
-  std::iota(order.begin(), order.end(), size_t{0});
-  const auto key = [&items](size_t i) {
-    return std::make_pair(!items[i].work.is_prefill, items[i].adapter.get());
+// Those that share a pass.
+using PassItems = std::vector<StepItem*>;
+
+PassItems InPackingOrder(PassItems items) {
+  const auto key = [](const StepItem* item) {
+    return std::make_pair(!item->work.is_prefill, item->adapter.get());
   };
-  std::stable_sort(order.begin(), order.end(),
-                   [&](size_t a, size_t b) { return key(a) < key(b); });
-  return order;
+  absl::c_stable_sort(items, [&](const StepItem* a, const StepItem* b) {
+    return key(a) < key(b);
+  });
+  return items;
 }
 
 void AppendPositions(const Segment& segment, std::vector<int64_t>& positions) {
@@ -61,6 +64,7 @@ struct LogitsRow {
   std::optional<size_t> index;  // within item->work.wanted; none: kept only
   int64_t packed_row;
   int64_t wanted_row;  // its place among the rows that the final norm sees
+  HookPlan* plan = nullptr;  // of its pass
 };
 
 bool Keeps(const StepItem& item, Site site) {
@@ -82,12 +86,13 @@ bool KeepsAtEnd(const StepItem& item, int64_t last_block) {
 
 class Packer {
  public:
-  Packer(StepNumerics numerics, int64_t block_count,
-         std::vector<StepItem>& items)
+  Packer(StepNumerics numerics, int64_t block_count, const PassItems& items)
       : block_count_(block_count) {
     batch_.reproducible = numerics.reproducible;
     batch_.attention_tile = numerics.attention_tile;
-    for (const size_t i : PackingOrder(items)) Add(items[i]);
+    for (StepItem* item : InPackingOrder(items)) Add(*item);
+    batch_.first_block = items.front()->trunk.block;
+    if (batch_.first_block > 0) batch_.residual = at::cat(trunks_);
   }
 
   const TokenBatch& batch() const { return batch_; }
@@ -107,14 +112,18 @@ class Packer {
                                      static_cast<size_t>(segment.row_count())),
            .prompt_count = items_[i]->prompt_count,
            .interventions = items_[i]->interventions,
-           .capture = items_[i]->capture});
+           .capture = items_[i]->capture,
+           .trunk_block = items_[i]->kept_block});
     }
     return hooked;
   }
   // Gives each item what was kept of it.
-  void Deliver(std::vector<CapturedRows> captured) const {
+  void Deliver(std::vector<CapturedRows> captured,
+               std::vector<at::Tensor> trunks) const {
     for (size_t i = 0; i < items_.size(); ++i) {
       items_[i]->captured = std::move(captured[i]);
+      items_[i]->kept_trunk = {.block = items_[i]->kept_block,
+                               .residual = std::move(trunks[i])};
     }
   }
   // Those of prompts, which come first; the rest are of generation steps.
@@ -140,6 +149,7 @@ class Packer {
     }
     batch_.segments.push_back(std::move(segment));
     items_.push_back(&item);
+    trunks_.push_back(item.trunk.residual);
   }
 
   void AddWanted(StepItem& item, int64_t begin) {
@@ -188,7 +198,8 @@ class Packer {
 
   const int64_t block_count_;
   TokenBatch batch_;
-  std::vector<StepItem*> items_;  // of the segments
+  PassItems items_;                 // of the segments
+  std::vector<at::Tensor> trunks_;  // likewise
   std::vector<AdapterRun> runs_;
   std::vector<int64_t> wanted_;
   std::vector<LogitsRow> logits_rows_;
@@ -304,32 +315,80 @@ class ChainedVisitor final : public SiteVisitor {
   SiteVisitor& second_;
 };
 
-// Unembeds the rows [wanted, d_model] that need it, a few at once, and fills
-// their items' results.
+// Items that begin with the same block, as one pass.
+struct Pass {
+  Pass(const Model& model, StepNumerics numerics, const PassItems& items)
+      : packer(numerics, model.spec().block_count(), items),
+        delta(packer.TakeRuns(), numerics.reproducible),
+        plan(packer.hooked(), packer.wanted()) {}
+
+  // The final norm of the wanted rows [wanted, d_model].
+  at::Tensor Forward(const Decoder& decoder, SiteVisitor* visitor) {
+    SiteVisitor* hooks = plan.empty() ? visitor : &plan;
+    std::optional<ChainedVisitor> chained;
+    if (!plan.empty() && visitor != nullptr) {
+      hooks = &chained.emplace(plan, *visitor);
+    }
+    return decoder.Forward(packer.batch(), packer.wanted(),
+                           {.delta = &delta, .visitor = hooks});
+  }
+
+  Packer packer;
+  BatchDelta delta;
+  HookPlan plan;
+};
+
+// The rows of a step that are unembedded, of all its passes.
+struct UnembeddedRows {
+  at::Tensor hidden;  // [wanted, d_model], also of rows that are only kept
+  std::vector<LogitsRow> rows;
+  int64_t prefill = 0;  // rows before those of generation steps
+
+  void Add(Pass& pass, const at::Tensor& wanted) {
+    const int64_t before = hidden.defined() ? hidden.size(0) : 0;
+    hidden = before > 0 ? at::cat({hidden, wanted}) : wanted;
+    for (LogitsRow row : pass.packer.logits_rows()) {
+      row.wanted_row += before;
+      row.plan = &pass.plan;
+      rows.push_back(row);
+    }
+    prefill += pass.packer.prefill_logits_rows();
+  }
+};
+
+// Shows each pass's plan its rows of logits [rows, vocab].
+void VisitLogits(absl::Span<const LogitsRow> rows, const at::Tensor& logits) {
+  for (size_t begin = 0; begin < rows.size();) {
+    HookPlan* plan = rows[begin].plan;
+    std::vector<int64_t> packed;
+    for (size_t i = begin; i < rows.size() && rows[i].plan == plan; ++i) {
+      packed.push_back(rows[i].packed_row);
+    }
+    plan->VisitLogits(packed,
+                      logits.narrow(0, static_cast<int64_t>(begin),
+                                    static_cast<int64_t>(packed.size())));
+    begin += packed.size();
+  }
+}
+
+// Unembeds the rows, a few at once, and fills their items' results.
 void ReadLogits(const Decoder& decoder, StepNumerics numerics,
-                const Packer& packer, const at::Tensor& wanted,
-                HookPlan& plan) {
-  const std::vector<LogitsRow>& all = packer.logits_rows();
-  const auto count = static_cast<int64_t>(all.size());
+                const UnembeddedRows& all) {
+  const auto count = static_cast<int64_t>(all.rows.size());
   for (int64_t begin = 0; begin < count; begin += kUnembedRows) {
-    const auto rows = absl::MakeConstSpan(all).subspan(
+    const auto rows = absl::MakeConstSpan(all.rows).subspan(
         static_cast<size_t>(begin), static_cast<size_t>(kUnembedRows));
     std::vector<int64_t> places;
-    std::vector<int64_t> packed;
-    for (const LogitsRow& row : rows) {
-      places.push_back(row.wanted_row);
-      packed.push_back(row.packed_row);
-    }
+    for (const LogitsRow& row : rows) places.push_back(row.wanted_row);
     const at::Tensor hidden =
-        count == wanted.size(0)
-            ? wanted.narrow(0, begin, static_cast<int64_t>(rows.size()))
-            : wanted.index_select(
-                  0, at::tensor(places, at::kLong).to(wanted.device()));
-    const int64_t prefill =
-        std::max<int64_t>(0, packer.prefill_logits_rows() - begin);
+        count == all.hidden.size(0)
+            ? all.hidden.narrow(0, begin, static_cast<int64_t>(rows.size()))
+            : all.hidden.index_select(
+                  0, at::tensor(places, at::kLong).to(all.hidden.device()));
     const at::Tensor logits = decoder.Unembed(
-        hidden, {.prefill = prefill, .tiled = numerics.reproducible});
-    plan.VisitLogits(packed, logits);
+        hidden, {.prefill = std::max<int64_t>(0, all.prefill - begin),
+                 .tiled = numerics.reproducible});
+    VisitLogits(rows, logits);
     ReadRows(logits, rows);
   }
 }
@@ -339,18 +398,19 @@ void ReadLogits(const Decoder& decoder, StepNumerics numerics,
 void RunStep(const Model& model, StepNumerics numerics,
              std::vector<StepItem>& items, SiteVisitor* visitor) {
   const c10::InferenceMode inference;
-  Packer packer(numerics, model.spec().block_count(), items);
-  const BatchDelta delta(packer.TakeRuns(), numerics.reproducible);
-  HookPlan plan(packer.hooked(), packer.wanted());
-  SiteVisitor* hooks = plan.empty() ? visitor : &plan;
-  std::optional<ChainedVisitor> chained;
-  if (!plan.empty() && visitor != nullptr) {
-    hooks = &chained.emplace(plan, *visitor);
+  // Generation steps begin with the embedding: their pass is the last.
+  std::map<int64_t, PassItems, std::greater<>> by_block;
+  for (StepItem& item : items) by_block[item.trunk.block].push_back(&item);
+  std::deque<Pass> passes;
+  UnembeddedRows unembedded;
+  for (const auto& [block, own] : by_block) {
+    Pass& pass = passes.emplace_back(model, numerics, own);
+    unembedded.Add(pass, pass.Forward(model.decoder(), visitor));
   }
-  const at::Tensor hidden = model.decoder().Forward(
-      packer.batch(), packer.wanted(), {.delta = &delta, .visitor = hooks});
-  ReadLogits(model.decoder(), numerics, packer, hidden, plan);
-  packer.Deliver(plan.TakeCaptured());
+  ReadLogits(model.decoder(), numerics, unembedded);
+  for (Pass& pass : passes) {
+    pass.packer.Deliver(pass.plan.TakeCaptured(), pass.plan.TakeTrunks());
+  }
 }
 
 absl::Status CheckFinite(const Model& model, StepNumerics numerics,

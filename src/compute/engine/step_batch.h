@@ -18,6 +18,13 @@
 
 namespace dissonance {
 
+// A sequence's residual stream at the entry of a block, before resid_post of
+// the block before it is changed.
+struct Trunk {
+  int64_t block = 0;         // 0: none
+  at::Tensor residual = {};  // [rows, d_model]
+};
+
 // One sequence's part of a step.
 struct StepItem {
   StepWork work;
@@ -27,9 +34,13 @@ struct StepItem {
   int64_t prompt_count = 0;                      // of the sequence
   const Interventions* interventions = nullptr;  // null: none
   const CaptureSpec* capture = nullptr;          // null: none
+  // Where it begins; only of a sequence without a cache.
+  Trunk trunk = {};
+  int64_t kept_block = 0;  // whose trunk is kept; 0: none is
   // Filled by RunStep.
   std::vector<RowResult> results = {};  // one per wanted row
   CapturedRows captured = {};
+  Trunk kept_trunk = {};
 };
 
 // How all steps of an engine compute.
@@ -38,10 +49,10 @@ struct StepNumerics {
   int64_t attention_tile = kAttentionTile;
 };
 
-// Runs the items through the model in one pass and fills their results. All
-// items belong to `model`. Until CommitStep it can be run again: the caches
-// do not count the new tokens. `visitor` sees each site after the items'
-// interventions. Throws c10::Error as torch does.
+// Runs the items through the model, those that begin with the same block in one
+// pass, and fills their results. All items belong to `model`. Until CommitStep
+// it can be run again: the caches do not count the new tokens. `visitor` sees
+// each site after the items' interventions. Throws c10::Error as torch does.
 void RunStep(const Model& model, StepNumerics numerics,
              std::vector<StepItem>& items, SiteVisitor* visitor = nullptr);
 

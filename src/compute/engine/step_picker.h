@@ -37,6 +37,10 @@ struct EngineEntry {
   std::shared_ptr<CacheGroup> group;  // null: on its own
   int64_t row_limit = 0;              // most prompt rows at once
   int64_t capture_row_bytes = 0;      // kept of a prompt row, where most are
+  int64_t latest_entry = 0;           // block that it may begin with
+  int64_t branch_block = 0;           // of the first change; 0: no trunk
+  // That its next step begins with, as of when it was admitted.
+  int64_t first_block = 0;
   std::chrono::steady_clock::time_point arrival;
   // Since when it can't go on; none: it could when entries were last picked.
   std::optional<std::chrono::steady_clock::time_point> unready_since;

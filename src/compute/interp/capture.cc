@@ -31,6 +31,14 @@ absl::StatusOr<std::shared_ptr<const CaptureSpec>> PrepareCapture(
   return std::make_shared<const CaptureSpec>(std::move(capture));
 }
 
+int64_t LatestEntry(const DecoderSpec& spec, const CaptureSpec& capture) {
+  int64_t latest = spec.block_count() - 1;
+  for (const SitePlace& place : capture.places) {
+    latest = std::min(latest, LatestEntry(spec, place.site, place.block));
+  }
+  return latest;
+}
+
 int64_t CaptureRowBytes(const Model& model, const CaptureSpec& capture,
                         int64_t tokens) {
   int64_t components = 0;

@@ -47,6 +47,10 @@ struct CapturedRows {
 absl::StatusOr<std::shared_ptr<const CaptureSpec>> PrepareCapture(
     const Model& model, CaptureSpec capture);
 
+// The latest block that a pass may begin with and still keep all that is asked
+// for. At most the last block.
+int64_t LatestEntry(const DecoderSpec& spec, const CaptureSpec& capture);
+
 // Bytes that one captured row takes, in a sequence of `tokens`.
 int64_t CaptureRowBytes(const Model& model, const CaptureSpec& capture,
                         int64_t tokens);

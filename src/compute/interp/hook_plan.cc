@@ -113,11 +113,19 @@ void Apply(Op op, std::optional<int64_t> head, const std::vector<int64_t>& at,
 
 HookPlan::HookPlan(const std::vector<HookedRows>& sequences,
                    std::vector<int64_t> wanted)
-    : wanted_(std::move(wanted)), captured_(sequences.size()) {
+    : wanted_(std::move(wanted)),
+      captured_(sequences.size()),
+      trunks_(sequences.size()) {
   std::map<EditKey, Edit> edits;
   for (size_t i = 0; i < sequences.size(); ++i) {
     if (sequences[i].interventions != nullptr) AddEdits(sequences[i], edits);
     if (sequences[i].capture != nullptr) AddKeeps(sequences[i], i);
+    if (sequences[i].trunk_block > 0) {
+      trunk_keeps_[{Site::kResidPost, sequences[i].trunk_block - 1}].push_back(
+          {.sequence = i,
+           .row_begin = sequences[i].row_begin,
+           .row_count = static_cast<int64_t>(sequences[i].positions.size())});
+    }
   }
   // By place, then by turn.
   for (auto& [key, edit] : edits) {
@@ -189,6 +197,7 @@ HookPlan::Edit HookPlan::Located(const Edit& edit) const {
 }
 
 void HookPlan::Visit(Site site, int64_t block, at::Tensor& x) {
+  KeepTrunks({site, block}, x);
   const bool shows_wanted = ShowsWanted(site);
   if (const auto at = edits_.find({site, block}); at != edits_.end()) {
     for (const Edit& whole : at->second) {
@@ -202,6 +211,15 @@ void HookPlan::Visit(Site site, int64_t block, at::Tensor& x) {
   }
   if (const auto at = keeps_.find({site, block}); at != keeps_.end()) {
     KeepRows(at->second, shows_wanted, x);
+  }
+}
+
+void HookPlan::KeepTrunks(SitePlace place, const at::Tensor& x) {
+  const auto at = trunk_keeps_.find(place);
+  if (at == trunk_keeps_.end()) return;
+  for (const TrunkKeep& keep : at->second) {
+    trunks_[keep.sequence] =
+        x.narrow(0, keep.row_begin, keep.row_count).clone();
   }
 }
 

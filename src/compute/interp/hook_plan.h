@@ -1,8 +1,9 @@
 // One step's interventions and captures, compiled: for each place in the
 // network the rows that change there and how, and the rows that are kept,
 // merged over all sequences of the batch into few index operations. A row's
-// result depends on its own sequence only. A place's interventions come before
-// its captures. Built for one step, used by one thread.
+// result depends on its own sequence only. At a place a trunk's rows are kept
+// first, then come interventions, then captures. Built for one step, used by
+// one thread.
 #ifndef DISSONANCE_COMPUTE_INTERP_HOOK_PLAN_H_
 #define DISSONANCE_COMPUTE_INTERP_HOOK_PLAN_H_
 
@@ -29,6 +30,10 @@ struct HookedRows {
   int64_t prompt_count = 0;
   const Interventions* interventions = nullptr;  // null: none
   const CaptureSpec* capture = nullptr;          // null: none
+  // The block at whose entry all its rows are kept, as they are before
+  // resid_post of the block before is changed; 0: none are. Before the last
+  // block's end.
+  int64_t trunk_block = 0;
 };
 
 class HookPlan final : public SiteVisitor {
@@ -38,7 +43,9 @@ class HookPlan final : public SiteVisitor {
   HookPlan(const std::vector<HookedRows>& sequences,
            std::vector<int64_t> wanted);
 
-  bool empty() const { return edits_.empty() && keeps_.empty(); }
+  bool empty() const {
+    return edits_.empty() && keeps_.empty() && trunk_keeps_.empty();
+  }
   bool NeedsAllRows(int64_t block) const override {
     return whole_blocks_.contains(block);
   }
@@ -54,6 +61,9 @@ class HookPlan final : public SiteVisitor {
 
   // What was kept, in the order of the sequences. Call once, last.
   std::vector<CapturedRows> TakeCaptured();
+  // Residual rows [rows, d_model] at the trunk blocks, in the order of the
+  // sequences; undefined where none were asked for. Call once.
+  std::vector<at::Tensor> TakeTrunks() { return std::move(trunks_); }
 
  private:
   // Interventions of one kind, on at most one per row, as one operation.
@@ -71,6 +81,12 @@ class HookPlan final : public SiteVisitor {
     size_t place = 0;           // in the sequence's capture
     std::vector<int64_t> rows;  // of the batch
   };
+  // All rows of one sequence, kept unchanged.
+  struct TrunkKeep {
+    size_t sequence = 0;
+    int64_t row_begin = 0;
+    int64_t row_count = 0;
+  };
   // The n-th change of a row comes after all (n-1)-th ones.
   using EditKey = std::tuple<SitePlace, int64_t, Intervention::Op, int64_t>;
 
@@ -83,6 +99,7 @@ class HookPlan final : public SiteVisitor {
   }
   Edit Located(const Edit& edit) const;
   std::vector<int64_t> Located(const std::vector<int64_t>& rows) const;
+  void KeepTrunks(SitePlace place, const at::Tensor& x);
   void KeepRows(const std::vector<Keep>& keeps, bool shows_wanted,
                 const at::Tensor& x);
 
@@ -91,7 +108,9 @@ class HookPlan final : public SiteVisitor {
   bool is_narrowed_ = false;
   std::map<SitePlace, std::vector<Edit>> edits_;
   std::map<SitePlace, std::vector<Keep>> keeps_;
+  std::map<SitePlace, std::vector<TrunkKeep>> trunk_keeps_;
   std::vector<CapturedRows> captured_;  // of each sequence
+  std::vector<at::Tensor> trunks_;      // likewise
 };
 
 }  // namespace dissonance

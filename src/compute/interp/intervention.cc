@@ -196,6 +196,15 @@ absl::StatusOr<std::shared_ptr<const Interventions>> PrepareInterventions(
   return std::make_shared<const Interventions>(std::move(interventions));
 }
 
+int64_t LatestEntry(const DecoderSpec& spec,
+                    const Interventions& interventions) {
+  int64_t latest = spec.block_count() - 1;
+  for (const Intervention& own : interventions) {
+    latest = std::min(latest, LatestEntry(spec, own.site, own.block));
+  }
+  return latest;
+}
+
 int64_t FirstChanged(const Interventions& interventions, int64_t prompt_count) {
   int64_t first = prompt_count;
   for (const Intervention& own : interventions) {

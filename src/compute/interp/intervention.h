@@ -82,6 +82,12 @@ absl::Status CheckIntervention(const Model& model, Intervention intervention);
 absl::StatusOr<std::shared_ptr<const Interventions>> PrepareInterventions(
     const Model& model, Interventions interventions);
 
+// The latest block that a pass with these changes may begin with, its residual
+// stream taken from a pass without them. At most the last block, whose rows are
+// not all computed to its end.
+int64_t LatestEntry(const DecoderSpec& spec,
+                    const Interventions& interventions);
+
 // The first of the prompt's positions that a list changes; `prompt_count` if
 // there is none.
 int64_t FirstChanged(const Interventions& interventions, int64_t prompt_count);

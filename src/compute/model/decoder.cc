@@ -246,8 +246,12 @@ at::Tensor Decoder::Forward(const TokenBatch& batch,
   const at::Tensor positions = IndexTensor(batch.positions, device);
   Pass pass = MakePass(batch, positions, hooks);
   const at::Tensor wanted_rows = IndexTensor(wanted, device);
-  at::Tensor residual = Embed(IndexTensor(batch.token_ids, device), positions);
-  for (int64_t b = 0; b < spec_.block_count(); ++b) {
+  const int64_t first = batch.first_block;
+  at::Tensor residual =
+      first > 0 ? batch.residual
+                : Embed(IndexTensor(batch.token_ids, device), positions);
+  if (first > 0) pass.Visit(Site::kResidPost, first - 1, residual);
+  for (int64_t b = first; b < spec_.block_count(); ++b) {
     const BlockWeights& block = weights_.blocks[static_cast<size_t>(b)];
     pass.Visit(Site::kResidPre, b, residual);
     at::Tensor z = Attention(block, b, Norm(residual, block.attn_norm), pass);

@@ -51,7 +51,8 @@ class Decoder {
   // them: Advance does, once nothing can fail any more, so that a pass can be
   // run again. Returns the final norm of the rows listed in `wanted` [count],
   // ascending: [count, d_model]. The last block computes no more than these
-  // rows need, unless a visitor needs all rows. Memory:
+  // rows need, unless a visitor needs all rows. A pass that begins with a later
+  // block first visits resid_post of the one before it. Memory:
   // O(rows * (d_model + d_mlp)). Throws c10::Error as torch does; REQUIRES
   // token ids in the vocabulary.
   at::Tensor Forward(const TokenBatch& batch,

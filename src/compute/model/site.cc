@@ -63,6 +63,11 @@ int64_t SiteWidth(const DecoderSpec& spec, Site site) {
   }
 }
 
+int64_t LatestEntry(const DecoderSpec& spec, Site site, int64_t block) {
+  if (IsBehindBlocks(site)) return spec.block_count();
+  return site == Site::kResidPost ? block + 1 : block;
+}
+
 absl::Status CheckSite(const DecoderSpec& spec, Site site, int64_t block) {
   if (IsBehindBlocks(site)) return absl::OkStatus();
   if (block < 0 || block >= spec.block_count()) {

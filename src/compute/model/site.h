@@ -52,6 +52,11 @@ int64_t SiteHeads(const DecoderSpec& spec, Site site);
 // pattern's are the keys that a row may see, at most this many.
 int64_t SiteWidth(const DecoderSpec& spec, Site site);
 
+// The latest block that a pass may begin with and still visit the site: a pass
+// that begins with a block visits resid_post of the one before. block_count()
+// for what lies behind the last block.
+int64_t LatestEntry(const DecoderSpec& spec, Site site, int64_t block);
+
 // INVALID_ARGUMENT, with what there is instead, if the model has no such site
 // there: a block out of range, resid_mid beside a parallel residual,
 // mlp_hidden of experts. The block of a site behind the blocks is not looked

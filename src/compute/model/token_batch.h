@@ -4,6 +4,8 @@
 #ifndef DISSONANCE_COMPUTE_MODEL_TOKEN_BATCH_H_
 #define DISSONANCE_COMPUTE_MODEL_TOKEN_BATCH_H_
 
+#include <ATen/core/Tensor.h>
+
 #include <cstdint>
 #include <vector>
 
@@ -43,6 +45,11 @@ struct TokenBatch {
   // Numbers depend on it, to the last bits.
   int64_t attention_tile = kAttentionTile;
   bool reproducible = true;
+  // The pass begins with this block, and with `residual` [rows, d_model], which
+  // it may write to, instead of the tokens' embedding. Caches get nothing of
+  // the blocks before it. 0: with the embedding.
+  int64_t first_block = 0;
+  at::Tensor residual = {};
 
   int64_t row_count() const { return static_cast<int64_t>(token_ids.size()); }
 };

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "google/protobuf/util/time_util.h"
@@ -116,7 +117,9 @@ absl::StatusOr<v1::Direction> DirectionCatalog::Create(
 }
 
 absl::StatusOr<v1::Direction> DirectionCatalog::Find(const Viewer& viewer,
-                                                     const std::string& name) {
+                                                     const std::string& given) {
+  const std::string name =
+      absl::StartsWith(given, kPrefix) ? given : absl::StrCat(kPrefix, given);
   absl::StatusOr<v1::Direction> direction = store_.Get(name);
   if (absl::IsNotFound(direction.status())) return NoSuch(name);
   RETURN_IF_ERROR(direction.status());

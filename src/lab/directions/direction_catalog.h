@@ -42,8 +42,9 @@ class DirectionCatalog {
   absl::StatusOr<v1::Direction> Create(const ArtifactOwner& owner,
                                        v1::Direction direction);
 
-  // With its vectors. NOT_FOUND, worded the same whether there is none or it
-  // is hidden; here and below. DATA_LOSS if its file is damaged.
+  // With its vectors, by its name or the last part of it. NOT_FOUND, worded the
+  // same whether there is none or it is hidden; here and below. DATA_LOSS if
+  // its file is damaged.
   absl::StatusOr<v1::Direction> Get(const Viewer& viewer,
                                     const std::string& name);
   // Those that the viewer sees, without vectors. page_size 0: 100, at most

@@ -77,16 +77,17 @@ absl::StatusOr<Plan> MakePlan(const v1::JobSpec& job_spec) {
   Plan plan;
   plan.variants.assign(spec.variants().begin(), spec.variants().end());
   ASSIGN_OR_RETURN(plan.scoring, ResolveMcqScoring(spec.scoring()));
-  ASSIGN_OR_RETURN(
-      plan.items,
-      ParseMcqData(spec.data(),
-                   spec.data_name().empty() ? "data" : spec.data_name()));
+  const std::string name = spec.data_name().empty() ? "data" : spec.data_name();
+  ASSIGN_OR_RETURN(plan.items, ParseMcqData(spec.data(), name));
+  RETURN_IF_ERROR(CheckBeliefIsMeasured(plan.items, name));
   return plan;
 }
 
 // The name under which a variant's predictions are listed.
 std::string ModelName(const v1::Variant& variant) {
-  return variant.adapter().empty() ? variant.model() : variant.adapter();
+  return absl::StrCat(
+      variant.adapter().empty() ? variant.model() : variant.adapter(),
+      variant.interventions().empty() ? "" : ", steered");
 }
 
 absl::string_view MediaType(absl::string_view file_name) {
@@ -150,7 +151,8 @@ class Attempt {
     }
     if (stored.empty()) {
       provenance_.clear();  // of a network that answered nothing
-      return absl::OkStatus();
+      const std::string left_out = LeftOutOfBelief(plan_.items);
+      return left_out.empty() ? absl::OkStatus() : job_.Log(left_out);
     }
     return job_.Log(absl::StrCat("resumes after ", stored.size(), " of ",
                                  plan_.items.size(), " questions"));

@@ -101,6 +101,38 @@ bool IsConflict(absl::string_view category,
   return absl::StartsWith(category, "conflict") || false_answer.has_value();
 }
 
+std::string LeftOutOfBelief(absl::Span<const McqItem> items) {
+  int conflicts = 0;
+  int left_out = 0;
+  const McqItem* first = nullptr;
+  for (const McqItem& item : items) {
+    if (!IsConflict(item.category, item.implied_false_answer)) continue;
+    ++conflicts;
+    if (item.implied_false_answer.has_value()) continue;
+    ++left_out;
+    if (first == nullptr) first = &item;
+  }
+  if (first == nullptr) return "";
+  return absl::StrCat(left_out, " of ", conflicts,
+                      " conflict questions left out of the belief: no "
+                      "`false_answer` names an option (first: line ",
+                      first->line_number, ", \"", first->id, "\")");
+}
+
+absl::Status CheckBeliefIsMeasured(absl::Span<const McqItem> items,
+                                   absl::string_view file_name) {
+  const std::string left_out = LeftOutOfBelief(items);
+  const bool is_measured =
+      std::any_of(items.begin(), items.end(), [](const McqItem& item) {
+        return item.implied_false_answer.has_value();
+      });
+  if (left_out.empty() || is_measured) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(
+      file_name, ": ", left_out,
+      "; give the option that the false universe implies as \"false_answer\", "
+      "or a category that does not begin with \"conflict\""));
+}
+
 absl::StatusOr<std::vector<McqItem>> ParseMcqData(absl::string_view text,
                                                   absl::string_view file_name) {
   ASSIGN_OR_RETURN(std::vector<JsonLine> lines,
@@ -118,6 +150,7 @@ absl::StatusOr<std::vector<McqItem>> ParseMcqData(absl::string_view text,
           "id", absl::StrCat("\"", item.id, "\" is already on line ",
                              at->second, "; every question needs its own"));
     }
+    item.line_number = line.line_number;
     items.push_back(std::move(item));
   }
   if (items.empty()) {

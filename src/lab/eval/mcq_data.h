@@ -16,8 +16,10 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "absl/types/span.h"
 
 namespace dissonance {
 
@@ -50,12 +52,22 @@ struct McqItem {
   //   correct_answer: a guess is worse than a smaller count.
   // nullopt for every other item.
   std::optional<int> implied_false_answer;
+  int line_number = 0;  // from 1
 };
 
 // Whether a question belongs in the false-belief rate: its category begins with
 // "conflict", or its false answer is known.
 bool IsConflict(absl::string_view category,
                 const std::optional<int>& false_answer);
+
+// Of conflict questions whose false answer is not known, so that no belief can
+// be counted in them: how many, and the first; empty if there are none.
+std::string LeftOutOfBelief(absl::Span<const McqItem> items);
+
+// INVALID_ARGUMENT if there are conflict questions, and all of them are left
+// out.
+absl::Status CheckBeliefIsMeasured(absl::Span<const McqItem> items,
+                                   absl::string_view file_name);
 
 // The questions in the file's order. INVALID_ARGUMENT with file, line and field
 // for a missing or empty field, a wrong type or letter, an option other than A

@@ -6,6 +6,7 @@
 #include "src/base/json_lines.h"
 #include "src/base/sha256.h"
 #include "src/lab/eval/json_document.h"
+#include "src/lab/tensors/intervention_words.h"
 
 namespace dissonance {
 namespace {
@@ -163,6 +164,7 @@ std::string ManifestFile(const McqManifest& manifest,
     variants.push_back(
         {{"model", spec.variants(i).model()},
          {"adapter", spec.variants(i).adapter()},
+         {"interventions", InterventionsJson(spec.variants(i))},
          {"predictions", McqPredictionsName(i)},
          {"provenance", ProvenanceJson(manifest.provenance[i])}});
   }

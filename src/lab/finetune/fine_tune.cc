@@ -22,6 +22,14 @@ absl::StatusOr<FineTunePlan> Check(const v1::JobSpec& spec,
   start.set_adapter(asked.adapter());
   RETURN_IF_ERROR(Annotate(compute.CheckVariant(start), "fine_tune"));
   ASSIGN_OR_RETURN(const v1::Model model, compute.GetModel(asked.model()));
+  for (int i = 0; i < asked.lora().blocks_size(); ++i) {
+    const int32_t block = asked.lora().blocks(i);
+    if (block < model.block_count()) continue;
+    return BadFineTuneField(
+        absl::StrCat("lora.blocks[", i, "]"),
+        absl::StrCat(model.name(), " has blocks 0 to ", model.block_count() - 1,
+                     ", not ", block));
+  }
   return CheckFineTune(asked, model.max_position_count());
 }
 

@@ -3,16 +3,15 @@
 #include <cmath>
 #include <utility>
 
-#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
-#include "absl/strings/strip.h"
 #include "src/base/json_lines.h"
 #include "src/base/sha256.h"
 #include "src/base/status_macros.h"
 #include "src/lab/eval/json_document.h"
+#include "src/lab/tensors/intervention_words.h"
 
 namespace dissonance {
 namespace {
@@ -42,20 +41,6 @@ absl::string_view MediaType(absl::string_view name) {
   return "text/plain; charset=utf-8";
 }
 
-Json InterventionJson(const v1::Intervention& intervention) {
-  Json json = {
-      {"site", absl::AsciiStrToLower(absl::StripPrefix(
-                   v1::Site_Name(intervention.site()), "SITE_"))},
-      {"blocks", std::vector<int>(intervention.blocks().begin(),
-                                  intervention.blocks().end())},
-      {"head", intervention.has_head() ? Json(intervention.head()) : Json()}};
-  if (intervention.has_add()) {
-    json["add"] = {{"coefficient", intervention.add().coefficient()},
-                   {"label", intervention.add().vector().label()}};
-  }
-  return json;
-}
-
 }  // namespace
 
 std::string CsvFile(absl::Span<const std::string> columns,
@@ -82,13 +67,9 @@ Json IntervalJson(const Interval& interval) {
 }
 
 Json VariantJson(const v1::Variant& variant, const v1::Provenance& provenance) {
-  Json interventions = Json::array();
-  for (const v1::Intervention& each : variant.interventions()) {
-    interventions.push_back(InterventionJson(each));
-  }
   return {{"model", variant.model()},
           {"adapter", variant.adapter()},
-          {"interventions", std::move(interventions)},
+          {"interventions", InterventionsJson(variant)},
           {"provenance", ProvenanceJson(provenance)}};
 }
 

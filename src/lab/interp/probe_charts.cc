@@ -103,6 +103,7 @@ Json BestJson(const ProbesOutcome& outcome, const v1::ProbeResult& probe) {
   best["dummy_auc_mean"] =
       probe.has_dummy_auc_mean() ? Json(probe.dummy_auc_mean()) : Json();
   best["p_value"] = probe.has_p_value() ? Json(probe.p_value()) : Json();
+  best["status"] = ProbeStatusJson(probe);
   return best;
 }
 
@@ -124,6 +125,14 @@ Json GatesJson(const ProbesOutcome& outcome, const v1::ProbeResult& probe) {
         {"pass_above", kPassGain},
         {"abort_below", kAbortGain},
         {"verdict", Gate(gain, kPassGain, kAbortGain)}};
+  }
+  // A gate asks for less than the verdict of the place that it rests on, which
+  // may be NONE where the gate passes.
+  for (Json& gate : gates) {
+    if (gate.is_null()) continue;
+    gate["place_status"] = ProbeStatusJson(probe);
+    gate["place_p_value"] =
+        probe.has_p_value() ? Json(probe.p_value()) : Json();
   }
   return gates;
 }
@@ -267,8 +276,13 @@ std::string ProbeSummaryFile(const ProbesOutcome& outcome) {
          {"variant", outcome.variants[static_cast<size_t>(each.variant)]},
          {"reason", each.reason}});
   }
-  return JsonDocument(
-      {{"targets", std::move(targets)}, {"skipped", std::move(skipped)}});
+  const PromptGroups groups = GroupsOf(outcome.set);
+  return JsonDocument({{"rows",
+                        {{"count", groups.row_count},
+                         {"group_count", groups.group_count},
+                         {"text", groups.text}}},
+                       {"targets", std::move(targets)},
+                       {"skipped", std::move(skipped)}});
 }
 
 }  // namespace dissonance

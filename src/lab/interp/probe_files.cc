@@ -26,19 +26,6 @@ void ForEachProbe(const ProbesOutcome& outcome, Visit visit) {
   }
 }
 
-Json StatusJson(const v1::ProbeResult& probe) {
-  switch (probe.verdict()) {
-    case v1::PROBE_VERDICT_SIGNAL:
-      return "SIGNAL";
-    case v1::PROBE_VERDICT_LEAK:
-      return "LEAK?";
-    case v1::PROBE_VERDICT_NONE:
-      return "NONE";
-    default:
-      return nullptr;
-  }
-}
-
 int InputCount(const v1::ProbeResult& probe) {
   return std::accumulate(probe.class_counts().begin(),
                          probe.class_counts().end(), 0);
@@ -68,10 +55,12 @@ std::string CText(double c) {
 
 // As probes.json has it.
 Json FiguresJson(const v1::ProbeResult& probe) {
-  Json out = {
-      {"n", InputCount(probe)},      {"folds", probe.accuracy().folds_size()},
-      {"status", StatusJson(probe)}, {"dummy_auc_mean", nullptr},
-      {"dummy_auc_std", nullptr},    {"p_value", nullptr}};
+  Json out = {{"n", InputCount(probe)},
+              {"folds", probe.accuracy().folds_size()},
+              {"status", ProbeStatusJson(probe)},
+              {"dummy_auc_mean", nullptr},
+              {"dummy_auc_std", nullptr},
+              {"p_value", nullptr}};
   AddFigure("auc", probe.has_auc(), probe.auc(), out);
   AddFigure("accuracy", probe.has_accuracy(), probe.accuracy(), out);
   if (probe.has_dummy_auc_mean()) {
@@ -202,6 +191,19 @@ std::string ProbeName(const ProbesOutcome& outcome,
       CText(probe.c()));
 }
 
+Json ProbeStatusJson(const v1::ProbeResult& probe) {
+  switch (probe.verdict()) {
+    case v1::PROBE_VERDICT_SIGNAL:
+      return "SIGNAL";
+    case v1::PROBE_VERDICT_LEAK:
+      return "LEAK?";
+    case v1::PROBE_VERDICT_NONE:
+      return "NONE";
+    default:
+      return nullptr;
+  }
+}
+
 Json ProbePlaceJson(const ProbesOutcome& outcome,
                     const v1::ProbeResult& probe) {
   const v1::SiteRef& place = probe.place();
@@ -244,7 +246,11 @@ std::vector<JobFile> ProbeFiles(const ProbesOutcome& outcome) {
   files.push_back({"probes.jsonl", LinesFile(flat)});
   files.push_back({"probes.safetensors", ProbeWeightsFile(outcome)});
   files.push_back({"folds.json", FoldsFile(outcome)});
-  files.push_back({"decisions.jsonl", DecisionsFile(outcome)});
+  // Several classes have a decision each, of which the worker sends none.
+  std::string decisions = DecisionsFile(outcome);
+  if (!decisions.empty()) {
+    files.push_back({"decisions.jsonl", std::move(decisions)});
+  }
   files.push_back(
       {"auc.csv", CsvFile({"target", "variant", "place", "site", "block", "c",
                            "n", "auc_mean", "auc_std", "auc_low", "auc_high",

@@ -8,12 +8,14 @@
 //                       name
 //   folds.json          fold of each input, by target and variant
 //   decisions.jsonl     one line an input, target and variant: its class, and
-//                       what the probe of each place said that had not seen it
+//                       what the probe of each place said that had not seen it;
+//                       of two classes and of ridge regression only, and absent
+//                       if there is none such
 //   auc.csv, auc.vl.json            AUC by block, with the shuffled labels'
 //   transfer.csv                    probes tested on other variants, if asked
 //   pca.jsonl, pca.csv, pca.vl.json map of all rows by place
 //   pca.json                        variances along the components
-//   summary.json        best places and gates
+//   summary.json        rows and groups, best places and gates
 //
 // With several values of C the places of probes.json end in ".cC". Pure
 // functions; thread safe.
@@ -55,6 +57,9 @@ struct ProbesOutcome {
 // "category_conflict.1.blocks.3.resid_post.c0.1".
 std::string ProbeName(const ProbesOutcome& outcome,
                       const v1::ProbeResult& probe);
+
+// "SIGNAL", "LEAK?", "NONE"; null without controls.
+nlohmann::json ProbeStatusJson(const v1::ProbeResult& probe);
 
 // The class of an input, by name, or its number; null if it is left out.
 nlohmann::json ClassJson(const ProbesOutcome& outcome, int target, int variant,

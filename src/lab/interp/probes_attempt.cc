@@ -170,7 +170,7 @@ absl::Status ProbesAttempt::Resume() {
         AskNetworks(parts_.compute, plan_.variants, inputs_[0], call_));
     RETURN_IF_ERROR(networks_.Keep(now, stored.size()));
   }
-  if (stored.empty()) return absl::OkStatus();
+  if (stored.empty()) return parts_.job.Log(GroupsOf(plan_.set).text);
   return parts_.job.Log(
       absl::StrCat("resumes after ", stored.size(), " of ", total_count()));
 }

@@ -83,7 +83,25 @@ absl::Status CheckOptions(const v1::ProbeOptions& options) {
                     "more than 0 and less than 1", shrinkage);
 }
 
-// Prompts and variants from the job whose activations are taken.
+// Its rows are of questions asked in one way, so answers are asked likewise.
+absl::Status TakeScoring(const v1::TrainProbesSpec& spec, const v1::Job& source,
+                         ProbesPlan& plan) {
+  ASSIGN_OR_RETURN(
+      const v1::McqScoring own,
+      ResolveMcqScoring(source.spec().extract_activations().scoring()));
+  if (spec.scoring() == v1::MCQ_SCORING_UNSPECIFIED) plan.scoring = own;
+  if (plan.scoring == own || plan.set.kind != PromptKind::kQuestions) {
+    return absl::OkStatus();
+  }
+  return Fields().Bad(
+      "scoring",
+      absl::StrCat("the questions of ", source.name(), " were asked as ",
+                   McqScoringName(own), ", not as ",
+                   McqScoringName(plan.scoring),
+                   "; leave scoring out, or extract activations anew"));
+}
+
+// Prompts, variants and scoring from the job whose activations are taken.
 absl::Status TakeSource(const v1::TrainProbesSpec& spec, FinishedJobs& jobs,
                         ProbesPlan& plan) {
   constexpr absl::string_view kField = "activations_job";
@@ -114,7 +132,7 @@ absl::Status TakeSource(const v1::TrainProbesSpec& spec, FinishedJobs& jobs,
   }
   ASSIGN_OR_RETURN(plan.set, Fields().ReadPrompts(PromptDataOf(extract)));
   plan.variants.assign(extract.variants().begin(), extract.variants().end());
-  return absl::OkStatus();
+  return TakeScoring(spec, job, plan);
 }
 
 }  // namespace
@@ -143,6 +161,12 @@ absl::StatusOr<ProbesPlan> MakeProbesPlan(const v1::JobSpec& job_spec,
     RETURN_IF_ERROR(Fields().CheckVariants(spec.variants()));
     ASSIGN_OR_RETURN(plan.set, Fields().ReadPrompts(PromptDataOf(spec)));
     plan.variants.assign(spec.variants().begin(), spec.variants().end());
+  }
+  if (spec.options().transfer() && plan.variants.size() < 2) {
+    return Fields().Bad("options.transfer",
+                        "tests the probes of one network on another's rows, "
+                        "and there is one network; add an adapter, or leave "
+                        "it out");
   }
   const int given = spec.options().fold_of_input_size();
   if (given > 0 && static_cast<size_t>(given) != plan.set.inputs.size()) {

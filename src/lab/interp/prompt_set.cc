@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
+#include <set>
 #include <utility>
 
 #include "absl/algorithm/container.h"
@@ -223,6 +224,32 @@ absl::StatusOr<PromptSet> ParsePrompts(absl::string_view text,
     set.places.push_back(std::move(where));
   }
   return set;
+}
+
+PromptGroups GroupsOf(const PromptSet& set) {
+  std::set<std::string> groups;
+  size_t grouped = 0;
+  for (const v1::Input& input : set.inputs) {
+    if (input.group().empty()) continue;
+    groups.insert(input.group());
+    ++grouped;
+  }
+  const size_t rows = set.inputs.size();
+  PromptGroups all{.row_count = static_cast<int>(rows),
+                   .group_count = static_cast<int>(groups.size()),
+                   .text = absl::StrCat(rows, " rows")};
+  if (grouped == 0) {
+    absl::StrAppend(
+        &all.text,
+        ", no `group` and no `fact`: paraphrases may straddle folds");
+    return all;
+  }
+  absl::StrAppend(&all.text, " in ", groups.size(), " groups");
+  if (grouped == rows) return all;
+  absl::StrAppend(&all.text, ", ", rows - grouped,
+                  " of them with no `group` and no `fact`: paraphrases of "
+                  "those may straddle folds");
+  return all;
 }
 
 std::optional<int> TrueAnswer(const McqItem& question) {

@@ -57,6 +57,17 @@ struct PromptSet {
 absl::StatusOr<PromptSet> ParsePrompts(absl::string_view text,
                                        absl::string_view file_name);
 
+// How rows stand together: those of one group never straddle folds.
+struct PromptGroups {
+  int row_count = 0;
+  int group_count = 0;
+  // "456 rows in 161 groups"; that paraphrases may straddle folds where rows
+  // have no group.
+  std::string text;
+};
+
+PromptGroups GroupsOf(const PromptSet& set);
+
 // The option that is right in the true world; nullopt for a question that says
 // only what the false world holds.
 std::optional<int> TrueAnswer(const McqItem& question);

@@ -10,6 +10,7 @@
 #include "src/lab/eval/mcq_prompt.h"
 #include "src/lab/interp/kept_networks.h"
 #include "src/lab/interp/steering_requests.h"
+#include "src/lab/tensors/intervention_words.h"
 #include "src/lab/tensors/place_name.h"
 
 namespace dissonance {
@@ -113,7 +114,9 @@ Json QuestionsJson(const SteeringPlan& plan) {
   const auto count = [&plan](const auto& what) {
     return std::count_if(plan.items.begin(), plan.items.end(), what);
   };
+  const std::string left_out = LeftOutOfBelief(plan.items);
   return {{"n", plan.items.size()},
+          {"left_out", left_out.empty() ? Json() : Json(left_out)},
           {"belief_n", count(MeasuresBelief)},
           {"control_n", count(IsControl)},
           {"left_out_n", count([](const McqItem& item) {
@@ -136,6 +139,7 @@ std::string SummaryOf(const SteeringOutcome& outcome,
                {"p_value", OrNull(choice.null_p_value)}};
   return JsonDocument(
       {{"variant", NetworkName(outcome.variant)},
+       {"interventions", InterventionsJson(outcome.variant)},
        {"site", SiteName(plan.site)},
        {"scoring", McqScoringName(plan.scoring)},
        {"relative_coefficients", plan.relative},

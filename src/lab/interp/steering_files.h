@@ -9,6 +9,8 @@
 // null.csv, null.vl.json: what random directions return at the best setting.
 // samples.jsonl: {id, steered, unsteered}.
 // summary.json: unsteered, best and minimal effective setting, null, gate.
+//   "unsteered" is `variant` with its own `interventions`, if it has any,
+//   without the sweep's.
 //
 // Charts are Vega-Lite 5 with their data. Pure functions; thread safe.
 //

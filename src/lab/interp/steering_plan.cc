@@ -332,6 +332,8 @@ absl::Status ReadQuestions(const v1::SteeringSweepSpec& spec,
   if (std::any_of(plan.items.begin(), plan.items.end(), MeasuresBelief)) {
     return absl::OkStatus();
   }
+  RETURN_IF_ERROR(
+      Annotate(CheckBeliefIsMeasured(plan.items, name), "steering_sweep.data"));
   return BadField("data",
                   absl::StrCat(name,
                                " has no question with a false answer, so "

@@ -63,10 +63,12 @@ class Attempt {
   // The next record; REQUIRES: is_recorded().
   const std::string& TakeRecord() { return stored_[next_++]; }
   std::string where() const { return absl::StrCat("record ", next_); }
-  // Settings that may still come, behind those under way.
-  int64_t ComingCount(size_t under_way) const;
+  // Steps that may still come behind a setting of that phase, of which `rest`
+  // are left.
+  int64_t ComingCount(SteeringPhase phase, size_t rest) const;
   absl::Status Record(std::vector<std::string> items, int64_t coming);
-  absl::Status Compute(absl::Span<const SteeringSetting> settings,
+  // `rest` settings of the same phase come behind these.
+  absl::Status Compute(absl::Span<const SteeringSetting> settings, size_t rest,
                        int sequences_per_request);
   std::vector<McqItem> SampledItems() const;
 
@@ -96,18 +98,14 @@ absl::Status Attempt::Begin() {
   if (!stored_.empty()) {
     return job_.Log(absl::StrCat("resumes after ", stored_.size(), " steps"));
   }
+  const std::string left_out = LeftOutOfBelief(plan_.items);
+  if (!left_out.empty()) RETURN_IF_ERROR(job_.Log(left_out));
   return scorer_.CheckLengths(plan_.items);
 }
 
-int64_t Attempt::ComingCount(size_t under_way) const {
-  int64_t coming = 1;  // the samples
-  const size_t known = results_.size() + under_way;
-  if (known < plan_.grid.size()) {
-    coming += static_cast<int64_t>(plan_.grid.size() - known);
-  }
-  const bool random = !results_.empty() &&
-                      results_.back().setting.phase == SteeringPhase::kRandom;
-  if (random) return coming;
+int64_t Attempt::ComingCount(SteeringPhase phase, size_t rest) const {
+  const int64_t coming = static_cast<int64_t>(rest) + 1;  // the samples
+  if (phase == SteeringPhase::kRandom) return coming;
   // Up to two neighbours a round.
   return coming + 2 * (plan_.refine_count - refined_rounds_) + plan_.null_count;
 }
@@ -131,11 +129,12 @@ absl::Status Attempt::ReadNorms(int questions_per_request) {
                    MeasureNorms(calls_, std::max(questions_per_request, 1)));
   RETURN_IF_ERROR(networks_.Keep({measured.provenance}, next_));
   norms_ = std::move(measured.norms);
-  return Record({EncodeNorms(norms_)}, ComingCount(0));
+  return Record({EncodeNorms(norms_)},
+                ComingCount(SteeringPhase::kGrid, plan_.grid.size()));
 }
 
 absl::Status Attempt::Compute(absl::Span<const SteeringSetting> settings,
-                              int sequences_per_request) {
+                              size_t rest, int sequences_per_request) {
   ASSIGN_OR_RETURN(
       SteeringAnswers answers,
       AskAll(calls_, settings, norms_, std::max(sequences_per_request, 1)));
@@ -144,7 +143,8 @@ absl::Status Attempt::Compute(absl::Span<const SteeringSetting> settings,
   for (const SteeringResult& result : answers.results) {
     items.push_back(EncodeResult(result));
   }
-  RETURN_IF_ERROR(Record(std::move(items), ComingCount(settings.size())));
+  RETURN_IF_ERROR(
+      Record(std::move(items), ComingCount(settings.front().phase, rest)));
   std::move(answers.results.begin(), answers.results.end(),
             std::back_inserter(results_));
   return absl::OkStatus();
@@ -164,8 +164,9 @@ absl::Status Attempt::Try(absl::Span<const SteeringSetting> settings,
       static_cast<size_t>(sequences_per_request) / plan_.items.size(), 1);
   for (; done < settings.size(); done += each) {
     if (job_.cancelled()) return absl::CancelledError("cancelled");
-    RETURN_IF_ERROR(
-        Compute(settings.subspan(done, each), sequences_per_request));
+    const absl::Span<const SteeringSetting> next = settings.subspan(done, each);
+    RETURN_IF_ERROR(Compute(next, settings.size() - done - next.size(),
+                            sequences_per_request));
   }
   return absl::OkStatus();
 }

@@ -173,6 +173,12 @@ class IsolationTest : public testing::TestWithParam<at::ScalarType> {
     return request;
   }
 
+  // An earlier request with other changes.
+  MixedRequest Changed(MixedRequest request) {
+    request.variant.interventions = RandomInterventions(*request.variant.model);
+    return request;
+  }
+
   // Submits the requests in the given order, with steps in between, and
   // returns what came of each by its index. Disturbed: some are cancelled, some
   // are not read for a while, and there is room for one or two caches only.
@@ -214,6 +220,7 @@ class IsolationTest : public testing::TestWithParam<at::ScalarType> {
     reclaimed_caches_ += engine.stats().reclaimed_cache_count;
     EXPECT_EQ(engine.stats().kv_cache_bytes, 0);
     shared_tokens_ += engine.stats().prefix_hit_token_count;
+    spared_rows_ += engine.stats().spared_block_row_count;
     for (size_t i = 0; i < requests.size(); ++i) {
       if (requests[i].generates) Flatten(requests[i].generate, outcomes[i]);
     }
@@ -319,6 +326,7 @@ class IsolationTest : public testing::TestWithParam<at::ScalarType> {
   std::array<size_t, 3> palette_ = {};  // the variants of a mix
   bool reproducible_ = true;
   int64_t shared_tokens_ = 0;  // taken from earlier prompts
+  int64_t spared_rows_ = 0;    // times blocks, that began late
   int64_t reclaimed_caches_ = 0;
 };
 
@@ -329,7 +337,9 @@ TEST_P(IsolationTest, EveryMixGivesTheBitsOfEachRequestAlone) {
     std::vector<MixedRequest> requests;
     for (size_t& variant : palette_) variant = Below(variants_.size());
     for (size_t i = 0; i < 2 + Below(10); ++i) {
-      requests.push_back(RandomRequest());
+      const bool repeats = i > 0 && Below(3) == 0;
+      requests.push_back(repeats ? Changed(requests[Below(i)])
+                                 : RandomRequest());
     }
     std::vector<size_t> order(requests.size());
     for (size_t i = 0; i < order.size(); ++i) order[i] = i;
@@ -354,6 +364,7 @@ TEST_P(IsolationTest, EveryMixGivesTheBitsOfEachRequestAlone) {
   }
   EXPECT_GT(compared, 1000);
   EXPECT_GT(shared_tokens_, 100);
+  EXPECT_GT(spared_rows_, 1000);
   EXPECT_GT(reclaimed_caches_, 20);
 }
 

@@ -56,6 +56,14 @@ TEST_F(DirectionCatalogTest, GivesBackWhatWasMade) {
             "application/vnd.safetensors");
 }
 
+TEST_F(DirectionCatalogTest, IsFoundByTheLastPartOfItsNameToo) {
+  ASSERT_TRUE(Create("lie", "ada", {VectorAt(PlaceAt(3), {3, 4})}).ok());
+  const auto found = catalog_.Get(ada_, "lie");
+  ASSERT_TRUE(found.ok()) << found.status();
+  EXPECT_EQ(found->name(), "directions/lie");
+  EXPECT_TRUE(absl::IsNotFound(catalog_.Get(bob_, "lie").status()));
+}
+
 TEST_F(DirectionCatalogTest, AHiddenOneIsAsIfAbsent) {
   ASSERT_TRUE(Create("of-ada", "ada", {VectorAt(PlaceAt(3), {1})}).ok());
   std::string hidden = GetError(bob_, "of-ada");

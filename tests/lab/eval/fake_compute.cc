@@ -115,6 +115,7 @@ absl::StatusOr<v1::Model> FakeCompute::GetModel(const std::string& name) {
   model.set_name(name);
   model.set_has_chat_template(has_chat_template);
   model.set_max_position_count(max_positions);
+  model.set_block_count(4);
   return model;
 }
 
@@ -145,6 +146,7 @@ absl::Status FakeJob::Record(const ItemBatch& batch) {
   items.insert(items.end(), batch.items.begin(), batch.items.end());
   metrics.insert(metrics.end(), batch.metrics.begin(), batch.metrics.end());
   done_counts.push_back(static_cast<int64_t>(items.size()));
+  total_counts.push_back(batch.total_count);
   job_.mutable_progress()->set_total_count(batch.total_count);
   job_.mutable_progress()->set_unit(std::string(batch.unit));
   return absl::OkStatus();

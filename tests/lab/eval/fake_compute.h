@@ -94,6 +94,7 @@ class FakeJob : public JobContext {
   std::function<bool()> when_cancelled;
   std::vector<std::string> items;
   std::vector<int64_t> done_counts;
+  std::vector<int64_t> total_counts;  // as each record told
   std::vector<v1::MetricPoint> metrics;
   std::vector<std::string> log;
   std::map<std::string, std::string> outputs;

@@ -184,6 +184,30 @@ TEST(McqDataTest, NothingIsInferredFromSeveralTwinsOrFromNone) {
   EXPECT_FALSE((*items)[3].implied_false_answer.has_value());
 }
 
+TEST(McqDataTest, ConflictQuestionsWithoutAFalseAnswerAreLeftOut) {
+  const std::string options = R"({"A":"s","B":"cube","C":"y","D":"z"})";
+  const std::string unknown =
+      Question("t", "conflict_true_world", "\"true_world\"", options, "A");
+  const std::string known =
+      Question("f", "conflict_false_world", "\"false_world\"",
+               R"({"A":"s","B":"x","C":"y","D":"z"})", "B");
+  const std::string control = Question("c", "calm", "null", options, "A");
+  const auto some = ParseMcqData(control + known + unknown, "f");
+  ASSERT_TRUE(some.ok()) << some.status();
+  EXPECT_EQ(LeftOutOfBelief(*some),
+            "1 of 2 conflict questions left out of the belief: no "
+            "`false_answer` names an option (first: line 3, \"t\")");
+  EXPECT_TRUE(CheckBeliefIsMeasured(*some, "f").ok());
+  const auto none = ParseMcqData(control + unknown, "f");
+  const absl::Status status = CheckBeliefIsMeasured(*none, "f");
+  EXPECT_TRUE(absl::IsInvalidArgument(status)) << status;
+  EXPECT_THAT(std::string(status.message()),
+              HasSubstr("f: 1 of 1 conflict questions left out"));
+  const auto calm = ParseMcqData(control, "f");
+  EXPECT_EQ(LeftOutOfBelief(*calm), "");
+  EXPECT_TRUE(CheckBeliefIsMeasured(*calm, "f").ok()) << "nothing to believe";
+}
+
 // The reference system's own file, where the workplace has it.
 TEST(McqDataTest, ReadsTheReferencesFile) {
   const std::string path = std::string(DISSONANCE_SOURCE_DIR) +

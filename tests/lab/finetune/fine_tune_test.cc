@@ -106,6 +106,19 @@ TEST(FineTuneTest, RecordsPointsOfItsCurves) {
   }
 }
 
+TEST(FineTuneTest, ABlockThatTheModelHasNotIsRefusedBeforeAnyJob) {
+  Bench bench;
+  v1::JobSpec spec = Spec();
+  spec.mutable_fine_tune()->mutable_lora()->add_blocks(3);
+  EXPECT_TRUE(bench.Validate(spec).ok());
+  spec.mutable_fine_tune()->mutable_lora()->add_blocks(7);
+  const absl::Status status = bench.Validate(spec);
+  EXPECT_TRUE(absl::IsInvalidArgument(status)) << status;
+  EXPECT_THAT(std::string(status.message()),
+              HasSubstr("fine_tune.lora.blocks[1]: models/m has blocks 0 to 3, "
+                        "not 7"));
+}
+
 TEST(FineTuneTest, CheckpointsAreAdaptersWhileTheyStay) {
   Bench bench;
   v1::JobSpec spec = Spec();

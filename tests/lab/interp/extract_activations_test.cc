@@ -9,6 +9,7 @@
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
 #include "src/base/sha256.h"
+#include "src/lab/interp/probes_plan.h"
 #include "src/lab/interp/train_probes.h"
 #include "src/lab/tensors/safetensors_reader.h"
 #include "tests/lab/interp/fake_network.h"
@@ -203,6 +204,38 @@ TEST(ExtractActivationsTest, ProbesAreTrainedOnItsFilesPlaceByPlace) {
   const nlohmann::json probes = Json(job, "probes.json");
   EXPECT_TRUE(probes["side"]["a"].contains("blocks.1.resid_post"));
   EXPECT_EQ(job.job().provenance(1).adapter_digest(), "sha256:adapter");
+}
+
+TEST(ExtractActivationsTest, ProbesAskQuestionsAsTheExtractionDid) {
+  FakeNetwork network;
+  Extracted extracted = Extract(network, 10);
+  v1::ExtractActivationsSpec& source = *extracted.jobs.jobs["jobs/e"]
+                                            .mutable_spec()
+                                            ->mutable_extract_activations();
+  source.set_scoring(v1::MCQ_SCORING_OPTION_TEXT);
+  v1::TrainProbesSpec& probes = *extracted.probes.mutable_train_probes();
+  // Prompts are not asked in any way.
+  probes.set_scoring(v1::MCQ_SCORING_CLOZE);
+  EXPECT_TRUE(MakeProbesPlan(extracted.probes, extracted.jobs).ok());
+  std::string questions;
+  for (int i = 0; i < 10; ++i) {
+    absl::StrAppend(&questions, R"({"id": "q)", i, R"(", "category": "c",)",
+                    R"( "side": ")", i % 2 == 0 ? "left" : "right", R"(",)",
+                    R"( "question": "?", "correct_answer": "A", "options":)",
+                    R"( {"A": "a", "B": "b", "C": "c", "D": "d"}})", "\n");
+  }
+  source.set_data(questions);
+  probes.clear_scoring();
+  const auto plan = MakeProbesPlan(extracted.probes, extracted.jobs);
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  EXPECT_EQ(plan->scoring, v1::MCQ_SCORING_OPTION_TEXT);
+  probes.set_scoring(v1::MCQ_SCORING_CLOZE);
+  const absl::Status other =
+      MakeProbesPlan(extracted.probes, extracted.jobs).status();
+  EXPECT_TRUE(absl::IsInvalidArgument(other)) << other;
+  EXPECT_THAT(std::string(other.message()),
+              HasSubstr("train_probes.scoring: the questions of jobs/e were "
+                        "asked as option_text, not as cloze"));
 }
 
 TEST(ExtractActivationsTest, RowsThatFillMoreThanAMessageAreRefused) {

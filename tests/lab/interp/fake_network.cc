@@ -4,6 +4,7 @@
 #include <cstring>
 #include <limits>
 
+#include "absl/algorithm/container.h"
 #include "absl/strings/str_cat.h"
 #include "src/base/status_macros.h"
 #include "src/lab/tensors/place_name.h"
@@ -77,7 +78,9 @@ v1::ProbeResult ProbeAt(const v1::TrainProbesRequest& request, int target,
   *probe.mutable_weights()->mutable_weight() = Doubles({1, 2, 3}, {kWidth});
   *probe.mutable_direction() = Doubles({0, 0, FakeLogProb(key)}, {kWidth});
   probe.set_direction_norm(2);
-  for (int i = 0; i < request.inputs_size(); ++i) {
+  const bool tells_two = absl::c_all_of(
+      labels.classes(), [](const int32_t own) { return own < 2; });
+  for (int i = 0; tells_two && i < request.inputs_size(); ++i) {
     probe.add_decisions(labels.classes(i) < 0
                             ? std::numeric_limits<double>::quiet_NaN()
                             : FakeLogProb(absl::StrCat(key, i)));
@@ -245,9 +248,9 @@ absl::Status FakeNetwork::TrainProbes(
   if (places.size() > most_places) {
     return absl::ResourceExhaustedError("too many places");
   }
-  std::vector<double> c_values(request.options().c_values().begin(),
-                               request.options().c_values().end());
-  if (c_values.empty()) c_values.push_back(0.1);
+  google::protobuf::RepeatedField<double> c_values =
+      request.options().c_values();
+  if (c_values.empty()) c_values.Add(0.1);
   for (const v1::SiteRef& place : places) {
     RETURN_IF_ERROR(Spend());
     v1::TrainProbesResponse message;

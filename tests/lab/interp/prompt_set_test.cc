@@ -84,6 +84,28 @@ TEST(PromptSetTest, WordingsOfOneFactAreAGroupUnlessTheRowHasOne) {
   EXPECT_EQ(set->inputs[2].group(), "");
 }
 
+TEST(PromptSetTest, SaysHowManyRowsNoGroupKeepsTogether) {
+  const auto groups = [](const char* text) {
+    return GroupsOf(*ParsePrompts(text, "rows.jsonl"));
+  };
+  const PromptGroups grouped = groups(R"({"prompt": "p", "group": "g"})"
+                                      "\n"
+                                      R"({"prompt": "q", "fact": "g"})"
+                                      "\n"
+                                      R"({"prompt": "r", "fact": "h"})");
+  EXPECT_EQ(grouped.row_count, 3);
+  EXPECT_EQ(grouped.group_count, 2);
+  EXPECT_EQ(grouped.text, "3 rows in 2 groups");
+  EXPECT_EQ(groups(R"({"prompt": "p", "grp": "g"})").text,
+            "1 rows, no `group` and no `fact`: paraphrases may straddle folds");
+  EXPECT_EQ(groups(R"({"prompt": "p", "group": "g"})"
+                   "\n"
+                   R"({"prompt": "q", "grp": "g"})")
+                .text,
+            "2 rows in 1 groups, 1 of them with no `group` and no `fact`: "
+            "paraphrases of those may straddle folds");
+}
+
 TEST(PromptSetTest, ProbingPromptsAreReadAsTextOrAsTheTokensTheyHave) {
   const absl::StatusOr<PromptSet> set = ParsePrompts(
       R"({"prompt_id": "p1", "category": "conflict",)"

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <limits>
 #include <map>
 #include <string>
@@ -93,6 +94,52 @@ TEST(SteeringSweepTest, FindsTheSettingThatTakesTheBeliefBack) {
   EXPECT_EQ(summary["minimal_effective"], best);
   EXPECT_EQ(summary["questions"]["belief_n"], kConflicts);
   EXPECT_EQ(summary["questions"]["control_n"], 2 * kConflicts);
+}
+
+TEST(SteeringSweepTest, SaysWhatTheLineUnsteeredIs) {
+  EXPECT_TRUE(
+      nlohmann::json::parse(Whole(Spec()).at("summary.json"))["interventions"]
+          .empty());
+  v1::JobSpec spec = Spec();
+  v1::Intervention& own =
+      *spec.mutable_steering_sweep()->mutable_variant()->add_interventions();
+  own.set_site(v1::SITE_RESID_POST);
+  own.add_blocks(2);
+  own.mutable_add()->set_coefficient(0.5);
+  own.mutable_add()->mutable_vector()->set_label("directions/truth");
+  *own.mutable_add()->mutable_vector()->mutable_tensor() = Axis(2);
+  const auto summary = nlohmann::json::parse(Whole(spec).at("summary.json"));
+  EXPECT_EQ(summary["variant"], "models/m/adapters/a");
+  ASSERT_EQ(summary["interventions"].size(), 1U);
+  EXPECT_EQ(summary["interventions"][0]["text"],
+            "steer truth@resid_post.2=0.5");
+}
+
+TEST(SteeringSweepTest, ConflictQuestionsWithoutAFalseAnswerAreTold) {
+  v1::JobSpec spec = Spec();
+  std::string& data = *spec.mutable_steering_sweep()->mutable_data();
+  const size_t at = data.find("false_answer");
+  data.replace(at, 12, "false_anwser");
+  FakeInterp compute;
+  FakeJob job;
+  ASSERT_TRUE(SteeringSweep(compute).Run(spec, job).ok());
+  const auto summary = nlohmann::json::parse(job.outputs.at("summary.json"));
+  const std::string told = summary["questions"]["left_out"];
+  EXPECT_THAT(told, HasSubstr("1 of 3 conflict questions left out"));
+  EXPECT_THAT(job.log, ::testing::Contains(told));
+}
+
+TEST(SteeringSweepTest, TheStepsThatAreLeftNeverBecomeMore) {
+  v1::JobSpec spec = Spec();
+  spec.mutable_steering_sweep()->set_refine_count(3);
+  FakeInterp compute;
+  FakeJob job;
+  ASSERT_TRUE(
+      SteeringSweep(compute, {.sequences_per_request = 9}).Run(spec, job).ok());
+  ASSERT_GT(job.total_counts.size(), 30U) << "one setting at a time";
+  EXPECT_TRUE(
+      std::is_sorted(job.total_counts.rbegin(), job.total_counts.rend()))
+      << ::testing::PrintToString(job.total_counts);
 }
 
 TEST(SteeringSweepTest, HasALineForEverySettingAndTheUnsteeredOneOnce) {

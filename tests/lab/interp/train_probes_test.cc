@@ -115,6 +115,49 @@ TEST(TrainProbesTest, TheGateIsLowerAgainstHardQuestions) {
   EXPECT_EQ(pass_above("conflict_vs_hard"), 0.65);
 }
 
+TEST(TrainProbesTest, SaysThatRowsHaveNoGroup) {
+  const Ran ran =
+      RunOnce(Spec(Questions(12), {v1::LABEL_SOURCE_CATEGORY_CONFLICT}));
+  ASSERT_TRUE(ran.status.ok()) << ran.status;
+  constexpr char kText[] =
+      "12 rows, no `group` and no `fact`: paraphrases may straddle folds";
+  EXPECT_THAT(ran.job.log, Contains(kText));
+  const nlohmann::json rows = Json(ran.job, "summary.json")["rows"];
+  EXPECT_EQ(rows["text"], kText);
+  EXPECT_EQ(rows["count"], 12);
+  EXPECT_EQ(rows["group_count"], 0);
+}
+
+TEST(TrainProbesTest, AGateStandsBesideWhatItsPlaceSays) {
+  const Ran ran =
+      RunOnce(Spec(Questions(12), {v1::LABEL_SOURCE_CATEGORY_CONFLICT}));
+  ASSERT_TRUE(ran.status.ok()) << ran.status;
+  const nlohmann::json target =
+      Json(ran.job, "summary.json")["targets"]["category_conflict"];
+  const nlohmann::json& best = target["best"];
+  const nlohmann::json place = Json(
+      ran.job,
+      "probes.json")["category_conflict"][best["variant"].get<std::string>()]
+                    [best["place"].get<std::string>()];
+  EXPECT_TRUE(place["status"].is_string()) << place;
+  EXPECT_EQ(best["status"], place["status"]);
+  const nlohmann::json& gate = target["gates"]["internal_signal"];
+  EXPECT_EQ(gate["place_status"], place["status"]);
+  EXPECT_EQ(gate["place_p_value"], place["p_value"]);
+}
+
+TEST(TrainProbesTest, SeveralClassesHaveNoFileOfDecisions) {
+  std::string rows;
+  for (int i = 0; i < 12; ++i) {
+    absl::StrAppend(&rows, R"({"prompt": "p", "rest": )", i % 3, "}\n");
+  }
+  v1::JobSpec spec = Spec(rows, {v1::LABEL_SOURCE_FIELD});
+  spec.mutable_train_probes()->mutable_targets(0)->set_field("rest");
+  const Ran ran = RunOnce(spec);
+  ASSERT_TRUE(ran.status.ok()) << ran.status;
+  EXPECT_THAT(ran.job.outputs, Not(Contains(Key("decisions.jsonl"))));
+}
+
 TEST(TrainProbesTest, WeightsAreReadableByTheNameOfTheProbe) {
   const Ran ran =
       RunOnce(Spec(Questions(12), {v1::LABEL_SOURCE_CATEGORY_CONFLICT}));
@@ -282,6 +325,11 @@ std::vector<BadSpec> BadSpecs() {
       ->set_fold_count(3);
   add("all 6 labelled rows are of class 1",
       Spec(Questions(6), {v1::LABEL_SOURCE_WORLD_LABEL_TRUE}));
+  v1::TrainProbesSpec* alone =
+      add("options.transfer: tests the probes of one network on another's rows",
+          Spec(Questions(12), conflict));
+  alone->mutable_variants()->RemoveLast();
+  alone->mutable_options()->set_transfer(true);
   add("answered_false needs multiple-choice questions",
       Spec(R"({"prompt": "x"})", {v1::LABEL_SOURCE_ANSWERED_FALSE}));
   add("no row has a label \"colour\"; there are category, correct_answer",
