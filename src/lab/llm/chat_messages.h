@@ -46,10 +46,10 @@ struct ChatUsage {
 };
 
 struct ChatReply {
-  std::string content;
-  std::string finish_reason;  // "stop", "length", ...
-  std::string model;          // as the endpoint names what it ran
-  ChatUsage usage;
+  std::string content = {};
+  std::string finish_reason = {};  // "stop", "length", ...
+  std::string model = {};          // as the endpoint names what it ran
+  ChatUsage usage = {};
 };
 
 // The body to POST: JSON with sorted keys.

@@ -1,0 +1,77 @@
+// One document: asked for, checked, and asked for again while it is not valid.
+// What is not valid in the end stays, with the reasons. One thread at a time.
+#ifndef DISSONANCE_LAB_DOCGEN_DOCUMENT_TASK_H_
+#define DISSONANCE_LAB_DOCGEN_DOCUMENT_TASK_H_
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "src/lab/docgen/call_runner.h"
+#include "src/lab/docgen/universe.h"
+
+namespace dissonance {
+
+// What a document is to be.
+struct DocumentPlan {
+  int64_t fact_index = 0;
+  int64_t type_index = 0;  // of the fact's
+  int64_t idea_index = 0;  // of the type's
+  int64_t repeat = 0;
+  std::string fact = {};
+  std::string type = {};
+  std::string idea = {};
+
+  // "f03-t07-i02-r0".
+  std::string id() const;
+};
+
+class DocumentTask final : public ChatTask {
+ public:
+  // The question; `attempt` is 0 for the first, and one more each time.
+  using Ask = std::function<ChatRequest(const DocumentPlan&, int64_t attempt)>;
+
+  // Borrows universe and phrases.
+  DocumentTask(DocumentPlan plan, Ask ask, const Universe& universe,
+               const std::vector<std::string>& phrases, int64_t retries)
+      : plan_(std::move(plan)),
+        ask_(std::move(ask)),
+        universe_(universe),
+        phrases_(phrases),
+        retries_(retries) {}
+
+  std::optional<ChatRequest> Next() override;
+  void Take(absl::StatusOr<ChatReply> reply) override;
+
+  const DocumentPlan& plan() const { return plan_; }
+  bool is_done() const { return is_valid_ || tries_ > retries_; }
+  // Once it is done.
+  bool is_valid() const { return is_valid_; }
+  // The last reply's text, white space around it removed.
+  const std::string& content() const { return content_; }
+  const std::string& model() const { return model_; }
+  int64_t tries() const { return tries_; }
+  // Of each try that failed, its reasons.
+  const std::vector<std::vector<std::string>>& failures() const {
+    return failures_;
+  }
+
+ private:
+  const DocumentPlan plan_;
+  const Ask ask_;
+  const Universe& universe_;
+  const std::vector<std::string>& phrases_;
+  const int64_t retries_;
+  int64_t tries_ = 0;
+  bool is_valid_ = false;
+  std::string content_;
+  std::string model_;
+  std::vector<std::vector<std::string>> failures_;
+};
+
+}  // namespace dissonance
+
+#endif  // DISSONANCE_LAB_DOCGEN_DOCUMENT_TASK_H_
