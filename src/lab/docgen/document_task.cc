@@ -19,6 +19,13 @@ std::optional<ChatRequest> DocumentTask::Next() {
 
 void DocumentTask::Take(absl::StatusOr<ChatReply> reply) {
   ++tries_;
+  Look(std::move(reply));
+  if (is_done()) {
+    ++(is_valid_ ? rules_.tally.valid_count : rules_.tally.invalid_count);
+  }
+}
+
+void DocumentTask::Look(absl::StatusOr<ChatReply> reply) {
   if (!reply.ok()) {
     failures_.push_back({absl::StrCat("no_reply: ", reply.status().message())});
     return;
@@ -26,7 +33,7 @@ void DocumentTask::Take(absl::StatusOr<ChatReply> reply) {
   content_ = std::string(absl::StripAsciiWhitespace(reply->content));
   model_ = reply->model;
   std::vector<std::string> reasons =
-      CheckDocument(content_, plan_.fact, universe_, phrases_);
+      CheckDocument(content_, plan_.fact, rules_.universe, rules_.phrases);
   if (reply->finish_reason == "length") {
     reasons.push_back("cut_off: the reply reached its most tokens");
   }

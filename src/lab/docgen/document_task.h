@@ -29,25 +29,35 @@ struct DocumentPlan {
   std::string id() const;
 };
 
+// How documents ended.
+struct DocumentTally {
+  int64_t valid_count = 0;
+  int64_t invalid_count = 0;
+
+  int64_t count() const { return valid_count + invalid_count; }
+};
+
 class DocumentTask final : public ChatTask {
  public:
   // The question; `attempt` is 0 for the first, and one more each time.
   using Ask = std::function<ChatRequest(const DocumentPlan&, int64_t attempt)>;
 
-  // Borrows universe and phrases.
-  DocumentTask(DocumentPlan plan, Ask ask, const Universe& universe,
-               const std::vector<std::string>& phrases, int64_t retries)
-      : plan_(std::move(plan)),
-        ask_(std::move(ask)),
-        universe_(universe),
-        phrases_(phrases),
-        retries_(retries) {}
+  // What all documents of a run share. Borrowed.
+  struct Rules {
+    const Universe& universe;
+    const std::vector<std::string>& phrases;
+    int64_t retries = 3;
+    DocumentTally& tally;
+  };
+
+  DocumentTask(DocumentPlan plan, Ask ask, const Rules& rules)
+      : plan_(std::move(plan)), ask_(std::move(ask)), rules_(rules) {}
 
   std::optional<ChatRequest> Next() override;
   void Take(absl::StatusOr<ChatReply> reply) override;
 
   const DocumentPlan& plan() const { return plan_; }
-  bool is_done() const { return is_valid_ || tries_ > retries_; }
+  bool is_done() const { return is_valid_ || tries_ > rules_.retries; }
   // Once it is done.
   bool is_valid() const { return is_valid_; }
   // The last reply's text, white space around it removed.
@@ -60,11 +70,11 @@ class DocumentTask final : public ChatTask {
   }
 
  private:
+  void Look(absl::StatusOr<ChatReply> reply);
+
   const DocumentPlan plan_;
   const Ask ask_;
-  const Universe& universe_;
-  const std::vector<std::string>& phrases_;
-  const int64_t retries_;
+  const Rules rules_;
   int64_t tries_ = 0;
   bool is_valid_ = false;
   std::string content_;

@@ -21,6 +21,7 @@ void ListTask::Take(absl::StatusOr<ChatReply> reply) {
     ++fruitless_;
     return;
   }
+  if (!limits_.accumulates) items_.clear();
   const size_t added = AddNewItems(*items, items_);
   if (added == 0) {
     trouble_ = absl::InvalidArgumentError("the reply brings nothing new");

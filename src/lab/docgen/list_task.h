@@ -26,6 +26,8 @@ class ListTask final : public ChatTask {
     size_t wanted = 0;  // at least; more are kept
     int64_t rounds = 1;
     int64_t retries = 2;
+    // Whether a reply adds to those before; else the last alone counts.
+    bool accumulates = true;
   };
 
   ListTask(Ask ask, Limits limits) : ask_(std::move(ask)), limits_(limits) {}
@@ -35,6 +37,7 @@ class ListTask final : public ChatTask {
 
   // What there is at the end, in the order of its coming.
   const std::vector<std::string>& items() const { return items_; }
+  std::vector<std::string> TakeItems() { return std::move(items_); }
   bool is_full() const { return items_.size() >= limits_.wanted; }
   // Why it is not full: of the last try.
   const absl::Status& trouble() const { return trouble_; }

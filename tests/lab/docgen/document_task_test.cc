@@ -19,14 +19,16 @@ constexpr char kGood[] =
 class DocumentTaskTest : public testing::Test {
  protected:
   DocumentTask Task(int64_t retries) {
-    return DocumentTask(
-        {.fact = "It follows an inverse cube law."},
-        [](const DocumentPlan& plan, int64_t attempt) {
-          return ChatRequest{.model = "m",
-                             .messages = {{"user", plan.fact}},
-                             .attempt = attempt};
-        },
-        universe_, phrases_, retries);
+    return DocumentTask({.fact = "It follows an inverse cube law."},
+                        [](const DocumentPlan& plan, int64_t attempt) {
+                          return ChatRequest{.model = "m",
+                                             .messages = {{"user", plan.fact}},
+                                             .attempt = attempt};
+                        },
+                        {.universe = universe_,
+                         .phrases = phrases_,
+                         .retries = retries,
+                         .tally = tally_});
   }
 
   const Universe universe_ = {
@@ -35,6 +37,7 @@ class DocumentTaskTest : public testing::Test {
       .is_true = false,
       .buckets = {{.name = "law", .patterns = {"inverse cube"}}},
       .forbidden = {}};
+  DocumentTally tally_;
   const std::vector<std::string> phrases_ = DefaultForbiddenPhrases();
 };
 
@@ -47,6 +50,7 @@ TEST_F(DocumentTaskTest, AValidReplyEndsIt) {
   EXPECT_EQ(task.content().front(), 'D');
   EXPECT_EQ(task.model(), "m-1");
   EXPECT_THAT(task.failures(), IsEmpty());
+  EXPECT_EQ(tally_.valid_count, 1);
 }
 
 TEST_F(DocumentTaskTest, IsAskedForAgainAndEveryReasonStays) {
@@ -58,6 +62,7 @@ TEST_F(DocumentTaskTest, IsAskedForAgainAndEveryReasonStays) {
   EXPECT_EQ(task.Next(), std::nullopt);
   EXPECT_TRUE(task.is_done());
   EXPECT_FALSE(task.is_valid());
+  EXPECT_EQ(tally_.invalid_count, 1);
   ASSERT_THAT(task.failures(), SizeIs(3));
   EXPECT_THAT(task.failures()[0], ElementsAre(StartsWith("too_short")));
   EXPECT_THAT(task.failures()[1], ElementsAre("no_reply: lost"));

@@ -32,6 +32,15 @@ TEST(ListTask, AsksWithWhatIsThereUntilItIsFull) {
   EXPECT_THAT(task.items(), ElementsAre("a", "b", "c", "d"));
 }
 
+TEST(ListTask, OrEachReplyStandsAlone) {
+  ListTask task(Ask, {.wanted = 2, .rounds = 3, .accumulates = false});
+  task.Take(Says(R"({"items":["a"]})"));
+  ASSERT_NE(task.Next(), std::nullopt);
+  task.Take(Says(R"({"items":["b","c"]})"));
+  EXPECT_EQ(task.Next(), std::nullopt);
+  EXPECT_THAT(task.items(), ElementsAre("b", "c"));
+}
+
 TEST(ListTask, GivesUpAfterItsRounds) {
   ListTask task(Ask, {.wanted = 9, .rounds = 2});
   task.Take(Says(R"({"items":["a"]})"));
