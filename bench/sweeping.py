@@ -1,12 +1,13 @@
 """A steering sweep: many settings on the same questions."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import numpy as np
 import peers
 from context import Bench
 from harness import Comparison, Scores
 from items import Item, Prompt, Steering, mcq_items, steerings
-from make_model import SMALL, SMOL_30M, make_model, parameter_count
+from make_model import SMALL, SMOL_30M, Shape, make_model, parameter_count
 from peer_generate import steered
 from transformers import LlamaForCausalLM
 
@@ -44,16 +45,26 @@ def setting_by_setting(
     return scores
 
 
+def grid(blocks: int, coefficients: int, shape: Shape) -> list[Steering]:
+    """Settings of blocks that lie evenly from the first to the last."""
+    chosen = np.linspace(0, shape.layers - 1, blocks).round().astype(int)
+    return [
+        replace(setting, blocks=[int(block)])
+        for block in chosen
+        for setting in steerings(coefficients, shape.layers, shape.hidden)
+    ]
+
+
 def sweep(bench: Bench) -> None:
-    """As 12 blocks with 6 coefficients over 36 questions."""
+    """8 blocks with 9 coefficients over 36 questions."""
     shape = bench.pick(SMOL_30M, SMALL)
     count = bench.pick(36, 2)
-    setting_count = bench.pick(72, 6)
+    blocks, coefficients = bench.pick((8, 9), (2, 3))
     lengths = bench.pick((48, 96), (8, 16))
     path = make_model(shape, bench.models)
     model = peers.load(path)
     name = bench.server.load_model("bench", path)
-    settings = steerings(setting_count, shape.layers, shape.hidden)
+    settings = grid(blocks, coefficients, shape)
     for label, score, target in (
         (
             "HF, a hook, one pass per continuation",
@@ -87,7 +98,7 @@ def sweep(bench: Bench) -> None:
                     "items_per_pair": count,
                     "parameters": parameter_count(path),
                     "prompt_tokens": lengths,
-                    "settings": setting_count,
+                    "settings": len(settings),
                 },
             )
         )

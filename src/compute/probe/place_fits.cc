@@ -18,6 +18,13 @@ namespace {
 constexpr int64_t kSharedProducts = int64_t{1} << 25;
 constexpr int64_t kMostStreams = 8;
 
+// Whether a place has one thread to itself, whoever is beside it, so that its
+// numbers depend on it alone.
+bool IsSmall(const ProbePlan& plan, int64_t width, const at::Device& device) {
+  return !device.is_cpu() ||
+         ProblemFit::Products(plan, width) <= kSharedProducts;
+}
+
 }  // namespace
 
 PlaceFits::PlaceFits(std::shared_ptr<const ProbePlan> plan, size_t place_count,
@@ -34,13 +41,17 @@ bool PlaceFits::RunPiece() {
   for (Place& place : places_) {
     if (!place.probes.has_value()) left.push_back(&place);
   }
-  if (left.size() == 1) {
-    Advance(*left.front());  // on all threads
+  if (!on_a_thread_each_) {
+    Advance(*left.front());
   } else {
+    // Also where one is left, beside nothing: on all threads its products would
+    // round otherwise than on one.
+    left.resize(std::max<size_t>(left.size(), 2));
     ParallelFor(0, static_cast<int64_t>(left.size()), 1,
                 [&](int64_t begin, int64_t end) {
                   for (int64_t i = begin; i < end; ++i) {
-                    Advance(*left[static_cast<size_t>(i)]);
+                    Place* place = left[static_cast<size_t>(i)];
+                    if (place != nullptr) Advance(*place);
                   }
                 });
   }
@@ -50,11 +61,18 @@ bool PlaceFits::RunPiece() {
 // They begin together, so that their pieces are alike and none waits long for
 // the others' to end.
 void PlaceFits::Begin() {
-  const size_t end = std::min(begun_ + at_once_, place_count_);
-  for (; begun_ < end; ++begun_) {
+  while (places_.size() < at_once_ && (next_ || begun_ < place_count_)) {
+    std::vector<at::Tensor> rows =
+        next_ ? *std::exchange(next_, std::nullopt) : rows_of_(begun_++);
+    const at::Device device = rows.front().device();
+    const bool is_small = IsSmall(*plan_, rows.front().size(1), device);
+    if (!places_.empty() && !(is_small && on_a_thread_each_)) {
+      next_ = std::move(rows);
+      return;
+    }
+    on_a_thread_each_ = is_small;
     Place& place = places_.emplace_back();
-    place.rows = rows_of_(begun_);
-    const at::Device device = place.rows.front().device();
+    place.rows = std::move(rows);
     if (device.is_cpu()) continue;
     const c10::impl::VirtualGuardImpl guard(device.type());
     guard.getStream(device).synchronize();  // the rows are there
@@ -93,9 +111,9 @@ absl::StatusOr<std::vector<FittedProbe>> PlaceFits::Take() {
 
 int64_t PlaceFits::AtOnce(const ProbePlan& plan, int64_t width,
                           const at::Device& device) {
+  if (!IsSmall(plan, width, device)) return 1;
   const int64_t threads = at::get_num_threads();
-  if (!device.is_cpu()) return std::min(threads, kMostStreams);
-  return ProblemFit::Products(plan, width) > kSharedProducts ? 1 : threads;
+  return device.is_cpu() ? threads : std::min(threads, kMostStreams);
 }
 
 }  // namespace dissonance

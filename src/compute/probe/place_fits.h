@@ -69,7 +69,10 @@ class PlaceFits {
   const RowsOf rows_of_;
   const size_t at_once_;
   size_t begun_ = 0;
-  std::deque<Place> places_;  // begun together, less those that were taken
+  std::deque<Place> places_;       // begun together, less those that were taken
+  bool on_a_thread_each_ = false;  // those; else one on all threads
+  // Rows of a place that could not begin beside the others.
+  std::optional<std::vector<at::Tensor>> next_;
 };
 
 }  // namespace dissonance

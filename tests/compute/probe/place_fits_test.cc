@@ -96,6 +96,38 @@ TEST(PlaceFits, GivesTheSameBitsHoweverManyAreUnderWay) {
   }
 }
 
+// As of a job that goes on where it was interrupted.
+TEST(PlaceFits, GivesTheSameBitsWhereOnePlaceIsLeft) {
+  const Threads two(2);
+  std::vector<at::Tensor> places;
+  for (const uint64_t seed : {60, 61}) {
+    places.push_back(MakeRows(kRows, 768, 1.0, seed).rows);
+  }
+  PlaceFits both = FitsOf(places, 2);
+  ASSERT_TRUE(Next(both).ok());
+  const auto beside = Next(both);
+  const std::vector<at::Tensor> left = {places[1]};
+  PlaceFits alone = FitsOf(left, 1);
+  const auto last = Next(alone);
+  ASSERT_TRUE(beside.ok() && last.ok());
+  ExpectSameBits((*beside)[0], (*last)[0]);
+}
+
+TEST(PlaceFits, ALargePlaceIsFittedByItself) {
+  const Threads two(2);
+  const int64_t width = 20'000;
+  ASSERT_EQ(PlaceFits::AtOnce(*MakePlan(), width, at::kCPU), 1);
+  std::vector<at::Tensor> places = MakePlaces();
+  places.resize(3);
+  places[1] = MakeRows(kRows, width, 1.0, 70).rows;
+  PlaceFits fits = FitsOf(places, 2);
+  for (const at::Tensor& rows : places) {
+    const auto probes = Next(fits);
+    ASSERT_TRUE(probes.ok()) << probes.status();
+    EXPECT_EQ((*probes)[0].weights.mean.size(0), rows.size(1));
+  }
+}
+
 TEST(PlaceFits, KeepsAnErrorForItsPlacesTurn) {
   std::vector<at::Tensor> places = MakePlaces();
   places[1][7][3] = std::numeric_limits<float>::infinity();

@@ -119,6 +119,10 @@ TEST_F(TrainIntakeTest, PlansWithTheDefaultsFilledIn) {
   EXPECT_EQ(plan.digest().substr(0, 7), "sha256:");
   EXPECT_EQ(plan.provenance().input_digest(), plan.digest());
   EXPECT_THAT(plan.adapter_config(), HasSubstr("\"lora_dropout\": 0.05"));
+  // As PEFT looks for it, so no name of this server's.
+  EXPECT_THAT(plan.adapter_config(),
+              HasSubstr("\"base_model_name_or_path\": \"" DISSONANCE_SOURCE_DIR
+                        "/tests/goldens/e2e_chat/model\""));
 }
 
 TEST_F(TrainIntakeTest, RefusesWhatDoesNotFitButPlansIt) {

@@ -82,8 +82,8 @@ TEST(TrainingBudgetTest, ProbesTakeTheirMemoryFromTheSame) {
     EXPECT_THAT(
         std::string(budget.Reserve(need).status().message()),
         HasSubstr("the fit needs about 700 bytes beside the model's weights: "
-                  "400 of 5 rows at 3 places of 2 variants, and 300 of one "
-                  "place's probes; 300 are free of the 1000 of "
+                  "400 of 5 rows at 3 places of 2 variants, and 300 of the "
+                  "fits under way; 300 are free of the 1000 of "
                   "worker.training_bytes, and 1 other trainings and fits hold "
                   "700; ask for fewer blocks"));
     EXPECT_FALSE(budget.Reserve(Need(301, 0, 0)).ok());
