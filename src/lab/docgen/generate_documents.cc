@@ -247,23 +247,23 @@ absl::Status AddProvenance(const v1::GenerateDocumentsSpec& spec,
 
 }  // namespace
 
-absl::Status GenerateDocuments::Validate(const v1::JobSpec& spec) {
-  ASSIGN_OR_RETURN(const DocumentsPlan plan,
-                   MakeDocumentsPlan(spec.generate_documents()));
+absl::Status GenerateDocuments::Validate(
+    const v1::GenerateDocumentsSpec& spec) {
+  ASSIGN_OR_RETURN(const DocumentsPlan plan, MakeDocumentsPlan(spec));
   return endpoints_.Find(plan.llm.endpoint()).status();
 }
 
-absl::Status GenerateDocuments::Run(const v1::JobSpec& spec, JobContext& job) {
-  ASSIGN_OR_RETURN(const DocumentsPlan plan,
-                   MakeDocumentsPlan(spec.generate_documents()));
-  if (spec.generate_documents().dry_run()) {
+absl::Status GenerateDocuments::Run(const v1::GenerateDocumentsSpec& spec,
+                                    JobContext& job) {
+  ASSIGN_OR_RETURN(const DocumentsPlan plan, MakeDocumentsPlan(spec));
+  if (spec.dry_run()) {
     return job.AddOutput("estimate.json", "application/json",
                          Document(Estimate(plan)), OutputKind::kResult);
   }
   ASSIGN_OR_RETURN(ChatClient * client, endpoints_.Find(plan.llm.endpoint()));
   ASSIGN_OR_RETURN(CallRunner calls, CallRunner::Create(*client, job));
   RETURN_IF_ERROR(Attempt(plan, calls, job).Run());
-  return AddProvenance(spec.generate_documents(), plan, calls.totals(), job);
+  return AddProvenance(spec, plan, calls.totals(), job);
 }
 
 }  // namespace dissonance
