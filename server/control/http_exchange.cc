@@ -182,23 +182,21 @@ std::optional<HttpResponse> HttpExchange::Refusal() {
 
 std::optional<HttpResponse> HttpExchange::RefusePost(const HttpPost& post) {
   if (server_.posts_.count() > HttpServer::kPostLimit) {
-    HttpResponse busy =
-        Plain(503, absl::StrCat("more than ", HttpServer::kPostLimit,
-                                " requests at a time; try again, with fewer"));
-    busy.headers = {{MHD_HTTP_HEADER_RETRY_AFTER, "1"}};
-    return busy;
+    return post.error(
+        503, absl::StrCat("there are more than ", HttpServer::kPostLimit,
+                          " requests at a time; try again, with fewer"));
   }
   if (auto refusal = post.refuse(request_)) return refusal;
   const std::optional<uint64_t> bytes = BodyBytes(connection_);
   if (!bytes.has_value() || IsChunked(connection_)) {
-    return Plain(411, "say with Content-Length how long the body is");
+    return post.error(411, "say with Content-Length how long the body is");
   }
   if (*bytes > post.body_limit_bytes) {
-    return Plain(413,
-                 absl::StrCat("the body has ", *bytes, " bytes; the limit is ",
-                              post.body_limit_bytes,
-                              " (limits.message_bytes of the server's "
-                              "configuration); split the request"));
+    return post.error(
+        413, absl::StrCat("the body has ", *bytes, " bytes; the limit is ",
+                          post.body_limit_bytes,
+                          " (limits.message_bytes of the server's "
+                          "configuration); split the request"));
   }
   return std::nullopt;
 }

@@ -45,8 +45,6 @@ class HttpExchange {
   // Of the route; both null: there is none.
   const HttpHandler* get_ = nullptr;
   const HttpPost* post_ = nullptr;
-  // Declared, of a POST.
-  size_t body_bytes_ = 0;
   // Sent in place of the handler's answer.
   std::optional<HttpResponse> refusal_;
 };

@@ -58,6 +58,8 @@ struct HttpPost {
   // Asked before the body comes; an answer is a refusal.
   std::function<std::optional<HttpResponse>(const HttpRequest&)> refuse;
   HttpHandler handler;
+  // How the server's own refusals are worded: by code and message.
+  std::function<HttpResponse(int, const std::string&)> error;
 };
 
 // By the whole path.
