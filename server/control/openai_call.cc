@@ -93,13 +93,14 @@ bool OpenAiCall::Next() {
   if (std::exchange(has_message_, false)) stream_.ReadNext();
   bool is_cancelled = false;
   while (true) {
+    // Also where events come so fast that none is waited for.
+    if (!is_cancelled && is_gone_()) {
+      is_cancelled = true;
+      stream_.Cancel();
+    }
     const std::optional<bool> read =
         stream_.AwaitRead(is_cancelled ? absl::InfiniteDuration() : kGonePoll);
-    if (!read.has_value()) {
-      is_cancelled = is_gone_();
-      if (is_cancelled) stream_.Cancel();
-      continue;
-    }
+    if (!read.has_value()) continue;
     if (*read) return has_message_ = true;
     is_open_ = false;
     end_ = FromGrpc(stream_.Finish());
