@@ -3,6 +3,7 @@
 #include <map>
 #include <string>
 
+#include "absl/strings/cord.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
@@ -26,14 +27,19 @@ absl::string_view ViewOf(const grpc::string_ref& text) {
   return {text.data(), text.size()};
 }
 
-absl::StatusOr<Principal> Authenticate(const Metadata& metadata,
-                                       TokenStore& tokens) {
+// Empty: there is none, or several.
+absl::string_view AuthorizationOf(const Metadata& metadata) {
   constexpr char kKey[] = "authorization";
-  if (metadata.count(kKey) != 1) {
+  return metadata.count(kKey) == 1 ? MetadataOf(metadata, kKey) : "";
+}
+
+absl::StatusOr<Principal> Authenticate(absl::string_view authorization,
+                                       TokenStore& tokens) {
+  if (authorization.empty()) {
     return absl::UnauthenticatedError(
         absl::StrCat("no token, or several: ", kHowTo));
   }
-  absl::string_view token = MetadataOf(metadata, kKey);
+  absl::string_view token = authorization;
   if (!absl::ConsumePrefix(&token, "Bearer ")) {
     return absl::UnauthenticatedError(
         absl::StrCat("not a bearer token: ", kHowTo));
@@ -52,25 +58,32 @@ grpc::Status AuthGate::Process(const InputMetadata& metadata,
                                grpc::AuthContext* /*context*/,
                                OutputMetadata* /*consumed*/,
                                OutputMetadata* /*response*/) {
+  return ToGrpc(
+      Check(MetadataOf(metadata, ":path"), AuthorizationOf(metadata)));
+}
+
+absl::Status AuthGate::Check(absl::string_view path,
+                             absl::string_view authorization) {
   Principal caller;
-  const absl::Status status = Check(metadata, caller);
+  absl::Status status = CheckCaller(path, authorization, caller);
   if (!status.ok()) {
     Log(LogLevel::kInfo, "call refused",
-        {{"method", MetadataOf(metadata, ":path")},
+        {{"method", path},
          {"user", caller.user},
          {"code", absl::StatusCodeToString(status.code())}});
   }
-  return ToGrpc(status);
+  return status;
 }
 
-absl::Status AuthGate::Check(const InputMetadata& metadata, Principal& caller) {
-  const absl::string_view path = MetadataOf(metadata, ":path");
+absl::Status AuthGate::CheckCaller(absl::string_view path,
+                                   absl::string_view authorization,
+                                   Principal& caller) {
   const Phase phase = phase_;
   if (phase == Phase::kStarting) {
     return absl::UnavailableError("the server is starting; try again");
   }
   if (absl::StartsWith(path, kHealthPrefix)) return absl::OkStatus();
-  ASSIGN_OR_RETURN(caller, Authenticate(metadata, tokens_));
+  ASSIGN_OR_RETURN(caller, Authenticate(authorization, tokens_));
   // Refused calls count too.
   RETURN_IF_ERROR(CheckRate(caller));
   const MethodRule rule = RuleOf(path);
@@ -89,10 +102,13 @@ absl::Status AuthGate::CheckRate(const Principal& caller) {
                                                   : options_.calls_per_second;
   const absl::Duration wait = rates_.Take(caller.token, rate);
   if (wait <= absl::ZeroDuration()) return absl::OkStatus();
-  return absl::ResourceExhaustedError(
+  absl::Status refused = absl::ResourceExhaustedError(
       absl::StrCat("this token may make ", rate,
                    " calls a second: try again in ", absl::FormatDuration(wait),
                    ", or ask an administrator for a token with a higher rate"));
+  refused.SetPayload(kRetryAfter, absl::Cord(absl::StrCat(absl::ToInt64Seconds(
+                                      absl::Ceil(wait, absl::Seconds(1))))));
+  return refused;
 }
 
 Viewer ViewerOf(const Principal& caller) {
@@ -105,7 +121,7 @@ std::string JobsOwnerOf(const Principal& caller) {
 
 absl::StatusOr<Principal> CallerOf(const grpc::ServerContextBase& context,
                                    TokenStore& tokens) {
-  return Authenticate(context.client_metadata(), tokens);
+  return Authenticate(AuthorizationOf(context.client_metadata()), tokens);
 }
 
 }  // namespace dissonance

@@ -25,6 +25,9 @@
 
 namespace dissonance {
 
+// An error's payload: the seconds after which to try again, in digits.
+inline constexpr char kRetryAfter[] = "dissonance/retry-after-seconds";
+
 class AuthGate final : public grpc::AuthMetadataProcessor {
  public:
   enum class Phase {
@@ -52,9 +55,15 @@ class AuthGate final : public grpc::AuthMetadataProcessor {
                        grpc::AuthContext* context, OutputMetadata* consumed,
                        OutputMetadata* response) override;
 
+  // The same for a call of the RPC `path` that comes another way, with this
+  // value of "authorization". Beyond the token's rate the error carries
+  // kRetryAfter.
+  absl::Status Check(absl::string_view path, absl::string_view authorization);
+
  private:
   // Sets the caller once it is known, also where the call is refused.
-  absl::Status Check(const InputMetadata& metadata, Principal& caller);
+  absl::Status CheckCaller(absl::string_view path,
+                           absl::string_view authorization, Principal& caller);
   absl::Status CheckRate(const Principal& caller);
 
   TokenStore& tokens_;

@@ -6,88 +6,44 @@
 
 #include <cerrno>
 #include <cstring>
-#include <exception>
 #include <utility>
 
 #include "absl/cleanup/cleanup.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
+#include "server/control/http_exchange.h"
 #include "server/control/listeners.h"
-#include "src/base/log.h"
 #include "src/base/status_macros.h"
 
 namespace dissonance {
 namespace {
 
-HttpResponse Plain(int code, absl::string_view body) {
-  return {.code = code, .body = absl::StrCat(body, "\n")};
-}
+// Time for answers on their way to reach their clients.
+constexpr absl::Duration kGoodbye = absl::Seconds(1);
 
-bool HasBody(MHD_Connection* connection) {
-  const char* length = MHD_lookup_connection_value(
-      connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_CONTENT_LENGTH);
-  uint64_t bytes = 0;
-  if (length != nullptr && (!absl::SimpleAtoi(length, &bytes) || bytes > 0)) {
-    return true;
-  }
-  return MHD_lookup_connection_value(connection, MHD_HEADER_KIND,
-                                     MHD_HTTP_HEADER_TRANSFER_ENCODING) !=
-         nullptr;
-}
-
-bool IsRead(absl::string_view method) {
-  return method == MHD_HTTP_METHOD_GET || method == MHD_HTTP_METHOD_HEAD;
-}
-
-HttpResponse Answer(const HttpServer::Routes& routes,
-                    MHD_Connection* connection, const char* path,
-                    absl::string_view method) {
-  const auto route = routes.find(absl::string_view(path));
-  if (route == routes.end()) return Plain(404, "there is nothing here");
-  if (!IsRead(method)) return Plain(405, "only GET and HEAD are answered");
-  if (HasBody(connection)) return Plain(413, "a GET has no body");
-  try {
-    return route->second({.path = path});
-  } catch (const std::exception& e) {
-    Log(LogLevel::kError, "an HTTP request failed",
-        {{"path", route->first}, {"why", e.what()}});
-    return Plain(500, "failed; the server's log says why");
-  }
-}
-
-MHD_Result Send(MHD_Connection* connection, const HttpResponse& answer) {
-  MHD_Response* response = MHD_create_response_from_buffer(
-      answer.body.size(), const_cast<char*>(answer.body.data()),
-      MHD_RESPMEM_MUST_COPY);
-  if (response == nullptr) return MHD_NO;
-  const absl::Cleanup destroy = [response] { MHD_destroy_response(response); };
-  const auto add = [response](const char* name, const char* value) {
-    MHD_add_response_header(response, name, value);
-  };
-  add(MHD_HTTP_HEADER_CONTENT_TYPE, answer.content_type.c_str());
-  add(MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
-  add("X-Content-Type-Options", "nosniff");
-  if (answer.code == MHD_HTTP_METHOD_NOT_ALLOWED) {
-    add(MHD_HTTP_HEADER_ALLOW, "GET, HEAD");
-  }
-  return MHD_queue_response(connection, static_cast<unsigned int>(answer.code),
-                            response);
-}
-
-// Called by the daemon when a request's headers are there, and again at its
-// end. An answer at the first call closes the connection: right for requests
-// whose body is not wanted, but others may follow on the same connection.
-MHD_Result OnRequest(void* routes, MHD_Connection* connection, const char* path,
+// Called by the daemon when a request's headers are there, for each piece of
+// its body, and at its end.
+MHD_Result OnRequest(void* server, MHD_Connection* connection, const char* path,
                      const char* method, const char* /*version*/,
-                     const char* /*upload*/, size_t* /*upload_size*/,
-                     void** state) {
-  if (*state == nullptr && IsRead(method) && !HasBody(connection)) {
-    *state = routes;  // anything but null: seen before
-    return MHD_YES;
+                     const char* upload, size_t* upload_size, void** state) {
+  auto* exchange = static_cast<HttpExchange*>(*state);
+  if (exchange == nullptr) {
+    exchange = new HttpExchange(*static_cast<HttpServer*>(server), connection,
+                                path, method);
+    *state = exchange;  // OnCompleted deletes it
+    return exchange->Begin();
   }
-  return Send(connection,
-              Answer(*static_cast<const HttpServer::Routes*>(routes),
-                     connection, path, method));
+  if (*upload_size == 0) return exchange->Answer();
+  exchange->AddBody({upload, *upload_size});
+  *upload_size = 0;
+  return MHD_YES;
+}
+
+// However the request ended.
+void OnCompleted(void* /*server*/, MHD_Connection* /*connection*/, void** state,
+                 MHD_RequestTerminationCode /*how*/) {
+  delete static_cast<HttpExchange*>(*state);
+  *state = nullptr;
 }
 
 absl::Status CannotListen(absl::string_view key, const std::string& address) {
@@ -123,20 +79,22 @@ absl::StatusOr<Socket> Listen(absl::string_view key,
 
 }  // namespace
 
-HttpServer::HttpServer(Routes routes, int port)
+HttpServer::HttpServer(HttpRoutes routes, int port)
     : routes_(std::move(routes)), port_(port) {}
 
 absl::StatusOr<std::unique_ptr<HttpServer>> HttpServer::Start(
-    absl::string_view key, const std::string& address, Routes routes) {
+    absl::string_view key, const std::string& address, HttpRoutes routes) {
   ASSIGN_OR_RETURN(const Socket socket, Listen(key, address));
   std::unique_ptr<HttpServer> server(
       new HttpServer(std::move(routes), socket.port));
   // From here on the daemon owns the socket.
   server->daemon_ = MHD_start_daemon(
-      MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_ITC, /*port=*/0,
-      /*apc=*/nullptr, /*apc_cls=*/nullptr, &OnRequest,
-      const_cast<Routes*>(&server->routes_), MHD_OPTION_LISTEN_SOCKET,
-      socket.fd, MHD_OPTION_CONNECTION_LIMIT, kConnectionLimit,
+      MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_THREAD_PER_CONNECTION |
+          MHD_USE_POLL | MHD_USE_ITC,
+      /*port=*/0, /*apc=*/nullptr, /*apc_cls=*/nullptr, &OnRequest,
+      server.get(), MHD_OPTION_LISTEN_SOCKET, socket.fd,
+      MHD_OPTION_NOTIFY_COMPLETED, &OnCompleted, server.get(),
+      MHD_OPTION_CONNECTION_LIMIT, kConnectionLimit,
       MHD_OPTION_CONNECTION_MEMORY_LIMIT, kHeaderLimitBytes,
       MHD_OPTION_CONNECTION_TIMEOUT, kIdleSeconds, MHD_OPTION_STRICT_FOR_CLIENT,
       1, MHD_OPTION_END);
@@ -148,7 +106,11 @@ absl::StatusOr<std::unique_ptr<HttpServer>> HttpServer::Start(
 }
 
 HttpServer::~HttpServer() {
-  if (daemon_ != nullptr) MHD_stop_daemon(daemon_);
+  if (daemon_ == nullptr) return;
+  const int listening = MHD_quiesce_daemon(daemon_);
+  requests_.AwaitNone(kGoodbye);
+  MHD_stop_daemon(daemon_);
+  if (listening >= 0) ::close(listening);
 }
 
 }  // namespace dissonance

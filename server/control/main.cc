@@ -26,6 +26,7 @@
 #include "server/control/maintenance.h"
 #include "server/control/metrics_server.h"
 #include "server/control/model_catalog.h"
+#include "server/control/openai_api.h"
 #include "server/control/public_api.h"
 #include "server/control/quotas.h"
 #include "server/control/readiness.h"
@@ -108,12 +109,12 @@ struct WatchedParts {
 
 // Null without an HTTP port.
 absl::StatusOr<std::unique_ptr<MetricsServer>> StartMetrics(
-    const std::string& http_listen, const WatchedParts& parts) {
-  if (http_listen.empty()) return nullptr;
+    const Config& config, const WatchedParts& parts) {
+  if (config.http_listen.empty()) return nullptr;
   ASSIGN_OR_RETURN(
       std::unique_ptr<MetricsServer> metrics,
       MetricsServer::Start(
-          http_listen,
+          config.http_listen,
           {.worker =
                [&worker = parts.worker] {
                  const WorkerReport report = worker.last_report();
@@ -129,8 +130,12 @@ absl::StatusOr<std::unique_ptr<MetricsServer>> StartMetrics(
                                      .calls = parts.api.call_count()});
                },
            .trouble = [&readiness =
-                           parts.readiness] { return readiness.Trouble(); }}));
-  Log(LogLevel::kInfo, "serving /metrics and /healthz",
+                           parts.readiness] { return readiness.Trouble(); }},
+          OpenAiRoutes({.gate = parts.api.gate(),
+                        .calls = parts.api.local_calls(),
+                        .body_limit_bytes = static_cast<size_t>(
+                            config.limits.message_bytes)})));
+  Log(LogLevel::kInfo, "serving /metrics, /healthz and /v1 of OpenAI's API",
       {{"port", metrics->port()}});
   return metrics;
 }
@@ -197,9 +202,9 @@ absl::Status Serve(const Config& config) {
                         .meter = meter,
                         .readiness = readiness,
                         .worker = [&worker] { return worker->Describe(); }}));
-  ASSIGN_OR_RETURN(const std::unique_ptr<MetricsServer> metrics,
-                   StartMetrics(config.http_listen,
-                                {*records, *jobs, *api, *worker, readiness}));
+  ASSIGN_OR_RETURN(
+      const std::unique_ptr<MetricsServer> metrics,
+      StartMetrics(config, {*records, *jobs, *api, *worker, readiness}));
   ASSIGN_OR_RETURN(const PidFile pid_file, PidFile::Write(folder.pid_file()));
   return ServeUntilSignal(config, *jobs, *worker, *api);
 }

@@ -74,16 +74,17 @@ HttpResponse Health(const MetricsServer::Sources& sources) {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<MetricsServer>> MetricsServer::Start(
-    const std::string& address, Sources sources) {
+    const std::string& address, Sources sources, HttpRoutes routes) {
   const auto shared = std::make_shared<const Sources>(std::move(sources));
+  routes.gets["/metrics"] = [shared](const HttpRequest&) {
+    return Metrics(*shared);
+  };
+  routes.gets["/healthz"] = [shared](const HttpRequest&) {
+    return Health(*shared);
+  };
   ASSIGN_OR_RETURN(
       std::unique_ptr<HttpServer> http,
-      HttpServer::Start(
-          "http_listen", address,
-          {{"/metrics",
-            [shared](const HttpRequest&) { return Metrics(*shared); }},
-           {"/healthz",
-            [shared](const HttpRequest&) { return Health(*shared); }}}));
+      HttpServer::Start("http_listen", address, std::move(routes)));
   return std::unique_ptr<MetricsServer>(new MetricsServer(std::move(http)));
 }
 

@@ -1,6 +1,6 @@
-// What Prometheus collects at http://ADDRESS/metrics, and what a load balancer
-// or a person asks at /healthz. Without a token, so on this machine only.
-// Thread safe.
+// The HTTP port: what Prometheus collects at http://ADDRESS/metrics, what a
+// load balancer or a person asks at /healthz, both without a token, so on this
+// machine only; and further routes. Thread safe.
 //
 //   ASSIGN_OR_RETURN(auto server,
 //                    MetricsServer::Start("127.0.0.1:9464",
@@ -57,11 +57,11 @@ class MetricsServer {
     std::function<std::string()> trouble;
   };
 
-  // /metrics, and /healthz: 200 "ok", or 503 with the trouble. INVALID_ARGUMENT
-  // for an address that is not HOST:PORT on loopback; UNAVAILABLE if the port
-  // can't be had.
+  // /metrics, and /healthz: 200 "ok", or 503 with the trouble; and `routes`.
+  // INVALID_ARGUMENT for an address that is not HOST:PORT on loopback;
+  // UNAVAILABLE if the port can't be had.
   static absl::StatusOr<std::unique_ptr<MetricsServer>> Start(
-      const std::string& address, Sources sources);
+      const std::string& address, Sources sources, HttpRoutes routes = {});
 
   // The one that port 0 became.
   int port() const { return http_->port(); }

@@ -145,6 +145,10 @@ absl::Status PublicApi::Listen(const Config& config) {
     }
   }
   readiness_.Attach(server_->GetHealthCheckService());
+  grpc::ChannelArguments arguments;
+  arguments.SetMaxReceiveMessageSize(message_bytes);
+  arguments.SetMaxSendMessageSize(message_bytes);
+  local_calls_.Open(server_->InProcessChannel(arguments));
   return absl::OkStatus();
 }
 
@@ -172,6 +176,7 @@ void PublicApi::Drain(absl::Duration grace) {
     Log(LogLevel::kWarning,
         "calls are left after the grace period and are cancelled");
   }
+  local_calls_.Close();
   server_->Shutdown(std::chrono::system_clock::now() + kGoodbye);
   readiness_.Attach(nullptr);
   server_.reset();

@@ -23,6 +23,7 @@
 #include "server/control/job_maintenance.h"
 #include "server/control/jobs_service.h"
 #include "server/control/listeners.h"
+#include "server/control/local_calls.h"
 #include "server/control/model_catalog.h"
 #include "server/control/open_calls.h"
 #include "server/control/quotas.h"
@@ -62,6 +63,11 @@ class PublicApi {
   // to reach their end or their next checkpoint; then the server is down.
   void Drain(absl::Duration grace);
 
+  // For calls that came over HTTP: what is asked first, and the way on for
+  // those that may pass, until Drain.
+  AuthGate& gate() { return *gate_; }
+  LocalCalls& local_calls() { return local_calls_; }
+
   // Calls in flight.
   int call_count() { return calls_.count(); }
 
@@ -84,6 +90,7 @@ class PublicApi {
   JobsService jobs_service_;
   std::vector<std::unique_ptr<grpc::Service>> services_;
   std::unique_ptr<grpc::Server> server_;
+  LocalCalls local_calls_;
 };
 
 }  // namespace dissonance

@@ -1,5 +1,5 @@
-// A job's server stream from the worker, read on the caller's thread. Thread
-// safe, as each call has its own state.
+// A server stream, a job's from the worker for one, read on the caller's
+// thread. Thread safe, as each call has its own state.
 //
 //   const std::unique_ptr<v1::Inference::Stub> stub =
 //       v1::Inference::NewStub(channel);
@@ -21,7 +21,9 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "grpcpp/client_context.h"
+#include "grpcpp/support/client_callback.h"
 #include "server/control/grpc_status.h"
+#include "server/control/worker_route.h"
 #include "src/base/call_priority.h"
 #include "src/base/steady_wait.h"
 #include "src/lab/interp/interp_client.h"
@@ -34,8 +36,11 @@ namespace dissonance {
 template <typename Message>
 class WorkerStream final : public grpc::ClientReadReactor<Message> {
  public:
-  explicit WorkerStream(const CallOptions& options) {
-    context_.AddMetadata(kPriorityKey, kJobPriority);
+  explicit WorkerStream(const CallOptions& options,
+                        CallPriority priority = CallPriority::kJob) {
+    if (priority == CallPriority::kJob) {
+      context_.AddMetadata(kPriorityKey, kJobPriority);
+    }
     if (options.timeout != absl::InfiniteDuration()) {
       context_.set_deadline(absl::ToChronoTime(absl::Now() + options.timeout));
     }

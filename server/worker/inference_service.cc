@@ -10,6 +10,7 @@
 #include "server/worker/score_call.h"
 #include "server/worker/score_plan.h"
 #include "src/base/status_macros.h"
+#include "src/compute/text/token_bytes.h"
 
 namespace dissonance {
 namespace {
@@ -56,6 +57,14 @@ absl::Status DetokenizeIds(ModelRegistry& registry,
                    tokenizer->Decode({request.ids().data(),
                                       static_cast<size_t>(request.ids_size())},
                                      request.skip_special_tokens()));
+  if (!request.per_token()) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const TokenBytes bytes, TokenBytes::Create(*tokenizer));
+  for (const int32_t id : request.ids()) {
+    v1::TokenText& token = *response.add_tokens();
+    ASSIGN_OR_RETURN(*token.mutable_text(),
+                     bytes.Of(id, request.skip_special_tokens()));
+    token.set_piece(tokenizer->Piece(id).value_or(""));
+  }
   return absl::OkStatus();
 }
 

@@ -2,11 +2,15 @@
 #include "server/control/http_server.h"
 
 #include <memory>
+#include <optional>
 #include <stdexcept>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/synchronization/blocking_counter.h"
+#include "absl/synchronization/notification.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/testing/http_client.h"
@@ -25,14 +29,15 @@ class HttpServerTest : public ::testing::Test {
   HttpServerTest() {
     auto server = HttpServer::Start(
         "http_listen", "127.0.0.1:0",
-        {{"/hello",
-          [](const HttpRequest& request) {
-            return HttpResponse{.content_type = "text/x-test",
-                                .body = "hello from " + request.path + "\n"};
-          }},
-         {"/throws", [](const HttpRequest&) -> HttpResponse {
-            throw std::runtime_error("a secret reason");
-          }}});
+        {.gets = {{"/hello",
+                   [](const HttpRequest& request) {
+                     return HttpResponse{
+                         .content_type = "text/x-test",
+                         .body = "hello from " + request.path + "\n"};
+                   }},
+                  {"/throws", [](const HttpRequest&) -> HttpResponse {
+                     throw std::runtime_error("a secret reason");
+                   }}}});
     EXPECT_TRUE(server.ok()) << server.status();
     server_ = *std::move(server);
   }
@@ -129,7 +134,7 @@ TEST_F(HttpServerTest, WhatIsNotHttpIsRefused) {
   EXPECT_THAT(HttpGet(server_->port(), "/hello"), StartsWith("HTTP/1.1 200 "));
 }
 
-TEST_F(HttpServerTest, ConnectionsBeyondTheLimitWaitForOneToEnd) {
+TEST_F(HttpServerTest, ConnectionsBeyondTheLimitAreClosedUntilOneEnds) {
   std::vector<std::unique_ptr<HttpConnection>> held;
   for (unsigned int i = 0; i < HttpServer::kConnectionLimit; ++i) {
     held.push_back(std::make_unique<HttpConnection>(server_->port()));
@@ -138,11 +143,12 @@ TEST_F(HttpServerTest, ConnectionsBeyondTheLimitWaitForOneToEnd) {
     ASSERT_THAT(held.back()->ReceiveUntil("/hello\n"),
                 StartsWith("HTTP/1.1 200 "));
   }
-  HttpConnection waiting(server_->port());
-  waiting.Send("GET /hello HTTP/1.1\r\nHost: localhost\r\n\r\n");
-  EXPECT_FALSE(waiting.HasAnswer());
+  EXPECT_EQ(HttpGet(server_->port(), "/hello"), "");
   held.pop_back();
-  EXPECT_THAT(waiting.ReceiveUntil("/hello\n"), StartsWith("HTTP/1.1 200 "));
+  // The server learns of the end a little later.
+  std::string answer;
+  while (answer.empty()) answer = HttpGet(server_->port(), "/hello");
+  EXPECT_THAT(answer, StartsWith("HTTP/1.1 200 "));
 }
 
 TEST(HttpServerStartTest, RefusesWhatOthersCouldReach) {
@@ -173,6 +179,195 @@ TEST(HttpServerStartTest, ServesNamesOfThisMachine) {
     const auto server = HttpServer::Start("http_listen", address, {});
     ASSERT_TRUE(server.ok()) << address << server.status();
     EXPECT_GT((*server)->port(), 0);
+  }
+}
+
+// Routes that take bodies and their time.
+class HttpPostTest : public ::testing::Test {
+ protected:
+  static constexpr size_t kBodyLimit = 2 << 20;
+
+  HttpPostTest() {
+    auto server =
+        HttpServer::Start("http_listen", "127.0.0.1:0",
+                          {.gets = {{"/hello",
+                                     [](const HttpRequest&) {
+                                       return HttpResponse{.body = "hello\n"};
+                                     }}},
+                           .posts = {{"/post", Route()}}});
+    EXPECT_TRUE(server.ok()) << server.status();
+    server_ = *std::move(server);
+  }
+
+  HttpPost Route() {
+    return {.body_limit_bytes = kBodyLimit,
+            .refuse =
+                [](const HttpRequest& request) -> std::optional<HttpResponse> {
+              if (request.authorization == "Bearer me") return std::nullopt;
+              return HttpResponse{.code = 401, .body = "who?\n"};
+            },
+            .handler = [this](const HttpRequest& r) { return handler_(r); },
+            .error =
+                [](int code, const std::string& why) {
+                  return HttpResponse{.code = code, .body = "own: " + why};
+                }};
+  }
+
+  static std::string Request(const std::string& headers,
+                             const std::string& body = "") {
+    return absl::StrCat("POST /post HTTP/1.1\r\nHost: localhost\r\n", headers,
+                        "Authorization: Bearer me\r\n\r\n", body);
+  }
+  static std::string WithBody(const std::string& body) {
+    return Request(absl::StrCat("Connection: close\r\nContent-Length: ",
+                                body.size(), "\r\n"),
+                   body);
+  }
+  std::string Answer(const std::string& request) {
+    return HttpAnswer(server_->port(), request);
+  }
+
+  HttpHandler handler_ = [](const HttpRequest& request) {
+    return HttpResponse{.body = absl::StrCat(request.body.size(), " bytes\n"),
+                        .headers = {{"X-Own", "1"}}};
+  };
+  std::unique_ptr<HttpServer> server_;
+};
+
+TEST_F(HttpPostTest, TakesABodyUpToTheLimit) {
+  for (const size_t size : {size_t{0}, size_t{5}, kBodyLimit}) {
+    EXPECT_THAT(Answer(WithBody(std::string(size, 'x'))),
+                AllOf(StartsWith("HTTP/1.1 200 "), HasSubstr("X-Own: 1\r\n"),
+                      EndsWith(absl::StrCat("\r\n\r\n", size, " bytes\n"))));
+  }
+}
+
+TEST_F(HttpPostTest, ALongerBodyIsRefusedBeforeItComes) {
+  EXPECT_THAT(
+      Answer(Request(absl::StrCat("Content-Length: ", kBodyLimit + 1, "\r\n"))),
+      AllOf(StartsWith("HTTP/1.1 413 "), HasSubstr("own: the body has")));
+}
+
+TEST_F(HttpPostTest, ABodyOfUnknownLengthIsRefused) {
+  EXPECT_THAT(Answer(Request("Transfer-Encoding: chunked\r\n")),
+              StartsWith("HTTP/1.1 411 "));
+  EXPECT_THAT(Answer(Request("")), StartsWith("HTTP/1.1 411 "));
+}
+
+TEST_F(HttpPostTest, WhoIsRefusedMayStillSendASmallBody) {
+  HttpConnection connection(server_->port());
+  ASSERT_TRUE(connection.Send(
+      "POST /post HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\n"));
+  EXPECT_FALSE(connection.HasAnswer());
+  ASSERT_TRUE(connection.Send("12345"));
+  EXPECT_THAT(connection.ReceiveUntil("who?\n"), StartsWith("HTTP/1.1 401 "));
+  // A large one is not waited for.
+  EXPECT_THAT(Answer("POST /post HTTP/1.1\r\nHost: localhost\r\n"
+                     "Content-Length: 2000000\r\n\r\n"),
+              StartsWith("HTTP/1.1 401 "));
+}
+
+TEST_F(HttpPostTest, OtherMethodsAreRefused) {
+  EXPECT_THAT(HttpGet(server_->port(), "/post"),
+              AllOf(StartsWith("HTTP/1.1 405 "), HasSubstr("Allow: POST\r\n")));
+}
+
+TEST_F(HttpPostTest, SendsPiecesAsTheyCome) {
+  absl::Notification seen;
+  handler_ = [&seen](const HttpRequest&) {
+    return HttpResponse{.next_piece = [&seen, count = 0]() mutable {
+      if (count == 1) seen.WaitForNotification();
+      return ++count <= 2 ? absl::StrCat("piece ", count, "\n") : "";
+    }};
+  };
+  HttpConnection connection(server_->port());
+  connection.Send(WithBody("x"));
+  EXPECT_THAT(connection.ReceiveUntil("piece 1\n\r\n"),
+              StartsWith("HTTP/1.1 200 "));
+  seen.Notify();
+  EXPECT_THAT(connection.ReceiveAll(), HasSubstr("piece 2\n"));
+}
+
+TEST_F(HttpPostTest, AHandlerHoldsUpNobodyElse) {
+  absl::Notification go_on;
+  handler_ = [&go_on](const HttpRequest&) {
+    go_on.WaitForNotification();
+    return HttpResponse{.body = "done\n"};
+  };
+  HttpConnection connection(server_->port());
+  connection.Send(WithBody("x"));
+  EXPECT_THAT(HttpGet(server_->port(), "/hello"), EndsWith("hello\n"));
+  go_on.Notify();
+  EXPECT_THAT(connection.ReceiveAll(), EndsWith("done\n"));
+}
+
+TEST_F(HttpPostTest, AHandlerLearnsThatItsClientWentAway) {
+  absl::Notification begun;
+  absl::Notification gone;
+  handler_ = [&](const HttpRequest& request) {
+    EXPECT_FALSE(request.is_gone());
+    begun.Notify();
+    while (!request.is_gone()) std::this_thread::yield();
+    gone.Notify();
+    return HttpResponse{};
+  };
+  auto connection = std::make_unique<HttpConnection>(server_->port());
+  connection->Send(WithBody("x"));
+  begun.WaitForNotification();
+  connection.reset();
+  gone.WaitForNotification();
+}
+
+TEST_F(HttpPostTest, AStreamIsDestroyedWhenItsClientWentAway) {
+  absl::Notification destroyed;
+  const auto notify = [&destroyed](int*) { destroyed.Notify(); };
+  handler_ = [&notify](const HttpRequest&) {
+    return HttpResponse{
+        .next_piece = [alive = std::shared_ptr<int>(nullptr, notify)] {
+          return std::string(1000, 'x');
+        }};
+  };
+  auto connection = std::make_unique<HttpConnection>(server_->port());
+  connection->Send(WithBody("x"));
+  EXPECT_THAT(connection->ReceiveUntil("xxx"), StartsWith("HTTP/1.1 200 "));
+  connection.reset();
+  destroyed.WaitForNotification();
+}
+
+TEST_F(HttpPostTest, TheEndOfTheServerWaitsForAnswersOnTheirWay) {
+  absl::Notification begun;
+  handler_ = [&](const HttpRequest&) {
+    begun.Notify();
+    return HttpResponse{.body = std::string(8 << 20, 'x') + "end\n"};
+  };
+  HttpConnection connection(server_->port());
+  connection.Send(WithBody("x"));
+  begun.WaitForNotification();
+  std::thread end([this] { server_.reset(); });
+  EXPECT_THAT(connection.ReceiveAll(), EndsWith("xend\n"));
+  end.join();
+}
+
+TEST_F(HttpPostTest, PostsBeyondTheLimitAreRefused) {
+  absl::Notification go_on;
+  absl::BlockingCounter begun(HttpServer::kPostLimit);
+  handler_ = [&](const HttpRequest&) {
+    begun.DecrementCount();
+    go_on.WaitForNotification();
+    return HttpResponse{.body = "done\n"};
+  };
+  std::vector<std::unique_ptr<HttpConnection>> held;
+  for (int i = 0; i < HttpServer::kPostLimit; ++i) {
+    held.push_back(std::make_unique<HttpConnection>(server_->port()));
+    held.back()->Send(WithBody("x"));
+  }
+  begun.Wait();
+  EXPECT_THAT(Answer(WithBody("x")),
+              AllOf(StartsWith("HTTP/1.1 503 "), HasSubstr("own: ")));
+  EXPECT_THAT(HttpGet(server_->port(), "/hello"), EndsWith("hello\n"));
+  go_on.Notify();
+  for (const auto& each : held) {
+    EXPECT_THAT(each->ReceiveAll(), EndsWith("done\n"));
   }
 }
 
