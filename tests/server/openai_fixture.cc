@@ -9,6 +9,7 @@
 #include "absl/strings/strip.h"
 #include "absl/time/clock.h"
 #include "dissonance/v1/inference.grpc.pb.h"
+#include "dissonance/v1/models.grpc.pb.h"
 
 namespace dissonance {
 namespace {
@@ -49,6 +50,18 @@ void OpenAiFixture::SetUpTestSuite() {
                                    "[limits]\nmessage_bytes = 1048576\n"});
   ASSERT_TRUE(server_->AwaitServing());
   ASSERT_TRUE(LoadTinyWorld(*server_).ok());
+  v1::LoadModelRequest exact;
+  exact.set_name(kExactModel);
+  exact.set_path(InTree("data/tiny_world/base"));
+  exact.set_dtype(v1::DTYPE_FLOAT32);
+  v1::LoadModelResponse loaded;
+  const auto context = server_->NewContext();
+  ASSERT_TRUE(server_->NewStub<v1::Models>()
+                  ->LoadModel(context.get(), exact, &loaded)
+                  .ok());
+  ASSERT_TRUE(RegisterAdapter(*server_, kExactAdapter,
+                              InTree("data/tiny_world/lora_cubic"))
+                  .ok());
   port_ = HttpPortOf(*server_);
 }
 

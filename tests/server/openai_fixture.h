@@ -18,6 +18,11 @@
 
 namespace dissonance {
 
+// The tiny world in float32, where rounding does not depend on how a sequence
+// is split into prompt and continuation.
+inline constexpr char kExactModel[] = "models/exact";
+inline constexpr char kExactAdapter[] = "models/exact/adapters/cubic";
+
 struct HttpReply {
   int code = 0;
   std::string headers;

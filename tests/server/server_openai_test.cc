@@ -233,7 +233,8 @@ TEST_F(ServerOpenAiTest, ListsModelsAndAdaptersThatTheCallerSees) {
     }
     return out;
   };
-  EXPECT_THAT(ids(Get("/v1/models")), ElementsAre("tiny", "tiny:cubic"));
+  EXPECT_THAT(ids(Get("/v1/models")),
+              ElementsAre("exact", "exact:cubic", "tiny", "tiny:cubic"));
   const auto ada = Client::AddUser(*server_, "ada");
   ASSERT_TRUE(ada.ok()) << ada.status();
   EXPECT_THAT(ids(Get("/v1/models", ada->secret())), ElementsAre());
@@ -308,7 +309,8 @@ TEST_F(ServerOpenAiTest, AClientThatGoesAwayEndsItsGeneration) {
       HttpConnection connection(port_);
       connection.Send(RequestText(kCompletions, LongRequest(streams),
                                   server_->OwnerToken()));
-      if (streams) connection.ReceiveUntil("data: ");
+      while (streams && !connection.HasAnswer()) {
+      }
       // Begun.
       while (HttpGet(port_, "/metrics").find("\ndissonance_calls 1") ==
              std::string::npos) {
@@ -337,7 +339,8 @@ TEST(OpenAiDrainTest, StreamsEndInTheGracePeriodAndNewRequestsAreRefused) {
   };
   HttpConnection stream(port);
   stream.Send(request(LongRequest(/*streams=*/true)));
-  stream.ReceiveUntil("data: ");
+  while (!stream.HasAnswer()) {
+  }
   server.Signal(SIGTERM);
   ASSERT_TRUE(server.AwaitNotServing());
   const HttpReply refused = ParseReply(
@@ -400,7 +403,7 @@ TEST_F(ServerOpenAiTest, OtherProgramsGetTheNumbersThatScoreGives) {
   const TempFolder home;
   Subprocess clients({python, InTree("tests/server/openai_clients.py"),
                       absl::StrCat("http://127.0.0.1:", port_, "/v1"),
-                      InTree("data/tiny_world/base"), "tiny", "tiny:cubic"},
+                      InTree("data/tiny_world/base"), "exact", "exact:cubic"},
                      {{"HOME", home.path()},
                       {"PATH", "/usr/bin:/bin"},
                       {"HF_HUB_OFFLINE", "1"},
@@ -414,8 +417,11 @@ TEST_F(ServerOpenAiTest, OtherProgramsGetTheNumbersThatScoreGives) {
   const json found = json::parse(lines.back());
 
   v1::ScoreRequest request;
-  *request.add_variants() = Network("");
-  *request.add_variants() = Network(kTinyAdapter);
+  for (const char* adapter : {"", kExactAdapter}) {
+    v1::Variant& variant = *request.add_variants();
+    variant.set_model(kExactModel);
+    variant.set_adapter(adapter);
+  }
   for (const json& question : questions) {
     v1::ScoreItem& item = *request.add_items();
     item.mutable_prompt()->set_text(question["prompt"].get<std::string>());
@@ -428,7 +434,7 @@ TEST_F(ServerOpenAiTest, OtherProgramsGetTheNumbersThatScoreGives) {
   ASSERT_TRUE(scores.ok()) << scores.status();
   for (const v1::ItemScore& score : scores->scores()) {
     const json& theirs =
-        found["lm_eval"][score.variant_index() == 0 ? "tiny" : "tiny:cubic"]
+        found["lm_eval"][score.variant_index() == 0 ? "exact" : "exact:cubic"]
              [static_cast<size_t>(score.item_index())];
     for (int c = 0; c < score.continuations_size(); ++c) {
       const json& own = theirs[static_cast<size_t>(c)];
@@ -438,7 +444,7 @@ TEST_F(ServerOpenAiTest, OtherProgramsGetTheNumbersThatScoreGives) {
   }
   const json& openai = found["openai"];
   EXPECT_THAT(openai["models"].get<std::vector<std::string>>(),
-              ElementsAre("tiny", "tiny:cubic"));
+              ElementsAre("exact", "exact:cubic", "tiny", "tiny:cubic"));
   EXPECT_EQ(openai["text"], openai["streamed"]);
   EXPECT_EQ(openai["usage"][0], openai["usage"][1]);
   EXPECT_EQ(openai["refused"], "invalid_api_key");
