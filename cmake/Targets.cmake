@@ -33,7 +33,12 @@ function(dissonance_test name)
                         GTest::gtest_main dissonance_warnings)
   set_target_properties(${name} PROPERTIES
     RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+  # An empty LABELS would be dropped on the way and take ENVIRONMENT for one.
+  set(labels "")
+  if(ARG_LABELS)
+    set(labels LABELS "${ARG_LABELS}")
+  endif()
   gtest_discover_tests(${name} DISCOVERY_TIMEOUT 60 NO_PRETTY_VALUES
-    PROPERTIES TIMEOUT ${ARG_TIMEOUT} LABELS "${ARG_LABELS}"
+    PROPERTIES TIMEOUT ${ARG_TIMEOUT} ${labels}
     ENVIRONMENT "${DISSONANCE_TEST_ENVIRONMENT}")
 endfunction()
