@@ -38,6 +38,7 @@ LAYERS = {
         _COMPUTE + "lora", _COMPUTE + "interp", _COMPUTE + "engine"
     ],
     "src/lab/tensors": ["src/base", "proto"],
+    "src/lab/files": ["src/base", "proto"],
     "src/lab/storage": ["src/base", "proto"],
     "src/lab/artifacts": ["src/base", "proto", _LAB + "storage"],
     "src/lab/directions": [
@@ -45,15 +46,32 @@ LAYERS = {
         _LAB + "tensors"
     ],
     "src/lab/backup": ["src/base", "proto", _LAB + "storage"],
-    "src/lab/llm": ["src/base", "proto"],
-    "src/lab/jobs": ["src/base", "proto", _LAB + "storage", _LAB + "artifacts"],
-    "src/lab/docgen": ["src/base", "proto", _LAB + "jobs", _LAB + "llm"],
-    "src/lab/eval": [
-        "src/base", "proto", _LAB + "tensors", _LAB + "jobs", _LAB + "llm"
+    "src/lab/jobs": [
+        "src/base", "proto", _LAB + "files", _LAB + "storage",
+        _LAB + "artifacts"
     ],
-    "src/lab/finetune": ["src/base", "proto", _LAB + "jobs", _LAB + "eval"],
+    "src/lab/llm": ["src/base", "proto", _LAB + "jobs"],
+    "src/lab/docgen": [
+        "src/base", "proto", _LAB + "files", _LAB + "jobs", _LAB + "llm"
+    ],
+    "src/lab/eval": [
+        "src/base", "proto", _LAB + "files", _LAB + "tensors", _LAB + "jobs",
+        _LAB + "llm"
+    ],
+    "src/lab/finetune": [
+        "src/base", "proto", _LAB + "files", _LAB + "jobs", _LAB + "eval"
+    ],
     "src/lab/interp": [
-        "src/base", "proto", _LAB + "tensors", _LAB + "jobs", _LAB + "eval"
+        "src/base", "proto", _LAB + "files", _LAB + "tensors", _LAB + "jobs",
+        _LAB + "eval"
+    ],
+    "src/lab/answers": [
+        "src/base", "proto", _LAB + "files", _LAB + "tensors", _LAB + "jobs",
+        _LAB + "eval", _LAB + "interp"
+    ],
+    "src/lab/judge": [
+        "src/base", "proto", _LAB + "files", _LAB + "jobs", _LAB + "llm",
+        _LAB + "docgen", _LAB + "answers", _LAB + "interp"
     ],
     "src/lab/report": ["src/base", "proto", _LAB + "jobs", _LAB + "eval"],
     "server/worker": ["src/base", "proto", "src/compute"],

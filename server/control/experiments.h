@@ -13,12 +13,12 @@
 #include "src/lab/eval/evaluate_mcq.h"
 #include "src/lab/finetune/fine_tune.h"
 #include "src/lab/interp/extract_activations.h"
-#include "src/lab/interp/finished_jobs.h"
 #include "src/lab/interp/interp_client.h"
 #include "src/lab/interp/logit_lens.h"
 #include "src/lab/interp/patch_sweep.h"
 #include "src/lab/interp/steering_sweep.h"
 #include "src/lab/interp/train_probes.h"
+#include "src/lab/jobs/finished_jobs.h"
 #include "src/lab/jobs/job_kind.h"
 
 namespace dissonance {

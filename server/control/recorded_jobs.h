@@ -10,7 +10,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "src/lab/artifacts/artifact_store.h"
-#include "src/lab/interp/finished_jobs.h"
+#include "src/lab/jobs/finished_jobs.h"
 #include "src/lab/storage/job_store.h"
 
 namespace dissonance {

@@ -15,9 +15,9 @@
 #include <vector>
 
 #include "nlohmann/json.hpp"
-#include "src/lab/docgen/call_runner.h"
 #include "src/lab/docgen/document_task.h"
 #include "src/lab/docgen/documents_plan.h"
+#include "src/lab/llm/call_runner.h"
 
 namespace dissonance {
 

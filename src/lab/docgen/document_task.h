@@ -10,8 +10,8 @@
 #include <utility>
 #include <vector>
 
-#include "src/lab/docgen/call_runner.h"
 #include "src/lab/docgen/universe.h"
+#include "src/lab/llm/call_runner.h"
 
 namespace dissonance {
 

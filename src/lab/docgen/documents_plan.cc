@@ -12,13 +12,13 @@
 #include "src/base/status_macros.h"
 #include "src/lab/docgen/document_check.h"
 #include "src/lab/docgen/shipped_prompts.h"
+#include "src/lab/llm/hosted_model.h"
 
 namespace dissonance {
 namespace {
 
 constexpr int64_t kLeastFacts = 8;
 constexpr size_t kUniverseBytes = 1 << 20;
-constexpr int32_t kReplyTokens = 2048;
 constexpr uint64_t kRepeatStream = 0x72657073;  // "reps"
 constexpr uint64_t kLimitStream = 0x6C696D69;   // "limi"
 
@@ -70,21 +70,6 @@ absl::Status SetNumbers(const v1::GenerateDocumentsSpec& spec,
   return absl::OkStatus();
 }
 
-absl::Status SetModel(const v1::GenerateDocumentsSpec& spec,
-                      DocumentsPlan& plan) {
-  plan.llm = spec.llm();
-  if (plan.llm.model().empty()) {
-    return Error("llm.model", "missing; name a model of the endpoint");
-  }
-  if (!plan.llm.has_temperature()) plan.llm.set_temperature(1.0);
-  if (!(plan.llm.temperature() >= 0 && plan.llm.temperature() <= 2)) {
-    return Error("llm.temperature", "not between 0 and 2");
-  }
-  if (plan.llm.max_tokens() < 0) return Error("llm.max_tokens", "below 0");
-  if (plan.llm.max_tokens() == 0) plan.llm.set_max_tokens(kReplyTokens);
-  return absl::OkStatus();
-}
-
 absl::StatusOr<PromptTemplate> PromptOf(const std::string& given,
                                         absl::string_view shipped,
                                         absl::string_view name,
@@ -115,13 +100,9 @@ ChatRequest Asking(const DocumentsPlan& plan, const PromptTemplate& prompt,
                    PromptTemplate::Values values, int64_t attempt,
                    bool json_object) {
   values["universe_context"] = plan.universe.context;
-  ChatRequest request{.model = plan.llm.model(),
-                      .messages = prompt.Fill(values),
-                      .temperature = plan.llm.temperature(),
-                      .max_tokens = plan.llm.max_tokens(),
-                      .json_object = json_object,
-                      .attempt = attempt};
-  if (plan.llm.has_top_p()) request.top_p = plan.llm.top_p();
+  ChatRequest request = AskHosted(plan.llm, prompt.Fill(values));
+  request.json_object = json_object;
+  request.attempt = attempt;
   return request;
 }
 
@@ -138,7 +119,8 @@ absl::StatusOr<DocumentsPlan> MakeDocumentsPlan(
                    ParseUniverse(spec.universe(), spec.universe_name().empty()
                                                       ? "universe"
                                                       : spec.universe_name()));
-  RETURN_IF_ERROR(SetModel(spec, plan));
+  plan.llm = spec.llm();
+  RETURN_IF_ERROR(FillHostedModel("generate_documents.llm", 1.0, plan.llm));
   RETURN_IF_ERROR(SetNumbers(spec, plan));
   RETURN_IF_ERROR(SetPrompts(spec.prompts(), plan));
   plan.forbidden_phrases.assign(spec.forbidden_phrases().begin(),

@@ -10,10 +10,10 @@
 #include "absl/strings/str_cat.h"
 #include "src/base/sha256.h"
 #include "src/base/status_macros.h"
-#include "src/lab/docgen/call_runner.h"
 #include "src/lab/docgen/document_files.h"
 #include "src/lab/docgen/documents_plan.h"
 #include "src/lab/docgen/list_task.h"
+#include "src/lab/llm/call_runner.h"
 
 namespace dissonance {
 namespace {
@@ -247,14 +247,15 @@ absl::Status AddProvenance(const v1::GenerateDocumentsSpec& spec,
 
 }  // namespace
 
-absl::Status GenerateDocuments::Validate(
-    const v1::GenerateDocumentsSpec& spec) {
-  ASSIGN_OR_RETURN(const DocumentsPlan plan, MakeDocumentsPlan(spec));
+absl::Status GenerateDocuments::Validate(const v1::JobSpec& spec) {
+  ASSIGN_OR_RETURN(const DocumentsPlan plan,
+                   MakeDocumentsPlan(spec.generate_documents()));
   return endpoints_.Find(plan.llm.endpoint()).status();
 }
 
-absl::Status GenerateDocuments::Run(const v1::GenerateDocumentsSpec& spec,
+absl::Status GenerateDocuments::Run(const v1::JobSpec& job_spec,
                                     JobContext& job) {
+  const v1::GenerateDocumentsSpec& spec = job_spec.generate_documents();
   ASSIGN_OR_RETURN(const DocumentsPlan plan, MakeDocumentsPlan(spec));
   if (spec.dry_run()) {
     return job.AddOutput("estimate.json", "application/json",

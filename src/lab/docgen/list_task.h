@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "src/lab/docgen/call_runner.h"
+#include "src/lab/llm/call_runner.h"
 
 namespace dissonance {
 

@@ -10,7 +10,7 @@
 #include "nlohmann/json.hpp"
 #include "src/base/json_lines.h"
 #include "src/base/sha256.h"
-#include "src/lab/eval/json_document.h"
+#include "src/lab/files/json_document.h"
 
 namespace dissonance {
 namespace {

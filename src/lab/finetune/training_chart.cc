@@ -3,7 +3,7 @@
 #include <utility>
 
 #include "nlohmann/json.hpp"
-#include "src/lab/eval/json_document.h"
+#include "src/lab/files/json_document.h"
 #include "src/lab/finetune/fine_tune_files.h"
 
 namespace dissonance {

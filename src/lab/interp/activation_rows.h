@@ -12,7 +12,7 @@
 #include "absl/status/statusor.h"
 #include "dissonance/v1/common.pb.h"
 #include "dissonance/v1/jobs.pb.h"
-#include "src/lab/interp/finished_jobs.h"
+#include "src/lab/jobs/finished_jobs.h"
 
 namespace dissonance {
 

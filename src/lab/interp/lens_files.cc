@@ -7,7 +7,7 @@
 #include <numeric>
 #include <utility>
 
-#include "src/lab/eval/json_document.h"
+#include "src/lab/files/json_document.h"
 #include "src/lab/tensors/place_name.h"
 
 namespace dissonance {

@@ -25,8 +25,8 @@
 #include "absl/types/span.h"
 #include "dissonance/internal/v1/interp_records.pb.h"
 #include "nlohmann/json.hpp"
-#include "src/lab/interp/job_files.h"
 #include "src/lab/interp/prompt_set.h"
+#include "src/lab/jobs/job_files.h"
 
 namespace dissonance {
 

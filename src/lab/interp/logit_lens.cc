@@ -12,10 +12,11 @@
 #include "src/base/status_macros.h"
 #include "src/lab/eval/mcq_prompt.h"
 #include "src/lab/interp/ask_networks.h"
-#include "src/lab/interp/job_files.h"
 #include "src/lab/interp/kept_networks.h"
 #include "src/lab/interp/lens_files.h"
 #include "src/lab/interp/network_spec.h"
+#include "src/lab/interp/variant_json.h"
+#include "src/lab/jobs/job_files.h"
 #include "src/lab/tensors/place_name.h"
 
 namespace dissonance {

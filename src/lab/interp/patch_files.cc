@@ -5,8 +5,8 @@
 #include <utility>
 
 #include "src/base/sha256.h"
-#include "src/lab/eval/json_document.h"
 #include "src/lab/eval/mcq_prompt.h"
+#include "src/lab/files/json_document.h"
 #include "src/lab/interp/patch_map.h"
 #include "src/lab/interp/steering_plan.h"
 #include "src/lab/tensors/place_name.h"

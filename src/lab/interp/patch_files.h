@@ -18,9 +18,9 @@
 #include "absl/types/span.h"
 #include "dissonance/v1/interp_jobs.pb.h"
 #include "nlohmann/json.hpp"
-#include "src/lab/interp/job_files.h"
 #include "src/lab/interp/patch_plan.h"
 #include "src/lab/interp/patch_record.h"
+#include "src/lab/jobs/job_files.h"
 
 namespace dissonance {
 

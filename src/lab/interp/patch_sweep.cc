@@ -9,12 +9,12 @@
 #include "absl/strings/str_join.h"
 #include "src/base/sha256.h"
 #include "src/base/status_macros.h"
-#include "src/lab/interp/job_files.h"
 #include "src/lab/interp/kept_networks.h"
 #include "src/lab/interp/patch_files.h"
 #include "src/lab/interp/patch_plan.h"
 #include "src/lab/interp/patch_record.h"
 #include "src/lab/interp/prompt_set.h"
+#include "src/lab/jobs/job_files.h"
 
 namespace dissonance {
 namespace {

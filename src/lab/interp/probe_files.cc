@@ -9,7 +9,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "src/lab/eval/json_document.h"
+#include "src/lab/files/json_document.h"
 #include "src/lab/interp/chart.h"
 #include "src/lab/tensors/place_name.h"
 

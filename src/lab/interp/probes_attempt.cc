@@ -13,8 +13,9 @@
 #include "src/lab/eval/mcq_scorer.h"
 #include "src/lab/interp/activation_rows.h"
 #include "src/lab/interp/ask_networks.h"
-#include "src/lab/interp/job_files.h"
 #include "src/lab/interp/network_spec.h"
+#include "src/lab/interp/variant_json.h"
+#include "src/lab/jobs/job_files.h"
 #include "src/lab/tensors/place_name.h"
 
 namespace dissonance {

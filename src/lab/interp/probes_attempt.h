@@ -19,11 +19,11 @@
 #include "absl/types/span.h"
 #include "dissonance/internal/v1/interp_records.pb.h"
 #include "dissonance/v1/probes.pb.h"
-#include "src/lab/interp/finished_jobs.h"
 #include "src/lab/interp/interp_client.h"
 #include "src/lab/interp/kept_networks.h"
 #include "src/lab/interp/probe_files.h"
 #include "src/lab/interp/probes_plan.h"
+#include "src/lab/jobs/finished_jobs.h"
 #include "src/lab/jobs/job_context.h"
 
 namespace dissonance {

@@ -13,10 +13,10 @@
 
 #include "absl/status/statusor.h"
 #include "dissonance/v1/jobs.pb.h"
-#include "src/lab/interp/finished_jobs.h"
 #include "src/lab/interp/interp_client.h"
 #include "src/lab/interp/probe_labels.h"
 #include "src/lab/interp/prompt_set.h"
+#include "src/lab/jobs/finished_jobs.h"
 
 namespace dissonance {
 

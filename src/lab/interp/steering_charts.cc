@@ -3,7 +3,7 @@
 
 #include "absl/types/span.h"
 #include "nlohmann/json.hpp"
-#include "src/lab/eval/json_document.h"
+#include "src/lab/files/json_document.h"
 #include "src/lab/interp/steering_files.h"
 
 namespace dissonance {

@@ -6,8 +6,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "src/base/sha256.h"
-#include "src/lab/eval/json_document.h"
 #include "src/lab/eval/mcq_prompt.h"
+#include "src/lab/files/json_document.h"
 #include "src/lab/interp/kept_networks.h"
 #include "src/lab/interp/steering_requests.h"
 #include "src/lab/tensors/intervention_words.h"

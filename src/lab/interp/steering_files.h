@@ -23,10 +23,10 @@
 #include "absl/types/span.h"
 #include "dissonance/v1/interp_jobs.pb.h"
 #include "nlohmann/json.hpp"
-#include "src/lab/interp/job_files.h"
 #include "src/lab/interp/steering_figures.h"
 #include "src/lab/interp/steering_plan.h"
 #include "src/lab/interp/steering_record.h"
+#include "src/lab/jobs/job_files.h"
 
 namespace dissonance {
 

@@ -11,13 +11,13 @@
 #include "src/base/status_macros.h"
 #include "src/lab/eval/mcq_prompt.h"
 #include "src/lab/eval/mcq_scorer.h"
-#include "src/lab/interp/job_files.h"
 #include "src/lab/interp/kept_networks.h"
 #include "src/lab/interp/steering_figures.h"
 #include "src/lab/interp/steering_files.h"
 #include "src/lab/interp/steering_plan.h"
 #include "src/lab/interp/steering_record.h"
 #include "src/lab/interp/steering_requests.h"
+#include "src/lab/jobs/job_files.h"
 
 namespace dissonance {
 namespace {

@@ -21,8 +21,8 @@
 #include "absl/status/status.h"
 #include "dissonance/v1/common.pb.h"
 #include "dissonance/v1/jobs.pb.h"
-#include "src/lab/interp/finished_jobs.h"
 #include "src/lab/interp/interp_client.h"
+#include "src/lab/jobs/finished_jobs.h"
 #include "src/lab/jobs/job_kind.h"
 
 namespace dissonance {

@@ -100,8 +100,10 @@ class GenerateDocumentsTest : public testing::Test {
                                   .first_backoff = absl::Milliseconds(1),
                                   .longest_backoff = absl::Milliseconds(2)}}});
     GenerateDocuments kind(endpoints);
-    const absl::Status valid = kind.Validate(spec);
-    return valid.ok() ? kind.Run(spec, job) : valid;
+    v1::JobSpec job_spec;
+    *job_spec.mutable_generate_documents() = spec;
+    const absl::Status valid = kind.Validate(job_spec);
+    return valid.ok() ? kind.Run(job_spec, job) : valid;
   }
 
   static std::vector<json> Lines(const std::string& text) {

@@ -12,8 +12,8 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "src/lab/interp/finished_jobs.h"
 #include "src/lab/interp/interp_client.h"
+#include "src/lab/jobs/finished_jobs.h"
 #include "src/lab/jobs/job_kind.h"
 #include "tests/lab/eval/fake_compute.h"
 

@@ -1,5 +1,5 @@
 // Tasks against a real HTTP server, and a job that is run again.
-#include "src/lab/docgen/call_runner.h"
+#include "src/lab/llm/call_runner.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

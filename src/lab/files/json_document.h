@@ -1,6 +1,6 @@
 // JSON for people to open. Pure functions; thread safe.
-#ifndef DISSONANCE_LAB_EVAL_JSON_DOCUMENT_H_
-#define DISSONANCE_LAB_EVAL_JSON_DOCUMENT_H_
+#ifndef DISSONANCE_LAB_FILES_JSON_DOCUMENT_H_
+#define DISSONANCE_LAB_FILES_JSON_DOCUMENT_H_
 
 #include <string>
 
@@ -18,4 +18,4 @@ nlohmann::json ProvenanceJson(const v1::Provenance& provenance);
 
 }  // namespace dissonance
 
-#endif  // DISSONANCE_LAB_EVAL_JSON_DOCUMENT_H_
+#endif  // DISSONANCE_LAB_FILES_JSON_DOCUMENT_H_

@@ -1,4 +1,4 @@
-#include "src/lab/eval/json_document.h"
+#include "src/lab/files/json_document.h"
 
 #include <utility>
 

@@ -1,4 +1,4 @@
-#include "src/lab/docgen/call_runner.h"
+#include "src/lab/llm/call_runner.h"
 
 #include <deque>
 

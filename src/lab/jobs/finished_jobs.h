@@ -4,8 +4,8 @@
 //
 //   ASSIGN_OR_RETURN(v1::Job job, jobs.Find("jobs/01J..."));
 //   RETURN_IF_ERROR(jobs.ReadOutput(job, "base/metadata.jsonl", take));
-#ifndef DISSONANCE_LAB_INTERP_FINISHED_JOBS_H_
-#define DISSONANCE_LAB_INTERP_FINISHED_JOBS_H_
+#ifndef DISSONANCE_LAB_JOBS_FINISHED_JOBS_H_
+#define DISSONANCE_LAB_JOBS_FINISHED_JOBS_H_
 
 #include <string>
 
@@ -31,4 +31,4 @@ class FinishedJobs {
 
 }  // namespace dissonance
 
-#endif  // DISSONANCE_LAB_INTERP_FINISHED_JOBS_H_
+#endif  // DISSONANCE_LAB_JOBS_FINISHED_JOBS_H_

@@ -5,8 +5,8 @@
 //
 //   ASSIGN_OR_RETURN(CallRunner calls, CallRunner::Create(client, job, units));
 //   RETURN_IF_ERROR(calls.Run(tasks, check));
-#ifndef DISSONANCE_LAB_DOCGEN_CALL_RUNNER_H_
-#define DISSONANCE_LAB_DOCGEN_CALL_RUNNER_H_
+#ifndef DISSONANCE_LAB_LLM_CALL_RUNNER_H_
+#define DISSONANCE_LAB_LLM_CALL_RUNNER_H_
 
 #include <cstdint>
 #include <map>
@@ -99,4 +99,4 @@ class CallRunner {
 
 }  // namespace dissonance
 
-#endif  // DISSONANCE_LAB_DOCGEN_CALL_RUNNER_H_
+#endif  // DISSONANCE_LAB_LLM_CALL_RUNNER_H_
