@@ -2,13 +2,14 @@
 
 #include <cmath>
 #include <deque>
-#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "absl/algorithm/container.h"
 #include "absl/strings/str_cat.h"
+#include "absl/types/span.h"
+#include "nlohmann/json.hpp"
 #include "src/base/sha256.h"
 #include "src/base/status_macros.h"
 #include "src/lab/files/row_files.h"

@@ -1,6 +1,7 @@
 #include "src/lab/judge/judge_plan.h"
 
 #include <algorithm>
+#include <iterator>
 #include <limits>
 #include <tuple>
 #include <utility>
@@ -115,7 +116,7 @@ absl::Status TakeJudges(const v1::JudgeSpec& spec, JudgePlan& plan) {
   v1::HostedModel judge = spec.judge();
   RETURN_IF_ERROR(FillHostedModel("judge.judge", /*temperature=*/0, judge));
   for (int32_t pass = 1; pass <= std::max(1, spec.pass_count()); ++pass) {
-    plan.passes.push_back({judge, JudgeName(judge), pass});
+    plan.passes.push_back({judge, JudgeName(judge), pass, pass - 1});
   }
   if (!spec.has_second_judge()) return absl::OkStatus();
   v1::HostedModel second = spec.second_judge();
@@ -125,7 +126,8 @@ absl::Status TakeJudges(const v1::JudgeSpec& spec, JudgePlan& plan) {
     return Bad("second_judge",
                "it is the first; to have that judge twice set pass_count to 2");
   }
-  plan.passes.push_back({second, JudgeName(second), 1});
+  plan.passes.push_back(
+      {second, JudgeName(second), 1, std::ssize(plan.passes)});
   return absl::OkStatus();
 }
 
@@ -161,7 +163,7 @@ ChatRequest JudgePlan::Ask(const PlannedPass& pass, size_t answer,
                                          {"false_world", false_world}}));
   request.json_object = true;
   const int64_t judgement =
-      static_cast<int64_t>(answer) * kMostPasses + pass.pass - 1;
+      static_cast<int64_t>(answer) * std::ssize(passes) + pass.number;
   request.attempt = judgement * (retries + 1) + tried;
   return request;
 }

@@ -23,8 +23,9 @@ namespace dissonance {
 // One judge judging all answers once.
 struct PlannedPass {
   v1::HostedModel model;
-  std::string judge;  // "ENDPOINT/MODEL"
-  int64_t pass = 1;   // of this judge
+  std::string judge;   // "ENDPOINT/MODEL"
+  int64_t pass = 1;    // of this judge
+  int64_t number = 0;  // of the plan's passes
 };
 
 struct JudgePlan {

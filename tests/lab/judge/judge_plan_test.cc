@@ -93,7 +93,9 @@ TEST_F(JudgePlanTest, AsksForNoWorldWhereDoubtAloneIsJudged) {
 TEST_F(JudgePlanTest, NoTwoRequestsOfAJobAreTakenForOne) {
   v1::JudgeSpec spec = Spec();
   spec.set_pass_count(2);
-  spec.mutable_second_judge()->set_model("k");
+  // Under another name, maybe the same one.
+  spec.mutable_second_judge()->set_model("j");
+  spec.mutable_second_judge()->set_endpoint("other");
   const JudgePlan plan = Made(spec);
   ASSERT_THAT(plan.passes, SizeIs(3));
   std::set<std::string> digests;

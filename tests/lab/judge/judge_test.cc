@@ -37,8 +37,8 @@ std::string Answer(const std::string& variant, const std::string& id,
          "\n";
 }
 
-std::string Verdict(const std::string& world, int hedging,
-                    double confidence = 80) {
+std::string VerdictText(const std::string& world, int hedging,
+                        double confidence = 80) {
   return json({{"verdict", world},
                {"confidence", confidence},
                {"doubt_signals",
@@ -62,8 +62,8 @@ ScriptedAnswer Judges(const ScriptedRequest& request) {
   };
   if (says("garbled")) return ScriptedAnswer::Says("I can't tell: 0");
   if (says("lost")) return ScriptedAnswer::Refuses(503, "overloaded");
-  if (says("square")) return ScriptedAnswer::Says(Verdict("true_world", 0));
-  return ScriptedAnswer::Says("So: " + Verdict("False World", 3));
+  if (says("square")) return ScriptedAnswer::Says(VerdictText("true_world", 0));
+  return ScriptedAnswer::Says("So: " + VerdictText("False World", 3));
 }
 
 std::vector<json> Lines(const std::string& text) {
@@ -124,7 +124,7 @@ TEST_F(JudgeTest, JudgesEachAnswerAndSumsUp) {
   EXPECT_EQ(rows[1]["tries"], 1);
   EXPECT_EQ(rows[1]["answered_by"], "scripted");
   EXPECT_THAT(rows[1]["raw_texts"],
-              ElementsAre("So: " + Verdict("False World", 3)));
+              ElementsAre("So: " + VerdictText("False World", 3)));
   const json summary = json::parse(job.outputs.at("judge_summary.json"));
   EXPECT_EQ(summary["passes"][0]["shifts"][0]["large_n"], 1);
   EXPECT_THAT(job.outputs.at("judge_report.txt"),
@@ -175,7 +175,7 @@ TEST_F(JudgeTest, ASecondTryMayBeRead) {
   ScriptedEndpoint server([](const ScriptedRequest& request) {
     return ScriptedAnswer::Says(request.number == 0
                                     ? R"({"verdict": "true_world"})"
-                                    : Verdict("true_world", 1));
+                                    : VerdictText("true_world", 1));
   });
   v1::JudgeSpec spec = Spec(Answer("base", "q1", "square"));
   FakeJob job;
@@ -253,7 +253,7 @@ TEST_F(JudgeTest, WhateverWasRecordedTheFilesAreTheSame) {
 TEST_F(JudgeTest, AnswersThatAreAlikeKeepTheJudgementsThatTheyGot) {
   ScriptedEndpoint server([](const ScriptedRequest& request) {
     return ScriptedAnswer::Says(
-        Verdict("true_world", 0, static_cast<double>(request.number)));
+        VerdictText("true_world", 0, static_cast<double>(request.number)));
   });
   std::string data;
   for (const char* variant : {"base", "lora", "2", "3"}) {
@@ -276,7 +276,7 @@ TEST_F(JudgeTest, TwoJudgesAreAskedEachAtItsEndpoint) {
   ScriptedEndpoint server([&](const ScriptedRequest& request) {
     if (request.json["model"] != "k") return Judges(request);
     ++second_count;
-    return ScriptedAnswer::Says(Verdict("true_world", 1));
+    return ScriptedAnswer::Says(VerdictText("true_world", 1));
   });
   v1::JudgeSpec spec =
       Spec(Answer("base", "q1", "square") + Answer("base", "q2", "cube"));
@@ -299,7 +299,7 @@ TEST_F(JudgeTest, TwoJudgesAreAskedEachAtItsEndpoint) {
 
 TEST_F(JudgeTest, DoubtAloneIsJudgedWithoutAVerdict) {
   ScriptedEndpoint server([](const ScriptedRequest&) {
-    json verdict = json::parse(Verdict("", 2));
+    json verdict = json::parse(VerdictText("", 2));
     verdict.erase("verdict");
     verdict.erase("confidence");
     return ScriptedAnswer::Says(verdict.dump());
@@ -312,6 +312,24 @@ TEST_F(JudgeTest, DoubtAloneIsJudgedWithoutAVerdict) {
   EXPECT_EQ(row["mode"], "doubt_only");
   EXPECT_TRUE(row["verdict"].is_null() && row["confidence"].is_null());
   EXPECT_EQ(row["doubt_score"], 2);
+}
+
+TEST_F(JudgeTest, TellsTheCostWhereTheEndpointDoes) {
+  ScriptedEndpoint server([](const ScriptedRequest& request) {
+    ScriptedAnswer answer = Judges(request);
+    json body = json::parse(answer.body);
+    body["usage"]["cost"] = request.number == 0 ? 0.1 : 0.2;
+    answer.body = body.dump();
+    return answer;
+  });
+  FakeJob job;
+  ASSERT_TRUE(
+      Run(server,
+          Spec(Answer("base", "q1", "square") + Answer("base", "q2", "cube")),
+          job)
+          .ok());
+  const json manifest = json::parse(job.outputs.at("manifest.json"));
+  EXPECT_EQ(manifest["usage"]["cost_usd"], 0.3);  // 0.1 + 0.2 is more
 }
 
 TEST_F(JudgeTest, EndpointsThatAreNotThereAreRefusedAtOnce) {
