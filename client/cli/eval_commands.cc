@@ -1,4 +1,4 @@
-// dissonance eval mcq | compare.
+// dissonance eval mcq | compare | judge.
 #include <cstdint>
 #include <memory>
 
@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "client/cli/choice.h"
 #include "client/cli/command.h"
+#include "client/cli/eval_judge.h"
 #include "client/cli/eval_mcq.h"
 #include "client/cli/input_file.h"
 #include "client/cli/mcq_summary.h"
@@ -121,6 +122,8 @@ std::vector<Command> EvalCommands() {
        DefineMcq},
       {"eval", "compare", "Compare two prediction files, without a server",
        DefineCompare},
+      {"eval", "judge", "What a hosted model makes of free answers",
+       DefineEvalJudge},
   };
 }
 
