@@ -15,8 +15,17 @@
 namespace dissonance::cli {
 namespace {
 
+// "gpt-4o against gpt-4o-mini".
+std::string HostedOf(const v1::EvaluateMcqSpec& spec) {
+  return absl::StrJoin(spec.hosted_models(), " against ",
+                       [](std::string* out, const v1::HostedModel& model) {
+                         out->append(model.model());
+                       });
+}
+
 // "models/m, models/m/adapters/a".
 std::string VariantsOf(const v1::EvaluateMcqSpec& spec) {
+  if (!spec.hosted_models().empty()) return HostedOf(spec);
   return absl::StrJoin(
       spec.variants(), ", ", [](std::string* out, const v1::Variant& variant) {
         out->append(variant.adapter().empty() ? variant.model()
@@ -100,7 +109,9 @@ void AddSpec(const v1::JobSpec& spec, Table& table) {
   table.AddRow({"variants", VariantsOf(mcq)});
   table.AddRow(
       {"data", FileOf(mcq.data_name(), mcq.data(), mcq.data_artifact())});
-  table.AddRow({"scoring", EnumWord(mcq.scoring())});
+  if (mcq.hosted_models().empty()) {
+    table.AddRow({"scoring", EnumWord(mcq.scoring())});
+  }
 }
 
 void AddState(const v1::Job& job, Table& table) {
@@ -213,6 +224,7 @@ std::string SubjectOf(const v1::Job& job) {
   if (job.spec().has_judge()) return JudgedBy(job.spec().judge());
   if (!job.spec().has_evaluate_mcq()) return "-";
   const v1::EvaluateMcqSpec& spec = job.spec().evaluate_mcq();
+  if (!spec.hosted_models().empty()) return HostedOf(spec);
   return absl::StrCat(EnumWord(spec.scoring()), ", ", Against(spec));
 }
 

@@ -10,8 +10,10 @@
 
 #include "dissonance/v1/jobs.pb.h"
 #include "src/base/clock.h"
+#include "src/lab/docgen/generate_documents.h"
 #include "src/lab/eval/evaluate_mcq.h"
 #include "src/lab/finetune/fine_tune.h"
+#include "src/lab/hosted/hosted_mcq.h"
 #include "src/lab/interp/extract_activations.h"
 #include "src/lab/interp/interp_client.h"
 #include "src/lab/interp/logit_lens.h"
@@ -20,6 +22,7 @@
 #include "src/lab/interp/train_probes.h"
 #include "src/lab/jobs/finished_jobs.h"
 #include "src/lab/jobs/job_kind.h"
+#include "src/lab/llm/chat_endpoints.h"
 
 namespace dissonance {
 
@@ -30,12 +33,14 @@ class Experiments {
     TrainingClient& training;
     AdapterRegistrar& registrar;
     FinishedJobs& finished_jobs;
+    ChatEndpoints& endpoints;
     int mcq_questions_per_batch = 8;
   };
 
   explicit Experiments(const Options& options)
       : evaluate_mcq_(options.compute,
                       {.questions_per_batch = options.mcq_questions_per_batch}),
+        mcq_(options.endpoints, evaluate_mcq_),
         fine_tune_({.compute = options.compute,
                     .training = options.training,
                     .registrar = options.registrar,
@@ -44,26 +49,30 @@ class Experiments {
         train_probes_(options.compute, options.finished_jobs),
         logit_lens_(options.compute),
         patch_sweep_(options.compute),
-        steering_sweep_(options.compute) {}
+        steering_sweep_(options.compute),
+        generate_documents_(options.endpoints) {}
 
   std::map<v1::JobSpec::KindCase, JobKind*> kinds() {
-    return {{v1::JobSpec::kEvaluateMcq, &evaluate_mcq_},
+    return {{v1::JobSpec::kEvaluateMcq, &mcq_},
             {v1::JobSpec::kFineTune, &fine_tune_},
             {v1::JobSpec::kExtractActivations, &extract_activations_},
             {v1::JobSpec::kTrainProbes, &train_probes_},
             {v1::JobSpec::kLogitLens, &logit_lens_},
             {v1::JobSpec::kPatchSweep, &patch_sweep_},
-            {v1::JobSpec::kSteeringSweep, &steering_sweep_}};
+            {v1::JobSpec::kSteeringSweep, &steering_sweep_},
+            {v1::JobSpec::kGenerateDocuments, &generate_documents_}};
   }
 
  private:
   EvaluateMcq evaluate_mcq_;
+  HostedMcq mcq_;
   FineTune fine_tune_;
   ExtractActivations extract_activations_;
   TrainProbes train_probes_;
   LogitLens logit_lens_;
   PatchSweep patch_sweep_;
   SteeringSweep steering_sweep_;
+  GenerateDocuments generate_documents_;
 };
 
 }  // namespace dissonance
