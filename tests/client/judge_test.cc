@@ -110,8 +110,25 @@ TEST_F(JudgeCommandTest, JudgesTheAnswersOfAJobWithTwoJudges) {
   EXPECT_EQ(spec.pass_count(), 2);
   const auto json = nlohmann::json::parse(result.out);
   EXPECT_EQ(json["report"], nlohmann::json::parse(SummaryOf(judgements_)));
+}
+
+TEST_F(JudgeCommandTest, ListsWhatIsJudgedByWhom) {
+  FakeServer& server = StartServer();
+  v1::Job job;
+  job.set_name("jobs/B");
+  v1::JudgeSpec& spec = *job.mutable_spec()->mutable_judge();
+  spec.set_job("jobs/A");
+  spec.mutable_judge()->set_model("lab/j");
+  spec.mutable_second_judge()->set_model("k");
+  server.AddJob(job);
+  job.set_name("jobs/C");
+  spec.clear_job();
+  spec.clear_second_judge();
+  spec.set_data_name("base.jsonl");
+  server.AddJob(job);
   const CommandResult list = Run({"jobs", "list"});
-  EXPECT_THAT(list.out, HasSubstr("answers of A by lab/j and k"));
+  EXPECT_THAT(list.out, HasSubstr("judge  answers of A by lab/j and k  "));
+  EXPECT_THAT(list.out, HasSubstr("judge  base.jsonl by lab/j  "));
 }
 
 TEST_F(JudgeCommandTest, BadAnswersStopWithFileLineAndFieldBeforeAnyJob) {
