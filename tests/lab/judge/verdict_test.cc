@@ -84,8 +84,9 @@ TEST(VerdictIn, EachFieldButTheNotesIsNeeded) {
     EXPECT_EQ(VerdictIn(object, true).status().message(),
               absl::StrCat(field, ": missing"));
   }
+  const json whole = Whole();
   for (const char* signals : {"doubt_signals", "difficulty_signals"}) {
-    for (const auto& [name, unused] : Whole().at(signals).items()) {
+    for (const auto& [name, unused] : whole.at(signals).items()) {
       json object = Whole();
       object[signals].erase(name);
       EXPECT_EQ(VerdictIn(object, true).status().message(),
