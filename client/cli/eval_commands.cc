@@ -1,4 +1,4 @@
-// dissonance eval mcq | hosted | compare.
+// dissonance eval mcq | hosted | compare | judge.
 #include <cstdint>
 #include <memory>
 
@@ -7,6 +7,7 @@
 #include "client/cli/choice.h"
 #include "client/cli/command.h"
 #include "client/cli/eval_hosted.h"
+#include "client/cli/eval_judge.h"
 #include "client/cli/eval_mcq.h"
 #include "client/cli/input_file.h"
 #include "client/cli/mcq_summary.h"
@@ -124,6 +125,8 @@ std::vector<Command> EvalCommands() {
        DefineHostedMcq},
       {"eval", "compare", "Compare two prediction files, without a server",
        DefineCompare},
+      {"eval", "judge", "What a hosted model makes of free answers",
+       DefineEvalJudge},
   };
 }
 

@@ -174,6 +174,14 @@ void AddFiles(const v1::Job& job, Table& table) {
   }
 }
 
+std::string JudgedBy(const v1::JudgeSpec& spec) {
+  return absl::StrCat(
+      spec.job().empty() ? spec.data_name()
+                         : absl::StrCat("answers of ", ShortName(spec.job())),
+      " by ", spec.judge().model(), spec.has_second_judge() ? " and " : "",
+      spec.second_judge().model());
+}
+
 }  // namespace
 
 std::string KindOf(const v1::Job& job) {
@@ -213,6 +221,7 @@ std::string SubjectOf(const v1::Job& job) {
   if (job.spec().has_extract_activations()) {
     return PromptsOf(job.spec().extract_activations());
   }
+  if (job.spec().has_judge()) return JudgedBy(job.spec().judge());
   if (!job.spec().has_evaluate_mcq()) return "-";
   const v1::EvaluateMcqSpec& spec = job.spec().evaluate_mcq();
   if (!spec.hosted_models().empty()) return HostedOf(spec);
