@@ -16,6 +16,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "nlohmann/json.hpp"
+#include "src/base/sha256.h"
 #include "src/lab/docgen/universe.h"
 #include "tests/lab/eval/fake_compute.h"
 #include "tests/testing/scripted_endpoint.h"
@@ -131,6 +132,11 @@ TEST_F(GenerateDocumentsTest, WritesDocumentsOfTheShippedUniverse) {
   EXPECT_GT(statistics["lengths"]["median"], 50);
   const json provenance = json::parse(job.outputs.at("provenance.json"));
   EXPECT_THAT(provenance["prompts"], SizeIs(4));
+  const json manifest = json::parse(job.outputs.at("manifest.json"));
+  EXPECT_EQ(manifest["universe"]["id"], "cubic_gravity");
+  EXPECT_EQ(manifest["files"].size(), job.outputs.size() - 1);
+  EXPECT_EQ(manifest["files"]["docs.jsonl"]["sha256"],
+            Sha256Of(job.outputs.at("docs.jsonl")));
   for (const auto& [name, contents] : job.outputs) {
     EXPECT_FALSE(absl::StrContains(contents, "sk-secret")) << name;
   }
@@ -235,6 +241,8 @@ TEST_F(GenerateDocumentsTest, BadSpecsAreRefusedByField) {
               HasSubstr("llm.model"));
   EXPECT_THAT(refusal([](Spec& s) { s.set_fact_count(7); }),
               HasSubstr("fact_count: 7 is not between 8"));
+  EXPECT_THAT(refusal([](Spec& s) { s.add_forbidden_phrases(" "); }),
+              HasSubstr("forbidden_phrases: an entry is empty"));
   EXPECT_THAT(refusal([](Spec& s) { s.set_universe("{"); }),
               HasSubstr("universe.json"));
   EXPECT_THAT(refusal([](Spec& s) { s.mutable_llm()->set_endpoint("x"); }),
