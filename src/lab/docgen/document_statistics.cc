@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstdint>
 #include <map>
+#include <numeric>
+#include <utility>
 
 #include "absl/strings/str_split.h"
 #include "src/lab/docgen/document_check.h"
@@ -40,28 +42,32 @@ json CountsBy(absl::Span<const CheckedDocument> documents, const char* field) {
 
 }  // namespace
 
-json LengthsJson(absl::Span<const std::string> contents) {
-  if (contents.empty()) return nullptr;
-  std::vector<int64_t> lengths;
-  int64_t total = 0;
-  for (const std::string& text : contents) {
-    lengths.push_back(CharacterCount(text));
-    total += lengths.back();
-  }
-  std::sort(lengths.begin(), lengths.end());
+json DistributionJson(std::vector<int64_t> numbers, const char* unit) {
+  if (numbers.empty()) return nullptr;
+  std::sort(numbers.begin(), numbers.end());
+  const int64_t total =
+      std::accumulate(numbers.begin(), numbers.end(), int64_t{0});
   // The smallest that so much of all does not exceed.
-  const auto quantile = [&lengths](double share) {
+  const auto quantile = [&numbers](double share) {
     const auto rank = static_cast<size_t>(
-        share * static_cast<double>(lengths.size() - 1) + 0.5);
-    return lengths[rank];
+        share * static_cast<double>(numbers.size() - 1) + 0.5);
+    return numbers[rank];
   };
-  return {{"unit", "characters"},
+  return {{"unit", unit},
           {"total", total},
           {"mean",
-           static_cast<double>(total) / static_cast<double>(lengths.size())},
+           static_cast<double>(total) / static_cast<double>(numbers.size())},
           {"median", quantile(0.5)},
           {"p95", quantile(0.95)},
-          {"max", lengths.back()}};
+          {"max", numbers.back()}};
+}
+
+json LengthsJson(absl::Span<const std::string> contents) {
+  std::vector<int64_t> lengths;
+  for (const std::string& text : contents) {
+    lengths.push_back(CharacterCount(text));
+  }
+  return DistributionJson(std::move(lengths), "characters");
 }
 
 json ReasonCounts(absl::Span<const CheckedDocument> documents) {

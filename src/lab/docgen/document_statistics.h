@@ -5,6 +5,7 @@
 #ifndef DISSONANCE_LAB_DOCGEN_DOCUMENT_STATISTICS_H_
 #define DISSONANCE_LAB_DOCGEN_DOCUMENT_STATISTICS_H_
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -28,7 +29,9 @@ struct CheckedDocument {
   }
 };
 
-// {unit, total, mean, median, p95, max} in characters; null of no texts.
+// {unit, total, mean, median, p95, max}; null of no numbers.
+nlohmann::json DistributionJson(std::vector<int64_t> numbers, const char* unit);
+// Of texts' characters.
 nlohmann::json LengthsJson(absl::Span<const std::string> contents);
 
 // How often each rule spoke in a last try, e.g. {"missing_bucket": 3}.
