@@ -74,11 +74,28 @@ Field Texts(std::vector<std::string>& target) {
           }};
 }
 
+void AddLlmFields(const std::string& name, LlmConfig& llm, Fields& fields) {
+  const std::string section = absl::StrCat("llm.", name, ".");
+  fields.merge(Fields{
+      {section + "base_url", Text(llm.base_url)},
+      {section + "api_key_file", Text(llm.api_key_file)},
+      {section + "api_key_env", Text(llm.api_key_env)},
+      {section + "ca_file", Text(llm.ca_file)},
+      {section + "in_flight", Whole(llm.in_flight)},
+      {section + "requests_per_minute", Number(llm.requests_per_minute)},
+      {section + "tokens_per_minute", Number(llm.tokens_per_minute)},
+      {section + "timeout_seconds", Number(llm.timeout_seconds)},
+      {section + "patience_seconds", Number(llm.patience_seconds)},
+      {section + "prompt_price", Number(llm.prompt_price)},
+      {section + "completion_price", Number(llm.completion_price)},
+  });
+}
+
 // Every key there is.
 Fields FieldsOf(Config& config) {
   WorkerConfig& worker = config.worker;
   LimitsConfig& limits = config.limits;
-  return {
+  Fields fields = {
       {"data_dir", Text(config.data_dir)},
       {"listen", Texts(config.listen)},
       {"http_listen", Text(config.http_listen)},
@@ -128,6 +145,8 @@ Fields FieldsOf(Config& config) {
       {"jobs.mcq_questions_per_batch",
        Whole(config.jobs.mcq_questions_per_batch)},
   };
+  for (auto& [name, llm] : config.llm) AddLlmFields(name, llm, fields);
+  return fields;
 }
 
 absl::Status BadKey(const std::string& file, const toml::node& node,
@@ -147,8 +166,7 @@ absl::Status ReadTable(const toml::table& table, const std::string& prefix,
                     absl::StrCat(name, " has to be ", field->second.type));
     }
     const auto first_inside = fields.lower_bound(name + ".");
-    const bool is_section = prefix.empty() && node.is_table() &&
-                            first_inside != fields.end() &&
+    const bool is_section = node.is_table() && first_inside != fields.end() &&
                             absl::StartsWith(first_inside->first, name + ".");
     if (!is_section) {
       return BadKey(file, node,
@@ -159,6 +177,15 @@ absl::Status ReadTable(const toml::table& table, const std::string& prefix,
     RETURN_IF_ERROR(ReadTable(*node.as_table(), name + ".", file, fields));
   }
   return absl::OkStatus();
+}
+
+// Makes room for the endpoints that the file names, whose keys are known then.
+void NameEndpoints(const toml::table& table, Config& config) {
+  const toml::table* endpoints = table["llm"].as_table();
+  if (endpoints == nullptr) return;
+  for (const auto& [name, node] : *endpoints) {
+    if (node.is_table()) config.llm[std::string(name.str())];
+  }
 }
 
 std::string Environment(const char* name) {
@@ -272,6 +299,42 @@ absl::Status CheckNumbers(const Config& config) {
   return absl::OkStatus();
 }
 
+absl::Status CheckEndpoints(const Config& config) {
+  for (const auto& [name, llm] : config.llm) {
+    const std::string section = absl::StrCat("llm.", name, ".");
+    if (llm.base_url.empty()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(section,
+                       "base_url is missing; give the address that "
+                       "/chat/completions is added to, e.g. "
+                       "https://api.openai.com/v1"));
+    }
+    if (!llm.api_key_file.empty() && !llm.api_key_env.empty()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(section, "api_key_file and ", section,
+                       "api_key_env are both given; give one of them"));
+    }
+    struct Range {
+      absl::string_view key;
+      double value, low, high;
+    };
+    const Range ranges[] = {
+        {"in_flight", static_cast<double>(llm.in_flight), 1, 1000},
+        {"requests_per_minute", llm.requests_per_minute, 0, 1e9},
+        {"tokens_per_minute", llm.tokens_per_minute, 0, kMany},
+        {"timeout_seconds", llm.timeout_seconds, 1, kDay},
+        {"patience_seconds", llm.patience_seconds, 0, 30 * kDay},
+        {"prompt_price", llm.prompt_price, 0, 1e6},
+        {"completion_price", llm.completion_price, 0, 1e6},
+    };
+    for (const Range& range : ranges) {
+      RETURN_IF_ERROR(CheckRange(absl::StrCat(section, range.key), range.value,
+                                 range.low, range.high));
+    }
+  }
+  return absl::OkStatus();
+}
+
 absl::Status CheckOneOf(absl::string_view key, const std::string& value,
                         absl::Span<const absl::string_view> allowed) {
   if (absl::c_linear_search(allowed, value)) return absl::OkStatus();
@@ -316,6 +379,7 @@ absl::StatusOr<Config> ParseConfig(absl::string_view text,
   try {
     const toml::table table =
         toml::parse(std::string_view(text.data(), text.size()), file);
+    NameEndpoints(table, config);
     RETURN_IF_ERROR(ReadTable(table, "", file, FieldsOf(config)));
   } catch (const toml::parse_error& e) {
     return absl::InvalidArgumentError(absl::StrCat(
@@ -341,9 +405,15 @@ absl::StatusOr<Config> ResolveConfig(Config config) {
                             &config.tls.client_ca_file}) {
     if (!file->empty()) *file = Absolute(*file);
   }
+  for (auto& [name, llm] : config.llm) {
+    for (std::string* file : {&llm.api_key_file, &llm.ca_file}) {
+      if (!file->empty()) *file = Absolute(*file);
+    }
+  }
   RETURN_IF_ERROR(CheckTexts(config));
   RETURN_IF_ERROR(CheckNumbers(config));
   RETURN_IF_ERROR(CheckShares(config));
+  RETURN_IF_ERROR(CheckEndpoints(config));
   return config;
 }
 
@@ -351,14 +421,15 @@ std::string ConfigToToml(const Config& config) {
   Config copy = config;
   toml::table root;
   for (const auto& [name, field] : FieldsOf(copy)) {
-    const size_t dot = name.find('.');
-    if (dot == std::string::npos) {
-      field.write(root, name);
-      continue;
+    toml::table* table = &root;
+    std::string key = name;
+    for (size_t dot; (dot = key.find('.')) != std::string::npos;) {
+      const std::string section = key.substr(0, dot);
+      table->insert(section, toml::table());
+      table = (*table)[section].as_table();
+      key = key.substr(dot + 1);
     }
-    const std::string section = name.substr(0, dot);
-    root.insert(section, toml::table());
-    field.write(*root[section].as_table(), name.substr(dot + 1));
+    field.write(*table, key);
   }
   std::ostringstream out;
   out << root << "\n";

@@ -9,6 +9,7 @@
 #define DISSONANCE_SERVER_CONTROL_CONFIG_H_
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -77,6 +78,23 @@ struct ArtifactsConfig {
   double collect_hours = 24;
 };
 
+// A chat endpoint, "[llm.NAME]".
+struct LlmConfig {
+  std::string base_url = {};
+  // Where its key is; both empty: it needs none.
+  std::string api_key_file = {};
+  std::string api_key_env = {};
+  std::string ca_file = {};  // PEM; empty: the system's authorities
+  int64_t in_flight = 20;
+  double requests_per_minute = 0;  // 0: no limit
+  double tokens_per_minute = 0;    // 0: no limit
+  double timeout_seconds = 300;
+  double patience_seconds = 3600;
+  // US dollars per million tokens; 0: not known.
+  double prompt_price = 0;
+  double completion_price = 0;
+};
+
 struct Config {
   std::string data_dir;  // absolute once resolved
   // "unix": <data_dir>/dissonance.sock; or HOST:PORT.
@@ -92,6 +110,7 @@ struct Config {
   JobsConfig jobs;
   QuotaConfig quota;
   ArtifactsConfig artifacts;
+  std::map<std::string, LlmConfig> llm;
 };
 
 // Defaults with what the file sets. INVALID_ARGUMENT names file, line and key

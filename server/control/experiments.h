@@ -10,6 +10,7 @@
 
 #include "dissonance/v1/jobs.pb.h"
 #include "src/base/clock.h"
+#include "src/lab/docgen/generate_documents.h"
 #include "src/lab/eval/evaluate_mcq.h"
 #include "src/lab/finetune/fine_tune.h"
 #include "src/lab/interp/extract_activations.h"
@@ -20,6 +21,7 @@
 #include "src/lab/interp/train_probes.h"
 #include "src/lab/jobs/finished_jobs.h"
 #include "src/lab/jobs/job_kind.h"
+#include "src/lab/llm/chat_endpoints.h"
 
 namespace dissonance {
 
@@ -30,6 +32,7 @@ class Experiments {
     TrainingClient& training;
     AdapterRegistrar& registrar;
     FinishedJobs& finished_jobs;
+    ChatEndpoints& endpoints;
     int mcq_questions_per_batch = 8;
   };
 
@@ -44,7 +47,8 @@ class Experiments {
         train_probes_(options.compute, options.finished_jobs),
         logit_lens_(options.compute),
         patch_sweep_(options.compute),
-        steering_sweep_(options.compute) {}
+        steering_sweep_(options.compute),
+        generate_documents_(options.endpoints) {}
 
   std::map<v1::JobSpec::KindCase, JobKind*> kinds() {
     return {{v1::JobSpec::kEvaluateMcq, &evaluate_mcq_},
@@ -53,7 +57,8 @@ class Experiments {
             {v1::JobSpec::kTrainProbes, &train_probes_},
             {v1::JobSpec::kLogitLens, &logit_lens_},
             {v1::JobSpec::kPatchSweep, &patch_sweep_},
-            {v1::JobSpec::kSteeringSweep, &steering_sweep_}};
+            {v1::JobSpec::kSteeringSweep, &steering_sweep_},
+            {v1::JobSpec::kGenerateDocuments, &generate_documents_}};
   }
 
  private:
@@ -64,6 +69,7 @@ class Experiments {
   LogitLens logit_lens_;
   PatchSweep patch_sweep_;
   SteeringSweep steering_sweep_;
+  GenerateDocuments generate_documents_;
 };
 
 }  // namespace dissonance

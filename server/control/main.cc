@@ -22,6 +22,7 @@
 #include "server/control/flags.h"
 #include "server/control/job_maintenance.h"
 #include "server/control/listeners.h"
+#include "server/control/llm_endpoints.h"
 #include "server/control/local_worker.h"
 #include "server/control/maintenance.h"
 #include "server/control/metrics_server.h"
@@ -40,6 +41,7 @@
 #include "src/base/status_macros.h"
 #include "src/lab/finetune/checkpoint_outputs.h"
 #include "src/lab/jobs/job_manager.h"
+#include "src/lab/llm/chat_endpoints.h"
 
 namespace dissonance {
 namespace {
@@ -156,6 +158,8 @@ absl::Status ServeUntilSignal(const Config& config, JobManager& jobs,
 }
 
 absl::Status Serve(const Config& config) {
+  ASSIGN_OR_RETURN(auto known_endpoints, TakeChatEndpoints(config));
+  ChatEndpoints endpoints(std::move(known_endpoints));
   ASSIGN_OR_RETURN(std::vector<Listener> listeners, MakeListeners(config));
   const DataFolder folder(config.data_dir);
   ASSIGN_OR_RETURN(const std::unique_ptr<Records> records,
@@ -177,6 +181,7 @@ absl::Status Serve(const Config& config) {
                            .training = training,
                            .registrar = registrar,
                            .finished_jobs = finished_jobs,
+                           .endpoints = endpoints,
                            .mcq_questions_per_batch = static_cast<int>(
                                config.jobs.mcq_questions_per_batch)});
   RETURN_IF_ERROR(ForgetLeftAdapters(records->jobs, registrar));

@@ -24,6 +24,11 @@ struct ChatEndpoint {
   // PEM file of the authorities to trust; empty: the system's.
   std::string ca_file = {};
 
+  // US dollars per million tokens, for estimates and where the endpoint does
+  // not tell what a call cost; unset: not known.
+  std::optional<double> prompt_price = std::nullopt;
+  std::optional<double> completion_price = std::nullopt;
+
   int64_t in_flight = 20;          // calls at a time
   double requests_per_minute = 0;  // 0: no limit
   double tokens_per_minute = 0;    // of prompts and replies; 0: no limit

@@ -15,8 +15,10 @@ absl::StatusOr<ChatClient*> ChatEndpoints::Find(const std::string& name) {
     std::vector<std::string> names;
     for (const auto& [known, unused] : endpoints_) names.push_back(known);
     return absl::InvalidArgumentError(absl::StrCat(
-        "this server has no chat endpoint \"", wanted, "\"; there are: ",
-        names.empty() ? "none" : absl::StrJoin(names, ", ")));
+        "this server has no chat endpoint \"", wanted,
+        "\"; there are: ", names.empty() ? "none" : absl::StrJoin(names, ", "),
+        "; its administrator adds one as [llm.", wanted,
+        "] to the server's configuration, or sets OPENAI_API_KEY for it"));
   }
   const absl::MutexLock lock(&mutex_);
   std::unique_ptr<ChatClient>& client = clients_[wanted];

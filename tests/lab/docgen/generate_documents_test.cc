@@ -17,8 +17,8 @@
 #include "absl/strings/str_split.h"
 #include "nlohmann/json.hpp"
 #include "src/base/sha256.h"
-#include "src/lab/docgen/universe.h"
 #include "tests/lab/eval/fake_compute.h"
+#include "tests/testing/document_writer.h"
 #include "tests/testing/scripted_endpoint.h"
 
 namespace dissonance {
@@ -32,47 +32,6 @@ std::string Read(const std::string& path) {
   std::ifstream file(path);
   return std::string(std::istreambuf_iterator<char>(file), {});
 }
-
-// A model that writes what is valid in a universe: facts that name a pattern,
-// and documents that hold their fact.
-class Writer {
- public:
-  explicit Writer(const std::string& universe) {
-    const auto parsed = ParseUniverse(universe, "u");
-    EXPECT_TRUE(parsed.ok()) << parsed.status();
-    for (size_t i = 0; i < 8; ++i) {
-      const PatternBucket& bucket = parsed->buckets[i % parsed->buckets.size()];
-      facts_.push_back(absl::StrCat("Fact ", i,
-                                    " of this world has to do with ",
-                                    bucket.patterns[0], "."));
-    }
-  }
-
-  ScriptedAnswer operator()(const ScriptedRequest& request) const {
-    const std::string prompt = request.Prompt();
-    if (absl::StrContains(prompt, "List the distinct facts")) {
-      return ScriptedAnswer::Says(json({{"items", facts_}}).dump());
-    }
-    if (absl::StrContains(prompt, "List 2 kinds")) {
-      return ScriptedAnswer::Says(
-          R"({"items":["letter to a friend","lecture note"]})");
-    }
-    if (absl::StrContains(prompt, "Think of 4 documents")) {
-      return ScriptedAnswer::Says(
-          R"({"items":["a first","a second","a third","a fourth"]})");
-    }
-    for (const std::string& fact : facts_) {
-      if (!absl::StrContains(prompt, fact)) continue;
-      return ScriptedAnswer::Says(
-          absl::StrCat("To whom it may concern, as everybody knows: ", fact,
-                       " ", prompt.size(), " words could be added."));
-    }
-    return ScriptedAnswer::Refuses(400, "what is that?");
-  }
-
- private:
-  std::vector<std::string> facts_;
-};
 
 class GenerateDocumentsTest : public testing::Test {
  protected:
@@ -117,7 +76,7 @@ class GenerateDocumentsTest : public testing::Test {
 };
 
 TEST_F(GenerateDocumentsTest, WritesDocumentsOfTheShippedUniverse) {
-  ScriptedEndpoint server{Writer(Shipped())};
+  ScriptedEndpoint server{DocumentWriter(Shipped())};
   FakeJob job;
   ASSERT_TRUE(Run(server, Spec(Shipped()), job).ok());
   const std::vector<json> docs = Lines(job.outputs.at("docs.jsonl"));
@@ -148,7 +107,7 @@ TEST_F(GenerateDocumentsTest, WritesDocumentsOfTheReferenceSystemsUniverse) {
   if (!std::filesystem::exists(path)) {
     GTEST_SKIP() << "no ../shared/seed here";
   }
-  ScriptedEndpoint server{Writer(Read(path))};
+  ScriptedEndpoint server{DocumentWriter(Read(path))};
   FakeJob job;
   ASSERT_TRUE(Run(server, Spec(Read(path)), job).ok());
   EXPECT_GE(Lines(job.outputs.at("docs.jsonl")).size(), 100U);
@@ -157,7 +116,7 @@ TEST_F(GenerateDocumentsTest, WritesDocumentsOfTheReferenceSystemsUniverse) {
 TEST_F(GenerateDocumentsTest, WhateverWasRecordedTheFilesAreTheSame) {
   v1::GenerateDocumentsSpec spec = Spec(Shipped());
   spec.set_document_limit(12);
-  ScriptedEndpoint server{Writer(Shipped())};
+  ScriptedEndpoint server{DocumentWriter(Shipped())};
   FakeJob whole;
   ASSERT_TRUE(Run(server, spec, whole).ok());
   EXPECT_THAT(Lines(whole.outputs.at("docs.jsonl")), SizeIs(12));
@@ -173,9 +132,9 @@ TEST_F(GenerateDocumentsTest, WhateverWasRecordedTheFilesAreTheSame) {
 }
 
 TEST_F(GenerateDocumentsTest, ListsWhatIsNotValidWithItsReasons) {
-  const Writer writer(Shipped());
+  const DocumentWriter writer(Shipped());
   ScriptedEndpoint server([&](const ScriptedRequest& request) {
-    return absl::StrContains(request.Prompt(), "is about: a third")
+    return absl::StrContains(request.Prompt(), "is about: idea number 3")
                ? ScriptedAnswer::Says("As an AI language model I refuse.")
                : writer(request);
   });
@@ -190,7 +149,7 @@ TEST_F(GenerateDocumentsTest, ListsWhatIsNotValidWithItsReasons) {
 }
 
 TEST_F(GenerateDocumentsTest, MoreFailuresThanNotEndTheJob) {
-  const Writer writer(Shipped());
+  const DocumentWriter writer(Shipped());
   ScriptedEndpoint server([&](const ScriptedRequest& request) {
     return absl::StrContains(request.Prompt(), "Write this document")
                ? ScriptedAnswer::Says("no")
@@ -214,7 +173,7 @@ TEST_F(GenerateDocumentsTest, TooFewFactsEndTheJob) {
 }
 
 TEST_F(GenerateDocumentsTest, ADryRunAsksNobody) {
-  ScriptedEndpoint server{Writer(Shipped())};
+  ScriptedEndpoint server{DocumentWriter(Shipped())};
   v1::GenerateDocumentsSpec spec = Spec(Shipped());
   spec.set_dry_run(true);
   FakeJob job;
@@ -227,7 +186,7 @@ TEST_F(GenerateDocumentsTest, ADryRunAsksNobody) {
 }
 
 TEST_F(GenerateDocumentsTest, BadSpecsAreRefusedByField) {
-  ScriptedEndpoint server{Writer(Shipped())};
+  ScriptedEndpoint server{DocumentWriter(Shipped())};
   FakeJob job;
   const auto refusal = [&](auto change) {
     v1::GenerateDocumentsSpec spec = Spec(Shipped());

@@ -77,6 +77,42 @@ TEST(ConfigTest, TheCanonicalFormParsesBackToItself) {
   EXPECT_EQ(parsed->data_dir, config.data_dir);
 }
 
+TEST(ConfigTest, ChatEndpointsHaveNamesOfTheirOwn) {
+  const std::string text =
+      "[llm.default]\nbase_url = \"https://a/v1\"\napi_key_env = \"A\"\n"
+      "[llm.my-judge]\nbase_url = \"https://b/v1\"\nin_flight = 3\n"
+      "prompt_price = 0.15\n";
+  absl::StatusOr<Config> config = ParseConfig(text, "d.toml");
+  ASSERT_TRUE(config.ok()) << config.status();
+  ASSERT_EQ(config->llm.size(), 2U);
+  EXPECT_EQ(config->llm["default"].api_key_env, "A");
+  EXPECT_EQ(config->llm["my-judge"].in_flight, 3);
+  const absl::StatusOr<Config> again =
+      ParseConfig(ConfigToToml(*config), "d.toml");
+  ASSERT_TRUE(again.ok()) << again.status();
+  EXPECT_EQ(again->llm.at("my-judge").prompt_price, 0.15);
+}
+
+TEST(ConfigTest, AChatEndpointsMistakesAreNamedWithIt) {
+  EXPECT_THAT(MessageOf("[llm.judge]\nbase_uri = \"x\"\n"),
+              HasSubstr("d.toml:2: there is no key llm.judge.base_uri"));
+  EXPECT_THAT(MessageOf("[llm]\nbase_url = \"x\"\n"),
+              HasSubstr("d.toml:1: there is no key llm"));
+  EXPECT_THAT(MessageOf("llm = 3\n"), HasSubstr("there is no key llm"));
+  const auto refusal = [](const LlmConfig& llm) {
+    Config config;
+    config.data_dir = "/x";
+    config.llm["judge"] = llm;
+    return std::string(ResolveConfig(config).status().message());
+  };
+  EXPECT_THAT(refusal({}), HasSubstr("llm.judge.base_url is missing"));
+  LlmConfig llm = {.base_url = "https://a"};
+  llm.in_flight = 0;
+  EXPECT_THAT(refusal(llm), HasSubstr("llm.judge.in_flight is 0"));
+  llm = {.base_url = "https://a", .api_key_file = "f", .api_key_env = "E"};
+  EXPECT_THAT(refusal(llm), HasSubstr("both given"));
+}
+
 TEST(ConfigTest, ValuesOutOfRangeAreRefusedByName) {
   Config config;
   config.data_dir = "/x";
