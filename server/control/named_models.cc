@@ -5,6 +5,7 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
+#include "dissonance/v1/language_jobs.pb.h"
 #include "google/protobuf/io/coded_stream.h"
 #include "google/protobuf/wire_format_lite.h"
 #include "grpcpp/support/proto_buffer_reader.h"
@@ -17,8 +18,10 @@ using google::protobuf::FieldDescriptor;
 using google::protobuf::internal::WireFormatLite;
 using google::protobuf::io::CodedInputStream;
 
+// A hosted model is an endpoint's, none of this server's.
 bool IsName(const FieldDescriptor& field) {
   return field.type() == FieldDescriptor::TYPE_STRING &&
+         field.containing_type() != v1::HostedModel::descriptor() &&
          (field.name() == "model" || field.name() == "adapter" ||
           field.name() == "direction");
 }
