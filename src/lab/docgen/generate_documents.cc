@@ -17,6 +17,7 @@
 #include "src/lab/files/json_document.h"
 #include "src/lab/files/row_files.h"
 #include "src/lab/jobs/job_files.h"
+#include "src/lab/llm/call_cost.h"
 #include "src/lab/llm/call_runner.h"
 
 namespace dissonance {
@@ -56,20 +57,12 @@ json FactsJson(const std::vector<std::string>& facts,
   return {{"facts", list}};
 }
 
-json CallsJson(const CallTotals& totals) {
-  json calls = {{"answered", totals.call_count},
-                {"prompt_tokens", totals.prompt_tokens},
-                {"completion_tokens", totals.completion_tokens},
-                {"models", totals.models}};
-  if (totals.cost.has_value()) calls["cost_usd"] = *totals.cost;
-  return calls;
-}
-
 // One run of a job.
 class Attempt {
  public:
-  Attempt(const DocumentsPlan& plan, CallRunner& calls, JobContext& job)
-      : plan_(plan), calls_(calls), job_(job) {}
+  Attempt(const DocumentsPlan& plan, const ChatEndpoint& endpoint,
+          CallRunner& calls, JobContext& job)
+      : plan_(plan), endpoint_(endpoint), calls_(calls), job_(job) {}
 
   absl::Status Run() {
     RETURN_IF_ERROR(FindFacts());
@@ -82,7 +75,7 @@ class Attempt {
   std::vector<JobFile> Files() const {
     DocumentFiles files =
         FilesOf(Results(), &plan_.universe, plan_.near_duplicate_similarity);
-    files.statistics["calls"] = CallsJson(calls_.totals());
+    files.statistics["calls"] = CallsJson(calls_.totals(), endpoint_);
     return {{"docs.jsonl", std::move(files.docs)},
             {kFailuresName, std::move(files.failures)},
             {"near_duplicates.csv", std::move(files.near_duplicates)},
@@ -217,6 +210,7 @@ class Attempt {
   }
 
   const DocumentsPlan& plan_;
+  const ChatEndpoint& endpoint_;
   CallRunner& calls_;
   JobContext& job_;
   std::vector<std::string> facts_;
@@ -227,7 +221,7 @@ class Attempt {
 };
 
 // What a run would come to, if lists come whole and nothing is repeated.
-json Estimate(const DocumentsPlan& plan) {
+json EstimateJson(const DocumentsPlan& plan, const ChatEndpoint& endpoint) {
   const auto prompt = [](const ChatRequest& request) {
     return static_cast<double>(ChatRequestBody(request).size()) /
            kBytesPerToken;
@@ -245,19 +239,23 @@ json Estimate(const DocumentsPlan& plan) {
                          documents * prompt(plan.AskDocument({}, 0));
   const double replies =
       kItemTokens * (facts + types + ideas) + kDocumentTokens * documents;
-  return {{"calls", std::llround(1 + facts + types + documents)},
-          {"documents", std::llround(documents)},
-          {"prompt_tokens", std::llround(prompts)},
-          {"completion_tokens", std::llround(replies)},
-          {"assumes",
-           {{"bytes_per_token", kBytesPerToken},
-            {"tokens_of_a_list_entry", kItemTokens},
-            {"tokens_of_a_document", kDocumentTokens}}}};
+  json estimate = {{"calls", std::llround(1 + facts + types + documents)},
+                   {"documents", std::llround(documents)},
+                   {"prompt_tokens", std::llround(prompts)},
+                   {"completion_tokens", std::llround(replies)},
+                   {"assumes",
+                    {{"bytes_per_token", kBytesPerToken},
+                     {"tokens_of_a_list_entry", kItemTokens},
+                     {"tokens_of_a_document", kDocumentTokens}}}};
+  estimate.update(EstimatedCostJson(std::llround(prompts),
+                                    std::llround(replies), endpoint));
+  return estimate;
 }
 
 json ProvenanceOf(const v1::GenerateDocumentsSpec& spec,
                   const DocumentsPlan& plan, const CallTotals& totals) {
-  return {{"endpoint", plan.llm.endpoint()},
+  return {{"endpoint", plan.llm.endpoint().empty() ? ChatEndpoints::kDefault
+                                                   : plan.llm.endpoint()},
           {"model", plan.llm.model()},
           {"models_that_answered", totals.models},
           {"temperature", plan.llm.temperature()},
@@ -291,13 +289,15 @@ absl::Status GenerateDocuments::Run(const v1::JobSpec& job_spec,
   const v1::GenerateDocumentsSpec& spec = job_spec.generate_documents();
   ASSIGN_OR_RETURN(const DocumentsPlan plan, MakeDocumentsPlan(spec));
   const json manifest = ManifestOf(spec, plan);
+  ASSIGN_OR_RETURN(ChatClient * client, endpoints_.Find(plan.llm.endpoint()));
   if (spec.dry_run()) {
-    return AddFiles(job, {{"estimate.json", JsonDocument(Estimate(plan))}},
+    return AddFiles(job,
+                    {{"estimate.json",
+                      JsonDocument(EstimateJson(plan, client->endpoint()))}},
                     manifest);
   }
-  ASSIGN_OR_RETURN(ChatClient * client, endpoints_.Find(plan.llm.endpoint()));
   ASSIGN_OR_RETURN(CallRunner calls, CallRunner::Create(*client, job));
-  Attempt attempt(plan, calls, job);
+  Attempt attempt(plan, client->endpoint(), calls, job);
   RETURN_IF_ERROR(attempt.Run());
   std::vector<JobFile> files = attempt.Files();
   files.push_back({"provenance.json",

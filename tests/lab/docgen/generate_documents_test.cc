@@ -56,6 +56,8 @@ class GenerateDocumentsTest : public testing::Test {
     ChatEndpoints endpoints(
         {{"default", ChatEndpoint{.base_url = server.base_url(),
                                   .key = Secret("sk-secret"),
+                                  .prompt_price = 2.0,
+                                  .completion_price = 8.0,
                                   .tries = 2,
                                   .first_backoff = absl::Milliseconds(1),
                                   .longest_backoff = absl::Milliseconds(2)}}});
@@ -89,8 +91,11 @@ TEST_F(GenerateDocumentsTest, WritesDocumentsOfTheShippedUniverse) {
   EXPECT_EQ(statistics["error_share"], 0.0);
   EXPECT_EQ(statistics["calls"]["answered"], job.items.size());
   EXPECT_GT(statistics["lengths"]["median"], 50);
+  EXPECT_GT(statistics["calls"]["cost_usd"], 0.0);
+  EXPECT_EQ(statistics["calls"]["cost_from"], "prices");
   const json provenance = json::parse(job.outputs.at("provenance.json"));
   EXPECT_THAT(provenance["prompts"], SizeIs(4));
+  EXPECT_EQ(provenance["endpoint"], "default");
   const json manifest = json::parse(job.outputs.at("manifest.json"));
   EXPECT_EQ(manifest["universe"]["id"], "cubic_gravity");
   EXPECT_EQ(manifest["files"].size(), job.outputs.size() - 1);
@@ -182,6 +187,10 @@ TEST_F(GenerateDocumentsTest, ADryRunAsksNobody) {
   EXPECT_EQ(estimate["calls"], 1 + 8 + 16 + 128);
   EXPECT_EQ(estimate["documents"], 128);
   EXPECT_GT(estimate["prompt_tokens"], 100'000);
+  EXPECT_DOUBLE_EQ(estimate["cost_usd"],
+                   (2.0 * estimate["prompt_tokens"].get<double>() +
+                    8.0 * estimate["completion_tokens"].get<double>()) /
+                       1e6);
   EXPECT_THAT(server.requests(), SizeIs(0));
 }
 
