@@ -172,7 +172,7 @@ void AddModel(CLI::App& app, v1::HostedModel& llm) {
   app.add_option_function<double>(
          "--temperature",
          [&llm](double temperature) { llm.set_temperature(temperature); },
-         "Default: 1")
+         "Of sampling (default: 1)")
       ->check(AtLeast(0));
   app.add_option_function<int32_t>(
          "--max-tokens", [&llm](int32_t n) { llm.set_max_tokens(n); },
