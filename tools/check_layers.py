@@ -55,8 +55,11 @@ LAYERS = {
         "src/base", "proto", _LAB + "files", _LAB + "jobs", _LAB + "llm"
     ],
     "src/lab/eval": [
-        "src/base", "proto", _LAB + "files", _LAB + "tensors", _LAB + "jobs",
-        _LAB + "llm"
+        "src/base", "proto", _LAB + "files", _LAB + "tensors", _LAB + "jobs"
+    ],
+    "src/lab/hosted": [
+        "src/base", "proto", _LAB + "files", _LAB + "jobs", _LAB + "llm",
+        _LAB + "eval"
     ],
     "src/lab/finetune": [
         "src/base", "proto", _LAB + "files", _LAB + "jobs", _LAB + "eval"

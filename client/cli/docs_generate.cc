@@ -17,8 +17,8 @@
 #include "client/cli/input_file.h"
 #include "client/cli/output.h"
 #include "client/cli/parsed_option.h"
+#include "client/cli/result_files.h"
 #include "src/base/file.h"
-#include "src/base/json_lines.h"
 #include "src/base/status_macros.h"
 #include "src/lab/docgen/document_set.h"
 #include "src/lab/docgen/universe.h"
@@ -28,7 +28,6 @@ namespace {
 
 constexpr uint64_t kUniverseLimitBytes = 1 << 20;
 constexpr uint64_t kTextLimitBytes = 1 << 20;
-constexpr uint64_t kStatisticsLimitBytes = uint64_t{1} << 30;
 constexpr char kStatisticsName[] = "statistics.json";
 constexpr char kEstimateName[] = "estimate.json";
 
@@ -119,10 +118,8 @@ absl::StatusOr<v1::JobSpec> SpecOf(const DocsGenerateArgs& args) {
 }
 
 absl::StatusOr<std::string> Shown(const std::string& directory) {
-  const std::string path = absl::StrCat(directory, "/", kStatisticsName);
-  ASSIGN_OR_RETURN(const std::string text,
-                   ReadFile(path, kStatisticsLimitBytes));
-  ASSIGN_OR_RETURN(const nlohmann::json statistics, ParseJson(text, path));
+  ASSIGN_OR_RETURN(const nlohmann::json statistics,
+                   ReadJsonFile(absl::StrCat(directory, "/", kStatisticsName)));
   return StatisticsText(statistics);
 }
 

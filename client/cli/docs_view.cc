@@ -4,11 +4,11 @@
 #include <cstdint>
 #include <vector>
 
-#include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "client/cli/output.h"
+#include "client/cli/result_files.h"
 
 namespace dissonance::cli {
 namespace {
@@ -43,18 +43,6 @@ std::string CostOf(const Json& object) {
 std::string TokensOf(const Json& object) {
   return absl::StrCat(Count(object, "prompt_tokens"), " of prompts, ",
                       Count(object, "completion_tokens"), " of replies");
-}
-
-// What `render` makes of JSON whose fields may not be those expected.
-template <typename Render>
-absl::StatusOr<std::string> Rendered(const char* file, const Render& render) {
-  try {
-    return render();
-  } catch (const Json::exception& e) {
-    return absl::DataLossError(
-        absl::StrCat(file, " is not as the server writes it: ", e.what(),
-                     "; are client and server of the same version?"));
-  }
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-// dissonance eval mcq | compare.
+// dissonance eval mcq | hosted | compare.
 #include <cstdint>
 #include <memory>
 
@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "client/cli/choice.h"
 #include "client/cli/command.h"
+#include "client/cli/eval_hosted.h"
 #include "client/cli/eval_mcq.h"
 #include "client/cli/input_file.h"
 #include "client/cli/mcq_summary.h"
@@ -119,6 +120,8 @@ std::vector<Command> EvalCommands() {
   return {
       {"eval", "mcq", "Multiple-choice questions, base against adapter",
        DefineMcq},
+      {"eval", "hosted", "Multiple-choice questions to hosted chat models",
+       DefineHostedMcq},
       {"eval", "compare", "Compare two prediction files, without a server",
        DefineCompare},
   };

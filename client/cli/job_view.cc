@@ -15,8 +15,17 @@
 namespace dissonance::cli {
 namespace {
 
+// "gpt-4o against gpt-4o-mini".
+std::string HostedOf(const v1::EvaluateMcqSpec& spec) {
+  return absl::StrJoin(spec.hosted_models(), " against ",
+                       [](std::string* out, const v1::HostedModel& model) {
+                         out->append(model.model());
+                       });
+}
+
 // "models/m, models/m/adapters/a".
 std::string VariantsOf(const v1::EvaluateMcqSpec& spec) {
+  if (!spec.hosted_models().empty()) return HostedOf(spec);
   return absl::StrJoin(
       spec.variants(), ", ", [](std::string* out, const v1::Variant& variant) {
         out->append(variant.adapter().empty() ? variant.model()
@@ -50,6 +59,10 @@ template <typename Spec>
 std::string SweepOf(const Spec& spec, const v1::Variant& variant) {
   return absl::StrCat(spec.data_name().empty() ? "data" : spec.data_name(),
                       ", on ", ShortVariant(variant));
+}
+
+std::string UniverseOf(const v1::GenerateDocumentsSpec& spec) {
+  return spec.universe_name().empty() ? "universe" : spec.universe_name();
 }
 
 // A row unless there is nothing to say.
@@ -93,14 +106,28 @@ void AddFineTune(const v1::FineTuneSpec& spec, Table& table) {
                  spec.evaluation_data_artifact()));
 }
 
+void AddDocuments(const v1::GenerateDocumentsSpec& spec, Table& table) {
+  table.AddRow({"universe", UniverseOf(spec)});
+  table.AddRow({"written by", spec.dry_run()
+                                  ? absl::StrCat("nobody: an estimate for ",
+                                                 spec.llm().model())
+                                  : spec.llm().model()});
+  AddSaid(table, "endpoint", spec.llm().endpoint());
+}
+
 void AddSpec(const v1::JobSpec& spec, Table& table) {
   if (spec.has_fine_tune()) AddFineTune(spec.fine_tune(), table);
+  if (spec.has_generate_documents()) {
+    AddDocuments(spec.generate_documents(), table);
+  }
   if (!spec.has_evaluate_mcq()) return;
   const v1::EvaluateMcqSpec& mcq = spec.evaluate_mcq();
   table.AddRow({"variants", VariantsOf(mcq)});
   table.AddRow(
       {"data", FileOf(mcq.data_name(), mcq.data(), mcq.data_artifact())});
-  table.AddRow({"scoring", EnumWord(mcq.scoring())});
+  if (mcq.hosted_models().empty()) {
+    table.AddRow({"scoring", EnumWord(mcq.scoring())});
+  }
 }
 
 void AddState(const v1::Job& job, Table& table) {
@@ -186,6 +213,12 @@ std::string SubjectOf(const v1::Job& job) {
                         ShortName(spec.output_adapter()), ", on ",
                         ShortName(spec.model()));
   }
+  if (job.spec().has_generate_documents()) {
+    const v1::GenerateDocumentsSpec& spec = job.spec().generate_documents();
+    return absl::StrCat(UniverseOf(spec),
+                        spec.dry_run() ? ", estimate for " : ", by ",
+                        spec.llm().model());
+  }
   if (job.spec().has_steering_sweep()) {
     return SweepOf(job.spec().steering_sweep(),
                    job.spec().steering_sweep().variant());
@@ -204,6 +237,7 @@ std::string SubjectOf(const v1::Job& job) {
   }
   if (!job.spec().has_evaluate_mcq()) return "-";
   const v1::EvaluateMcqSpec& spec = job.spec().evaluate_mcq();
+  if (!spec.hosted_models().empty()) return HostedOf(spec);
   return absl::StrCat(EnumWord(spec.scoring()), ", ", Against(spec));
 }
 

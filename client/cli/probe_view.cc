@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "client/cli/output.h"
+#include "client/cli/result_files.h"
 #include "src/base/file.h"
 #include "src/base/json_lines.h"
 #include "src/base/status_macros.h"
@@ -16,8 +17,6 @@ namespace dissonance::cli {
 namespace {
 
 using Json = nlohmann::json;
-
-constexpr uint64_t kFileLimitBytes = uint64_t{1} << 30;
 
 std::string Figure(const Json& value) {
   return value.is_number() ? absl::StrFormat("%.3f", value.get<double>()) : "-";
@@ -38,24 +37,6 @@ std::vector<std::string> ValuesOf(const std::vector<Json>& rows,
     }
   }
   return values;
-}
-
-// What `render` makes of files, whose fields may not be those expected.
-template <typename Render>
-absl::StatusOr<std::string> Rendered(const std::string& directory,
-                                     const Render& render) {
-  try {
-    return render();
-  } catch (const Json::exception& e) {
-    return absl::DataLossError(absl::StrCat(
-        directory,
-        ": its files are not as the server writes them: ", e.what()));
-  }
-}
-
-absl::StatusOr<Json> ReadJsonFile(const std::string& path) {
-  ASSIGN_OR_RETURN(const std::string text, ReadFile(path, kFileLimitBytes));
-  return ParseJson(text, path);
 }
 
 // A place, with its C where a job has several.
@@ -199,7 +180,8 @@ std::string ProbeTables(const std::vector<Json>& rows) {
 
 absl::StatusOr<std::string> ProbesText(const std::string& directory) {
   const std::string path = absl::StrCat(directory, "/probes.jsonl");
-  ASSIGN_OR_RETURN(const std::string text, ReadFile(path, kFileLimitBytes));
+  ASSIGN_OR_RETURN(const std::string text,
+                   ReadFile(path, kResultFileLimitBytes));
   ASSIGN_OR_RETURN(const std::vector<Json> rows, ProbeRows(text, path));
   ASSIGN_OR_RETURN(const Json summary,
                    ReadJsonFile(absl::StrCat(directory, "/summary.json")));

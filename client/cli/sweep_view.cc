@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "client/cli/output.h"
+#include "client/cli/result_files.h"
 #include "nlohmann/json.hpp"
 #include "src/base/file.h"
 #include "src/base/json_lines.h"
@@ -19,8 +20,6 @@ namespace {
 
 using Json = nlohmann::json;
 using Cell = Table::Cell;
-
-constexpr uint64_t kFileLimitBytes = uint64_t{1} << 30;
 
 std::string Percent(const Json& share) {
   return share.is_number() ? HumanPercent(share.get<double>()) : "-";
@@ -42,23 +41,6 @@ std::string Correlation(const Json& value) {
 
 std::string TextOf(const Json& value) {
   return value.is_string() ? value.get<std::string>() : "-";
-}
-
-absl::StatusOr<Json> ReadJsonFile(const std::string& path) {
-  ASSIGN_OR_RETURN(const std::string text, ReadFile(path, kFileLimitBytes));
-  return ParseJson(text, path);
-}
-
-// What `render` makes of files, whose fields may not be those expected.
-template <typename Render>
-absl::StatusOr<std::string> Rendered(const std::string& directory,
-                                     const Render& render) {
-  try {
-    return render();
-  } catch (const Json::exception& e) {
-    return absl::DataLossError(absl::StrCat(
-        directory, ": its files are not those of a sweep: ", e.what()));
-  }
 }
 
 // "belief, block 1, all positions, coefficient -1.25: 100.0 % returned
@@ -301,7 +283,8 @@ absl::StatusOr<std::string> SteeringText(const std::string& directory,
   ASSIGN_OR_RETURN(const Json summary,
                    ReadJsonFile(absl::StrCat(directory, "/summary.json")));
   const std::string path = absl::StrCat(directory, "/steering.jsonl");
-  ASSIGN_OR_RETURN(const std::string bytes, ReadFile(path, kFileLimitBytes));
+  ASSIGN_OR_RETURN(const std::string bytes,
+                   ReadFile(path, kResultFileLimitBytes));
   ASSIGN_OR_RETURN(const std::vector<JsonLine> lines,
                    ParseJsonLines(bytes, path));
   return Rendered(directory, [&] {

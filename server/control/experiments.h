@@ -13,6 +13,7 @@
 #include "src/lab/docgen/generate_documents.h"
 #include "src/lab/eval/evaluate_mcq.h"
 #include "src/lab/finetune/fine_tune.h"
+#include "src/lab/hosted/hosted_mcq.h"
 #include "src/lab/interp/extract_activations.h"
 #include "src/lab/interp/interp_client.h"
 #include "src/lab/interp/logit_lens.h"
@@ -39,6 +40,7 @@ class Experiments {
   explicit Experiments(const Options& options)
       : evaluate_mcq_(options.compute,
                       {.questions_per_batch = options.mcq_questions_per_batch}),
+        mcq_(options.endpoints, evaluate_mcq_),
         fine_tune_({.compute = options.compute,
                     .training = options.training,
                     .registrar = options.registrar,
@@ -51,7 +53,7 @@ class Experiments {
         generate_documents_(options.endpoints) {}
 
   std::map<v1::JobSpec::KindCase, JobKind*> kinds() {
-    return {{v1::JobSpec::kEvaluateMcq, &evaluate_mcq_},
+    return {{v1::JobSpec::kEvaluateMcq, &mcq_},
             {v1::JobSpec::kFineTune, &fine_tune_},
             {v1::JobSpec::kExtractActivations, &extract_activations_},
             {v1::JobSpec::kTrainProbes, &train_probes_},
@@ -63,6 +65,7 @@ class Experiments {
 
  private:
   EvaluateMcq evaluate_mcq_;
+  HostedMcq mcq_;
   FineTune fine_tune_;
   ExtractActivations extract_activations_;
   TrainProbes train_probes_;

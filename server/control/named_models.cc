@@ -18,7 +18,7 @@ using google::protobuf::FieldDescriptor;
 using google::protobuf::internal::WireFormatLite;
 using google::protobuf::io::CodedInputStream;
 
-// A hosted model is an endpoint's, none of this server's.
+// A hosted model's name is one of its endpoint's, not of ours.
 bool IsName(const FieldDescriptor& field) {
   return field.type() == FieldDescriptor::TYPE_STRING &&
          field.containing_type() != v1::HostedModel::descriptor() &&

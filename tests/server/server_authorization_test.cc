@@ -88,6 +88,14 @@ const std::set<std::string>& PlainFields() {
                                  "field",
                                  "values",
                                  "target",  // of a job's probes
+                                 "universe_name",
+                                 "endpoint",  // of the server's configuration
+                                 "forbidden_phrases",
+                                 "key_facts",  // prompts, as the next three
+                                 "document_types",
+                                 "document_ideas",
+                                 "document",
+                                 "dissonance.v1.HostedModel.model",
                                  "dissonance.v1.Meter.name",
                                  "dissonance.v1.ProbeTarget.name",
                                  "dissonance.v1.Candidate.name",
