@@ -153,6 +153,16 @@ TEST_F(DocsGenerateTest, FetchesTheFilesAndShowsWhatTheyComeTo) {
             nlohmann::json::parse(kStatistics));
 }
 
+TEST_F(DocsGenerateTest, JobsSayWhatIsWrittenByWhom) {
+  StartServer();
+  ASSERT_EQ(Generate({"--detach", "--endpoint", "lab"}).exit_code, 0);
+  EXPECT_THAT(Run({"jobs", "list"}).out, HasSubstr("u.json, by writer"));
+  EXPECT_THAT(
+      Run({"jobs", "show", "J1"}).out,
+      AllOf(HasSubstr("universe    u.json\n"),
+            HasSubstr("written by  writer\n"), HasSubstr("endpoint    lab\n")));
+}
+
 TEST_F(DocsGenerateTest, ADryRunPrintsItsEstimateAndKeepsNothing) {
   FakeServer& server = StartServerWith(
       {{"estimate.json",
