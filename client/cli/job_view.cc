@@ -61,6 +61,10 @@ std::string SweepOf(const Spec& spec, const v1::Variant& variant) {
                       ", on ", ShortVariant(variant));
 }
 
+std::string UniverseOf(const v1::GenerateDocumentsSpec& spec) {
+  return spec.universe_name().empty() ? "universe" : spec.universe_name();
+}
+
 // A row unless there is nothing to say.
 void AddSaid(Table& table, const char* what, const std::string& text) {
   if (!text.empty()) table.AddRow({what, text});
@@ -102,8 +106,20 @@ void AddFineTune(const v1::FineTuneSpec& spec, Table& table) {
                  spec.evaluation_data_artifact()));
 }
 
+void AddDocuments(const v1::GenerateDocumentsSpec& spec, Table& table) {
+  table.AddRow({"universe", UniverseOf(spec)});
+  table.AddRow({"written by", spec.dry_run()
+                                  ? absl::StrCat("nobody: an estimate for ",
+                                                 spec.llm().model())
+                                  : spec.llm().model()});
+  AddSaid(table, "endpoint", spec.llm().endpoint());
+}
+
 void AddSpec(const v1::JobSpec& spec, Table& table) {
   if (spec.has_fine_tune()) AddFineTune(spec.fine_tune(), table);
+  if (spec.has_generate_documents()) {
+    AddDocuments(spec.generate_documents(), table);
+  }
   if (!spec.has_evaluate_mcq()) return;
   const v1::EvaluateMcqSpec& mcq = spec.evaluate_mcq();
   table.AddRow({"variants", VariantsOf(mcq)});
@@ -204,6 +220,12 @@ std::string SubjectOf(const v1::Job& job) {
                         spec.dry_run() ? ", plan of " : " into ",
                         ShortName(spec.output_adapter()), ", on ",
                         ShortName(spec.model()));
+  }
+  if (job.spec().has_generate_documents()) {
+    const v1::GenerateDocumentsSpec& spec = job.spec().generate_documents();
+    return absl::StrCat(UniverseOf(spec),
+                        spec.dry_run() ? ", estimate for " : ", by ",
+                        spec.llm().model());
   }
   if (job.spec().has_steering_sweep()) {
     return SweepOf(job.spec().steering_sweep(),
