@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "src/lab/files/json_document.h"
+#include "src/lab/files/row_files.h"
 #include "src/lab/tensors/place_name.h"
 
 namespace dissonance {

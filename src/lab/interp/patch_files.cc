@@ -7,8 +7,10 @@
 #include "src/base/sha256.h"
 #include "src/lab/eval/mcq_prompt.h"
 #include "src/lab/files/json_document.h"
+#include "src/lab/files/row_files.h"
 #include "src/lab/interp/patch_map.h"
 #include "src/lab/interp/steering_plan.h"
+#include "src/lab/interp/variant_json.h"
 #include "src/lab/tensors/place_name.h"
 
 namespace dissonance {

@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "src/lab/files/json_document.h"
+#include "src/lab/files/row_files.h"
 #include "src/lab/interp/chart.h"
 #include "src/lab/tensors/place_name.h"
 

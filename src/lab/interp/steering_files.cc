@@ -8,8 +8,10 @@
 #include "src/base/sha256.h"
 #include "src/lab/eval/mcq_prompt.h"
 #include "src/lab/files/json_document.h"
+#include "src/lab/files/row_files.h"
 #include "src/lab/interp/kept_networks.h"
 #include "src/lab/interp/steering_requests.h"
+#include "src/lab/interp/variant_json.h"
 #include "src/lab/tensors/intervention_words.h"
 #include "src/lab/tensors/place_name.h"
 
