@@ -10,6 +10,7 @@
 
 #include "dissonance/v1/jobs.pb.h"
 #include "src/base/clock.h"
+#include "src/lab/answers/evaluate_open.h"
 #include "src/lab/eval/evaluate_mcq.h"
 #include "src/lab/finetune/fine_tune.h"
 #include "src/lab/interp/extract_activations.h"
@@ -44,7 +45,8 @@ class Experiments {
         train_probes_(options.compute, options.finished_jobs),
         logit_lens_(options.compute),
         patch_sweep_(options.compute),
-        steering_sweep_(options.compute) {}
+        steering_sweep_(options.compute),
+        evaluate_open_(options.compute) {}
 
   std::map<v1::JobSpec::KindCase, JobKind*> kinds() {
     return {{v1::JobSpec::kEvaluateMcq, &evaluate_mcq_},
@@ -53,7 +55,8 @@ class Experiments {
             {v1::JobSpec::kTrainProbes, &train_probes_},
             {v1::JobSpec::kLogitLens, &logit_lens_},
             {v1::JobSpec::kPatchSweep, &patch_sweep_},
-            {v1::JobSpec::kSteeringSweep, &steering_sweep_}};
+            {v1::JobSpec::kSteeringSweep, &steering_sweep_},
+            {v1::JobSpec::kEvaluateOpen, &evaluate_open_}};
   }
 
  private:
@@ -64,6 +67,7 @@ class Experiments {
   LogitLens logit_lens_;
   PatchSweep patch_sweep_;
   SteeringSweep steering_sweep_;
+  EvaluateOpen evaluate_open_;
 };
 
 }  // namespace dissonance

@@ -9,6 +9,7 @@
 #define DISSONANCE_TESTS_LAB_INTERP_FAKE_INTERP_H_
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -48,6 +49,7 @@ class FakeInterp : public InterpClient {
   absl::StatusOr<v1::FitDirectionsResponse> FitDirections(
       const v1::FitDirectionsRequest& request,
       const CallOptions& options) override;
+  // A token for each byte of a text, then one that ends it.
   absl::Status Generate(const v1::GenerateRequest& request,
                         const CallOptions& options,
                         MessageTaker<v1::GenerateResponse> take) override;
@@ -59,7 +61,21 @@ class FakeInterp : public InterpClient {
   std::vector<v1::ScoreRequest> scores;
   std::vector<v1::PatchRequest> patches;
   std::vector<v1::StreamActivationsRequest> captured;
+  std::vector<v1::GenerateRequest> generated;
+  // If set, what a sample says before its last "."; else "answer VARIANT".
+  std::function<std::string(const v1::GenerateRequest& request, int variant,
+                            int input, int sample)>
+      answers;
+  // Messages of Generate that are given before the worker is lost; negative:
+  // never lost.
+  int messages_left = -1;
+  // If set, given in place of every log-probability of Generate.
+  std::optional<double> logprob;
+  // Generate gives no sample an end.
+  bool drops_ends = false;
   std::string adapter_digest = "sha256:adapter";
+  bool has_chat_template = true;
+  int max_positions = 4096;
 
  private:
   absl::Status BeginCall();
