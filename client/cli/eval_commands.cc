@@ -1,4 +1,4 @@
-// dissonance eval mcq | compare.
+// dissonance eval mcq | open | compare.
 #include <cstdint>
 #include <memory>
 
@@ -7,6 +7,7 @@
 #include "client/cli/choice.h"
 #include "client/cli/command.h"
 #include "client/cli/eval_mcq.h"
+#include "client/cli/eval_open.h"
 #include "client/cli/input_file.h"
 #include "client/cli/mcq_summary.h"
 #include "client/cli/scoring_choices.h"
@@ -119,6 +120,7 @@ std::vector<Command> EvalCommands() {
   return {
       {"eval", "mcq", "Multiple-choice questions, base against adapter",
        DefineMcq},
+      {"eval", "open", "Free answers, base against adapter", DefineEvalOpen},
       {"eval", "compare", "Compare two prediction files, without a server",
        DefineCompare},
   };

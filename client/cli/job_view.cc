@@ -16,7 +16,8 @@ namespace dissonance::cli {
 namespace {
 
 // "models/m, models/m/adapters/a".
-std::string VariantsOf(const v1::EvaluateMcqSpec& spec) {
+template <typename Spec>
+std::string VariantsOf(const Spec& spec) {
   return absl::StrJoin(
       spec.variants(), ", ", [](std::string* out, const v1::Variant& variant) {
         out->append(variant.adapter().empty() ? variant.model()
@@ -93,8 +94,16 @@ void AddFineTune(const v1::FineTuneSpec& spec, Table& table) {
                  spec.evaluation_data_artifact()));
 }
 
+void AddOpen(const v1::EvaluateOpenSpec& spec, Table& table) {
+  table.AddRow({"variants", VariantsOf(spec)});
+  table.AddRow(
+      {"data", FileOf(spec.data_name(), spec.data(), spec.data_artifact())});
+  table.AddRow({"mode", EnumWord(spec.mode())});
+}
+
 void AddSpec(const v1::JobSpec& spec, Table& table) {
   if (spec.has_fine_tune()) AddFineTune(spec.fine_tune(), table);
+  if (spec.has_evaluate_open()) AddOpen(spec.evaluate_open(), table);
   if (!spec.has_evaluate_mcq()) return;
   const v1::EvaluateMcqSpec& mcq = spec.evaluate_mcq();
   table.AddRow({"variants", VariantsOf(mcq)});
@@ -201,6 +210,9 @@ std::string SubjectOf(const v1::Job& job) {
   if (job.spec().has_logit_lens()) return PromptsOf(job.spec().logit_lens());
   if (job.spec().has_extract_activations()) {
     return PromptsOf(job.spec().extract_activations());
+  }
+  if (job.spec().has_evaluate_open()) {
+    return PromptsOf(job.spec().evaluate_open());
   }
   if (!job.spec().has_evaluate_mcq()) return "-";
   const v1::EvaluateMcqSpec& spec = job.spec().evaluate_mcq();

@@ -150,9 +150,6 @@ absl::StatusOr<int64_t> OpenAsker::PromptTokenCount(const v1::Input& input) {
 
 absl::Status OpenAsker::CheckLengths(size_t first) {
   for (size_t q = first; q < plan_.questions.size(); ++q) {
-    if (call_.cancelled && call_.cancelled()) {
-      return absl::CancelledError("cancelled");
-    }
     const v1::Input input = InputOf(q);
     // A token has a byte or more. Where that does not settle it, the prompt's
     // tokens do.

@@ -104,18 +104,34 @@ Totals TotalsOf(const OpenOutcome& outcome, size_t variant) {
   return totals;
 }
 
+// Answers whose text is not that of the first variant's same sample.
+int64_t DifferentCount(const OpenOutcome& outcome, size_t variant) {
+  int64_t count = 0;
+  for (size_t q = 0; q < outcome.records.size(); ++q) {
+    const std::vector<OpenAnswer>& base = SamplesOf(outcome, q, 0);
+    const std::vector<OpenAnswer>& own = SamplesOf(outcome, q, variant);
+    for (size_t s = 0; s < own.size(); ++s) {
+      count += own[s].text == base[s].text ? 0 : 1;
+    }
+  }
+  return count;
+}
+
 Json VariantSummary(const OpenOutcome& outcome, const std::string& label,
                     size_t variant) {
   const Totals totals = TotalsOf(outcome, variant);
   const auto n = static_cast<double>(totals.count);
-  Json summary = {{"variant", OpenVariantName(static_cast<int>(variant))},
-                  {"label", label},
-                  {"model", VariantName(outcome.plan.variants[variant])},
-                  {"file", OpenAnswersName(static_cast<int>(variant))},
-                  {"n", totals.count},
-                  {"nll_mean", totals.mean_nlls / n},
-                  {"token_count_mean", static_cast<double>(totals.tokens) / n},
-                  {"ended_share", static_cast<double>(totals.ended) / n}};
+  Json summary = {
+      {"variant", OpenVariantName(static_cast<int>(variant))},
+      {"label", label},
+      {"model", VariantName(outcome.plan.variants[variant])},
+      {"file", OpenAnswersName(static_cast<int>(variant))},
+      {"n", totals.count},
+      {"differ_n",
+       variant == 0 ? Json() : Json(DifferentCount(outcome, variant))},
+      {"nll_mean", totals.mean_nlls / n},
+      {"token_count_mean", static_cast<double>(totals.tokens) / n},
+      {"ended_share", static_cast<double>(totals.ended) / n}};
   if (outcome.plan.mode != v1::OPEN_MODE_DOUBT_PROBE) return summary;
   summary["confidence_mean"] =
       totals.confident == 0
@@ -137,9 +153,12 @@ std::string QuestionText(const OpenOutcome& outcome,
                          const std::vector<std::string>& labels, size_t width,
                          size_t question) {
   const OpenQuestion& asked = outcome.plan.questions[question];
-  std::string text = asked.id;
-  if (asked.category) absl::StrAppend(&text, "  ", *asked.category);
-  if (asked.difficulty) absl::StrAppend(&text, ", ", *asked.difficulty);
+  std::string about = asked.category.value_or("");
+  if (asked.difficulty.has_value()) {
+    absl::StrAppend(&about, about.empty() ? "" : ", ", *asked.difficulty);
+  }
+  std::string text =
+      Indented(absl::StrCat(asked.id, about.empty() ? "" : "  ", about), 2);
   absl::StrAppend(&text, "\n  ", Indented(asked.question, 2), "\n");
   for (size_t v = 0; v < labels.size(); ++v) {
     for (const OpenAnswer& answer : SamplesOf(outcome, question, v)) {

@@ -3,8 +3,10 @@
 //   answers_base.jsonl, answers_lora.jsonl   the first and the second variant;
 //   answers_2.jsonl, ...                     the others, counted from 0
 //   summary.json   of each variant: mean negative log-likelihood and length,
-//                  the share that ended by itself, confidence
-//   answers.txt    for people: each question with all answers to it
+//                  the share that ended by itself, confidence, and how many
+//                  answers differ from the first variant's
+//   answers.txt    for people: each question with all answers to it; only the
+//                  first line of a question is not indented
 //
 // One line an answer, by question and sample: {answer, category, difficulty,
 // finish_reason, id, mode, model, nll_mean, nll_sum, question, sample, seed,

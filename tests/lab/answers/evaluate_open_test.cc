@@ -352,16 +352,41 @@ TEST_F(EvaluateOpenTest, AQuestionTooLongIsFoundBeforeAnythingIsComputed) {
 }
 
 TEST_F(EvaluateOpenTest, ALogProbabilityThatIsNotFiniteIsAnError) {
-  compute_.logprob = -std::numeric_limits<double>::infinity();
+  compute_.alters = [](v1::GenerateResponse& message) {
+    if (!message.has_delta()) return;
+    message.mutable_delta()->mutable_tokens(0)->set_logprob(
+        -std::numeric_limits<double>::infinity());
+  };
   const absl::Status status = kind_.Run(Spec(1), job_);
   EXPECT_TRUE(absl::IsOutOfRange(status)) << status;
+  EXPECT_THAT(std::string(status.message()), HasSubstr("question q0: "));
   EXPECT_TRUE(job_.items.empty());
 }
 
-TEST_F(EvaluateOpenTest, AnAnswerWithoutAnEndIsAnError) {
-  compute_.drops_ends = true;
-  EXPECT_TRUE(absl::IsInternal(kind_.Run(Spec(1), job_)));
-  EXPECT_TRUE(job_.items.empty());
+TEST_F(EvaluateOpenTest, AStreamThatIsNotWholeIsAnError) {
+  const auto expect_internal = [&](const char* what, auto alters) {
+    compute_.alters = alters;
+    EXPECT_TRUE(absl::IsInternal(kind_.Run(Spec(1), job_))) << what;
+    EXPECT_TRUE(job_.items.empty()) << what;
+  };
+  expect_internal("no end of a sample", [](v1::GenerateResponse& message) {
+    if (message.has_end()) message.clear_event();
+  });
+  expect_internal("no tokens", [](v1::GenerateResponse& message) {
+    if (message.has_delta()) message.clear_event();
+  });
+  expect_internal("no summary", [](v1::GenerateResponse& message) {
+    if (message.has_summary()) message.clear_event();
+  });
+  expect_internal("another input", [](v1::GenerateResponse& message) {
+    message.set_input_index(1);
+  });
+  expect_internal("another variant", [](v1::GenerateResponse& message) {
+    message.set_variant_index(-1);
+  });
+  expect_internal("another sample", [](v1::GenerateResponse& message) {
+    message.set_sample_index(1);
+  });
 }
 
 TEST_F(EvaluateOpenTest, BadSpecsAreRefusedWithTheFieldBeforeAnythingIsAsked) {

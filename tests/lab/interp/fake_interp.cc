@@ -302,10 +302,7 @@ absl::Status FakeInterp::Generate(const v1::GenerateRequest& request,
   RETURN_IF_ERROR(BeginCall());
   generated.push_back(request);
   const auto send = [&](v1::GenerateResponse message) {
-    if (message.has_end() && drops_ends) return absl::OkStatus();
-    if (message.has_delta() && logprob.has_value()) {
-      message.mutable_delta()->mutable_tokens(0)->set_logprob(*logprob);
-    }
+    if (alters) alters(message);
     if (messages_left == 0) return absl::UnavailableError("worker lost");
     if (messages_left > 0) --messages_left;
     return take(message);

@@ -9,7 +9,6 @@
 #define DISSONANCE_TESTS_LAB_INTERP_FAKE_INTERP_H_
 
 #include <functional>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -69,10 +68,8 @@ class FakeInterp : public InterpClient {
   // Messages of Generate that are given before the worker is lost; negative:
   // never lost.
   int messages_left = -1;
-  // If set, given in place of every log-probability of Generate.
-  std::optional<double> logprob;
-  // Generate gives no sample an end.
-  bool drops_ends = false;
+  // If set, changes each message of Generate before it is given.
+  std::function<void(v1::GenerateResponse& message)> alters;
   std::string adapter_digest = "sha256:adapter";
   bool has_chat_template = true;
   int max_positions = 4096;
