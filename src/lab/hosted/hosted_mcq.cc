@@ -16,6 +16,7 @@
 #include "src/lab/hosted/hosted_answers.h"
 #include "src/lab/hosted/letter_answer.h"
 #include "src/lab/jobs/job_files.h"
+#include "src/lab/llm/call_cost.h"
 #include "src/lab/llm/call_runner.h"
 #include "src/lab/llm/hosted_model.h"
 
@@ -148,21 +149,13 @@ absl::StatusOr<HostedAnswers> Ask(const Plan& plan,
   return answers;
 }
 
-json ModelJson(const v1::HostedModel& model) {
-  json out = {{"endpoint", model.endpoint()},
+json ModelJson(const v1::HostedModel& model, json calls) {
+  json out = {{"calls", std::move(calls)},
+              {"endpoint", model.endpoint()},
               {"model", model.model()},
               {"temperature", model.temperature()},
               {"max_tokens", model.max_tokens()}};
   if (model.has_top_p()) out["top_p"] = model.top_p();
-  return out;
-}
-
-json CallsJson(const CallTotals& totals) {
-  json out = {{"answered", totals.call_count},
-              {"prompt_tokens", totals.prompt_tokens},
-              {"completion_tokens", totals.completion_tokens},
-              {"models", totals.models}};
-  if (totals.cost.has_value()) out["cost_usd"] = *totals.cost;
   return out;
 }
 
@@ -185,14 +178,13 @@ absl::Status HostedMcq::Run(const v1::JobSpec& job_spec, JobContext& job) {
   ASSIGN_OR_RETURN(const Plan plan, MakePlan(spec));
   json models = json::array();
   std::vector<HostedAnswers> answers;
-  json calls_json;
   for (const v1::HostedModel& model : plan.models) {
     ASSIGN_OR_RETURN(ChatClient * client, endpoints_.Find(model.endpoint()));
     ASSIGN_OR_RETURN(CallRunner calls, CallRunner::Create(*client, job));
     ASSIGN_OR_RETURN(HostedAnswers own, Ask(plan, model, calls));
     answers.push_back(std::move(own));
-    models.push_back(ModelJson(model));
-    calls_json = CallsJson(calls.totals());  // of all models so far
+    models.push_back(
+        ModelJson(model, CallsJson(calls.totals(), client->endpoint())));
   }
   std::vector<JobFile> files;
   for (size_t i = 0; i < answers.size(); ++i) {
@@ -207,8 +199,7 @@ absl::Status HostedMcq::Run(const v1::JobSpec& job_spec, JobContext& job) {
                      {"sha256", Sha256Of(spec.data())},
                      {"question_count", plan.items.size()}}},
                    {"hosted_models", std::move(models)},
-                   {"retries", plan.retries},
-                   {"calls", std::move(calls_json)}});
+                   {"retries", plan.retries}});
 }
 
 DeviceMemory HostedMcq::Memory(const v1::JobSpec& spec) {

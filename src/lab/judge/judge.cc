@@ -1,6 +1,5 @@
 #include "src/lab/judge/judge.h"
 
-#include <cmath>
 #include <deque>
 #include <string>
 #include <utility>
@@ -18,6 +17,7 @@
 #include "src/lab/judge/judge_summary.h"
 #include "src/lab/judge/judge_task.h"
 #include "src/lab/judge/judgement.h"
+#include "src/lab/llm/call_cost.h"
 #include "src/lab/llm/call_runner.h"
 
 namespace dissonance {
@@ -61,36 +61,19 @@ absl::Status RunJudge(const JudgePlan& plan, Passes passes, CallRunner& calls,
   return absl::OkStatus();
 }
 
-Json UsageJson(const CallTotals& totals) {
-  Json usage = {{"calls", totals.call_count},
-                {"prompt_tokens", totals.prompt_tokens},
-                {"completion_tokens", totals.completion_tokens},
-                {"cost_usd", nullptr},
-                {"models_that_answered", totals.models}};
-  // Rounded, as the sum's last digit depends on the order of the replies.
-  if (totals.cost.has_value()) {
-    usage["cost_usd"] = std::round(*totals.cost * 1e9) / 1e9;
-  }
-  return usage;
-}
-
-Json JudgesJson(const JudgePlan& plan) {
-  Json judges = Json::array();
-  for (const Passes& passes : ByJudge(plan)) {
-    const v1::HostedModel& model = passes.front().model;
-    judges.push_back(
-        {{"name", passes.front().judge},
-         {"model", model.model()},
-         {"pass_count", passes.size()},
-         {"temperature", model.temperature()},
-         {"top_p", model.has_top_p() ? Json(model.top_p()) : Json()},
-         {"max_tokens", model.max_tokens()}});
-  }
-  return judges;
+Json JudgeJson(Passes passes, Json calls) {
+  const v1::HostedModel& model = passes.front().model;
+  return {{"name", passes.front().judge},
+          {"model", model.model()},
+          {"pass_count", passes.size()},
+          {"temperature", model.temperature()},
+          {"top_p", model.has_top_p() ? Json(model.top_p()) : Json()},
+          {"max_tokens", model.max_tokens()},
+          {"calls", std::move(calls)}};
 }
 
 Json Manifest(const v1::JudgeSpec& spec, const JudgePlan& plan,
-              const CallTotals& totals) {
+              const Json& judges) {
   Json files = Json::array();
   for (const NamedText& file : plan.files) {
     files.push_back({{"name", file.name}, {"sha256", Sha256Of(file.contents)}});
@@ -100,16 +83,15 @@ Json Manifest(const v1::JudgeSpec& spec, const JudgePlan& plan,
           {"job", spec.job().empty() ? Json() : Json(spec.job())},
           {"data", std::move(files)},
           {"answer_count", plan.answers.size()},
-          {"judges", JudgesJson(plan)},
+          {"judges", judges},
           {"retries", plan.retries},
           {"prompt", plan.prompt.digest()},
           {"universe",
-           spec.universe().empty() ? Json() : Json(Sha256Of(spec.universe()))},
-          {"usage", UsageJson(totals)}};
+           spec.universe().empty() ? Json() : Json(Sha256Of(spec.universe()))}};
 }
 
 absl::Status AddAll(const v1::JudgeSpec& spec, const JudgePlan& plan,
-                    const Judgements& judgements, const CallTotals& totals,
+                    const Judgements& judgements, const Json& judges,
                     JobContext& job) {
   std::vector<Json> rows;
   for (const Judgement& judgement : judgements.rows) {
@@ -119,7 +101,7 @@ absl::Status AddAll(const v1::JudgeSpec& spec, const JudgePlan& plan,
   const JobFile files[] = {{"judgements.jsonl", LinesFile(rows)},
                            {"judge_summary.json", JudgeSummaryFile(summary)},
                            {"judge_report.txt", JudgeReport(summary)}};
-  return AddFiles(job, files, Manifest(spec, plan, totals));
+  return AddFiles(job, files, Manifest(spec, plan, judges));
 }
 
 absl::Status CheckAnyIsJudged(const Judgements& judgements) {
@@ -149,17 +131,17 @@ absl::Status Judge::Run(const v1::JobSpec& spec, JobContext& job) {
   RETURN_IF_ERROR(CheckKind(spec));
   ASSIGN_OR_RETURN(const JudgePlan plan, MakeJudgePlan(spec.judge(), jobs_));
   Judgements judgements{.names_world = plan.names_world};
-  CallTotals totals;
+  Json judges = Json::array();
   for (const Passes& passes : ByJudge(plan)) {
     ASSIGN_OR_RETURN(ChatClient * client,
                      endpoints_.Find(passes.front().model.endpoint()));
-    // Reads what the judge before it was told as well.
     ASSIGN_OR_RETURN(CallRunner calls, CallRunner::Create(*client, job));
     calls.set_total(plan.size());
     RETURN_IF_ERROR(RunJudge(plan, passes, calls, judgements));
-    totals = calls.totals();
+    judges.push_back(
+        JudgeJson(passes, CallsJson(calls.totals(), client->endpoint())));
   }
-  RETURN_IF_ERROR(AddAll(spec.judge(), plan, judgements, totals, job));
+  RETURN_IF_ERROR(AddAll(spec.judge(), plan, judgements, judges, job));
   return CheckAnyIsJudged(judgements);
 }
 

@@ -1,5 +1,6 @@
 #include "src/lab/llm/call_cost.h"
 
+#include <cmath>
 #include <optional>
 #include <string>
 
@@ -26,8 +27,9 @@ std::optional<double> PriceOf(int64_t prompt_tokens, int64_t completion_tokens,
          kPricedTokens;
 }
 
+// Rounded, as a sum's last digits depend on the order in which replies came.
 json Cost(double dollars, const char* from) {
-  return {{"cost_usd", dollars}, {"cost_from", from}};
+  return {{"cost_usd", std::round(dollars * 1e9) / 1e9}, {"cost_from", from}};
 }
 
 json Unknown(const std::string& reason) {

@@ -86,14 +86,16 @@ absl::StatusOr<CallRunner> CallRunner::Create(ChatClient& client,
   ASSIGN_OR_RETURN(const std::vector<std::string> items, job.RecordedItems());
   for (const std::string& item : items) {
     ASSIGN_OR_RETURN(auto record, ReadRecord(item));
-    runner.Count(record.second);
-    runner.known_.insert(std::move(record));
+    runner.known_.insert(
+        {std::move(record.first), {.reply = std::move(record.second)}});
   }
   runner.record_count_ = static_cast<int64_t>(items.size());
   return runner;
 }
 
-void CallRunner::Count(const ChatReply& reply) {
+void CallRunner::Count(Known& known) {
+  if (std::exchange(known.is_counted, true)) return;
+  const ChatReply& reply = known.reply;
   ++totals_.call_count;
   totals_.prompt_tokens += reply.usage.prompt_tokens;
   totals_.completion_tokens += reply.usage.completion_tokens;
@@ -114,8 +116,7 @@ absl::Status CallRunner::Record(const std::string& digest,
       job_->RecordItems(record_count_, absl::MakeConstSpan(&item, 1),
                         std::max(total_, record_count_ + 1), "calls"));
   ++record_count_;
-  Count(reply);
-  known_.emplace(digest, reply);
+  Count(known_[digest] = {.reply = reply});
   return absl::OkStatus();
 }
 
@@ -127,20 +128,25 @@ absl::StatusOr<std::optional<ChatRequest>> CallRunner::Advance(
     const auto known =
         known_.find(ChatRequestDigest(client_->endpoint().base_url, *request));
     if (known == known_.end()) return request;
-    task.Take(known->second);
+    Count(known->second);
+    task.Take(known->second.reply);
     RETURN_IF_ERROR(check());
   }
 }
 
 void CallRunner::Send(size_t task, const ChatRequest& request) {
+  std::string digest = ChatRequestDigest(client_->endpoint().base_url, request);
+  for (const auto& [other, sent] : sent_) {
+    if (sent.digest != digest) continue;
+    waiting_[digest].push_back(task);
+    return;
+  }
   const int64_t number = client_->Submit(
       request, [replies = replies_, task](absl::StatusOr<ChatReply> reply) {
         const absl::MutexLock lock(&replies->mutex);
         replies->arrived.emplace_back(task, std::move(reply));
       });
-  sent_[task] = {
-      .call = number,
-      .digest = ChatRequestDigest(client_->endpoint().base_url, request)};
+  sent_[task] = {.call = number, .digest = std::move(digest)};
 }
 
 absl::Status CallRunner::Run(absl::Span<ChatTask* const> tasks,
@@ -172,24 +178,31 @@ absl::Status CallRunner::TakeOne(
     std::vector<std::pair<size_t, ChatRequest>>& ready) {
   std::optional<Replies::Reply> arrived = replies_->Wait();
   if (!arrived.has_value()) return absl::OkStatus();
-  auto& [task, reply] = *arrived;
-  const std::string digest = sent_.at(task).digest;
-  sent_.erase(task);
+  const auto& [asker, reply] = *arrived;
+  const std::string digest = sent_.at(asker).digest;
+  sent_.erase(asker);
   if (reply.ok()) {
     RETURN_IF_ERROR(Record(digest, *reply));
   } else if (StopsAll(reply.status())) {
     return absl::FailedPreconditionError(reply.status().message());
   }
-  tasks[task]->Take(std::move(reply));
-  RETURN_IF_ERROR(check());
-  ASSIGN_OR_RETURN(auto request, Advance(*tasks[task], check));
-  if (request.has_value()) ready.emplace_back(task, *std::move(request));
+  std::vector<size_t> takers = {asker};
+  if (auto others = waiting_.extract(digest); !others.empty()) {
+    takers.insert(takers.end(), others.mapped().begin(), others.mapped().end());
+  }
+  for (const size_t task : takers) {
+    tasks[task]->Take(reply);
+    RETURN_IF_ERROR(check());
+    ASSIGN_OR_RETURN(auto request, Advance(*tasks[task], check));
+    if (request.has_value()) ready.emplace_back(task, *std::move(request));
+  }
   return absl::OkStatus();
 }
 
 void CallRunner::CancelAll() {
   for (const auto& [task, sent] : sent_) client_->Cancel(sent.call);
   sent_.clear();
+  waiting_.clear();
   // Replies of calls that were given up go to nobody.
   replies_ = std::make_shared<Replies>();
 }

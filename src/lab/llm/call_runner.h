@@ -36,7 +36,8 @@ class ChatTask {
   virtual void Take(absl::StatusOr<ChatReply> reply) = 0;
 };
 
-// Of the calls that were answered, in this run and before.
+// Of the calls whose answers its tasks took, each once, whether they were
+// answered in this run or before.
 struct CallTotals {
   int64_t call_count = 0;
   int64_t prompt_tokens = 0;
@@ -81,9 +82,14 @@ class CallRunner {
     std::string digest;
   };
 
+  struct Known {
+    ChatReply reply;
+    bool is_counted = false;
+  };
+
   CallRunner(ChatClient& client, JobContext& job);
 
-  void Count(const ChatReply& reply);
+  void Count(Known& known);
   absl::Status Record(const std::string& digest, const ChatReply& reply);
   // Gives a task what is recorded until it asks something new: that request,
   // or nullopt when it is done.
@@ -98,11 +104,13 @@ class CallRunner {
   ChatClient* client_;
   JobContext* job_;
   int64_t total_ = 0;
-  std::map<std::string, ChatReply> known_;  // by digest
+  std::map<std::string, Known> known_;  // by digest
   int64_t record_count_ = 0;
   CallTotals totals_;
   std::shared_ptr<Replies> replies_;
   std::map<size_t, Sent> sent_;  // by task
+  // Tasks that wait for a reply to what another has asked, by digest.
+  std::map<std::string, std::vector<size_t>> waiting_;
 };
 
 }  // namespace dissonance

@@ -130,10 +130,10 @@ TEST_F(JudgeTest, JudgesEachAnswerAndSumsUp) {
   EXPECT_THAT(job.outputs.at("judge_report.txt"),
               HasSubstr("lora against base: 1 pair"));
   const json manifest = json::parse(job.outputs.at("manifest.json"));
-  EXPECT_EQ(manifest["usage"]["calls"], 2);
-  EXPECT_EQ(manifest["usage"]["prompt_tokens"], 14);
-  EXPECT_TRUE(manifest["usage"]["cost_usd"].is_null());
-  EXPECT_EQ(manifest["usage"]["models_that_answered"]["scripted"], 2);
+  EXPECT_EQ(manifest["judges"][0]["calls"]["answered"], 2);
+  EXPECT_EQ(manifest["judges"][0]["calls"]["prompt_tokens"], 14);
+  EXPECT_TRUE(manifest["judges"][0]["calls"]["cost_usd"].is_null());
+  EXPECT_EQ(manifest["judges"][0]["calls"]["models"]["scripted"], 2);
   EXPECT_EQ(manifest["data"][1]["name"], "answers_lora.jsonl");
   EXPECT_EQ(manifest["files"].size(), 3U);
   EXPECT_THAT(job.run_outputs, ElementsAre("manifest.json"));
@@ -294,7 +294,8 @@ TEST_F(JudgeTest, TwoJudgesAreAskedEachAtItsEndpoint) {
   EXPECT_EQ(agreement["mean_absolute_doubt_difference"], 1.5);
   const json manifest = json::parse(job.outputs.at("manifest.json"));
   EXPECT_EQ(manifest["judges"][1]["name"], "other/k");
-  EXPECT_EQ(manifest["usage"]["calls"], 4);
+  EXPECT_EQ(manifest["judges"][0]["calls"]["answered"], 2);
+  EXPECT_EQ(manifest["judges"][1]["calls"]["answered"], 2);
 }
 
 TEST_F(JudgeTest, DoubtAloneIsJudgedWithoutAVerdict) {
@@ -329,7 +330,8 @@ TEST_F(JudgeTest, TellsTheCostWhereTheEndpointDoes) {
           job)
           .ok());
   const json manifest = json::parse(job.outputs.at("manifest.json"));
-  EXPECT_EQ(manifest["usage"]["cost_usd"], 0.3);  // 0.1 + 0.2 is more
+  EXPECT_EQ(manifest["judges"][0]["calls"]["cost_usd"],
+            0.3);  // 0.1 + 0.2 is more
 }
 
 TEST_F(JudgeTest, EndpointsThatAreNotThereAreRefusedAtOnce) {

@@ -125,6 +125,31 @@ TEST_F(CallRunnerTest, CallsThatToldNoCostAreCountedApart) {
   EXPECT_EQ(totals_.untold.completion_tokens, completions);
 }
 
+TEST_F(CallRunnerTest, WhatSeveralTasksAskIsAskedOnce) {
+  ScriptedEndpoint server([](const ScriptedRequest& request) {
+    return ScriptedAnswer::Says(absl::StrCat("reply ", request.number));
+  });
+  const auto client = Client(server);
+  FakeJob job;
+  const auto answers = [&] {
+    auto runner = CallRunner::Create(*client, job);
+    EXPECT_TRUE(runner.ok()) << runner.status();
+    Chain first("same", 2);
+    Chain second("same", 2);
+    Chain third("same", 1);
+    ChatTask* const tasks[] = {&first, &second, &third};
+    EXPECT_TRUE(runner->Run(tasks, [] { return absl::OkStatus(); }).ok());
+    EXPECT_EQ(runner->totals().call_count, 2);
+    EXPECT_EQ(first.answers, second.answers);
+    EXPECT_THAT(third.answers, ElementsAre(first.answers[0]));
+    return first.answers;
+  };
+  EXPECT_THAT(answers(), ElementsAre("reply 0", "reply 1"));
+  EXPECT_THAT(job.items, SizeIs(2));
+  EXPECT_THAT(answers(), ElementsAre("reply 0", "reply 1"));  // as recorded
+  EXPECT_EQ(server.requests().size(), 2U);
+}
+
 TEST_F(CallRunnerTest, AJobThatIsRunAgainAsksNothingTwice) {
   ScriptedEndpoint server(Echo);
   FakeJob whole;
