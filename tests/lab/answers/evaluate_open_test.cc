@@ -302,6 +302,8 @@ TEST_F(EvaluateOpenTest, RecordsOfAnotherJobAreDataLoss) {
   std::swap(swapped.items[0], swapped.items[1]);
   FakeJob longer = whole;
   longer.items.push_back(whole.items[0]);
+  EXPECT_THAT(std::string(kind_.Run(spec, longer).message()),
+              HasSubstr("3 records for 2 questions"));
   FakeJob nonsense = whole;
   nonsense.items[1] = "{}";
   FakeJob fewer = whole;  // variants
@@ -443,6 +445,8 @@ TEST_F(EvaluateOpenTest, BadSpecsAreRefusedWithTheFieldBeforeAnythingIsAsked) {
     EXPECT_TRUE(absl::IsInvalidArgument(status)) << message << status;
     EXPECT_THAT(std::string(status.message()), HasSubstr(message));
   }
+  EXPECT_TRUE(absl::IsInvalidArgument(kind_.Run(cases[0].second, job_)))
+      << "no variants";
   v1::JobSpec unknown = Spec(1);
   for (v1::Variant& variant :
        *unknown.mutable_evaluate_open()->mutable_variants()) {
