@@ -102,8 +102,8 @@ class Collector {
   static bool IsIn(int index, int count) { return index >= 0 && index < count; }
 
   OpenAnswer& At(int input, int variant, int sample) {
-    return answers_[static_cast<size_t>(
-        (input * request_.variants_size() + variant) * samples_ + sample)];
+    const auto place = int64_t{input} * request_.variants_size() + variant;
+    return answers_[static_cast<size_t>(place * samples_ + sample)];
   }
 
   const v1::GenerateRequest& request_;
