@@ -1,6 +1,7 @@
 #include "src/lab/answers/evaluate_open.h"
 
 #include <cstddef>
+#include <iterator>
 #include <string>
 #include <utility>
 #include <vector>
@@ -67,8 +68,7 @@ absl::StatusOr<OpenRecord> Attempt::Stored(const std::string& text,
                                            size_t question) {
   const std::string where = absl::StrCat("record ", question);
   ASSIGN_OR_RETURN(OpenRecord record, DecodeOpenRecord(text, where));
-  if (question < plan_.questions.size() &&
-      record.id == plan_.questions[question].id &&
+  if (record.id == plan_.questions[question].id &&
       record.answers.size() == plan_.variants.size() &&
       absl::c_all_of(record.answers, [&](const auto& samples) {
         return std::ssize(samples) == plan_.sample_count;
@@ -86,6 +86,10 @@ absl::Status Attempt::Begin() {
         without_template, " has no chat template: prompts are plain text")));
   }
   ASSIGN_OR_RETURN(const std::vector<std::string> stored, job_.RecordedItems());
+  if (stored.size() > plan_.questions.size()) {
+    return absl::DataLossError(absl::StrCat(
+        stored.size(), " records for ", plan_.questions.size(), " questions"));
+  }
   for (const std::string& text : stored) {
     ASSIGN_OR_RETURN(OpenRecord record, Stored(text, records_.size()));
     records_.push_back(std::move(record));

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <iterator>
 #include <utility>
 
 #include "absl/strings/ascii.h"
@@ -81,9 +80,6 @@ class Collector {
   // Adds all answers to the records, one of which belongs to each input. Call
   // once, when the stream has ended.
   absl::Status Finish(OpenReplies& replies) {
-    if (std::ssize(provenance_) != request_.variants_size()) {
-      return Malformed("the stream has no end");
-    }
     for (int i = 0; i < request_.inputs_size(); ++i) {
       OpenRecord& record = replies.records[static_cast<size_t>(i)];
       record.answers.resize(static_cast<size_t>(request_.variants_size()));
@@ -106,8 +102,8 @@ class Collector {
   static bool IsIn(int index, int count) { return index >= 0 && index < count; }
 
   OpenAnswer& At(int input, int variant, int sample) {
-    return answers_[static_cast<size_t>(
-        (input * request_.variants_size() + variant) * samples_ + sample)];
+    const auto place = int64_t{input} * request_.variants_size() + variant;
+    return answers_[static_cast<size_t>(place * samples_ + sample)];
   }
 
   const v1::GenerateRequest& request_;

@@ -44,8 +44,7 @@ class OpenAsker {
 
   // That the questions from `first` on and their answers fit the model's
   // positions, so that one too long for them is found before others are
-  // computed, not after. INVALID_ARGUMENT with the question's id. CANCELLED if
-  // the call is.
+  // computed, not after. INVALID_ARGUMENT with the question's id.
   absl::Status CheckLengths(size_t first);
 
   // All variants' answers to the next questions from `first` on: greedy, as

@@ -302,6 +302,8 @@ TEST_F(EvaluateOpenTest, RecordsOfAnotherJobAreDataLoss) {
   std::swap(swapped.items[0], swapped.items[1]);
   FakeJob longer = whole;
   longer.items.push_back(whole.items[0]);
+  EXPECT_THAT(std::string(kind_.Run(spec, longer).message()),
+              HasSubstr("3 records for 2 questions"));
   FakeJob nonsense = whole;
   nonsense.items[1] = "{}";
   FakeJob fewer = whole;  // variants
@@ -389,60 +391,43 @@ TEST_F(EvaluateOpenTest, AStreamThatIsNotWholeIsAnError) {
   });
 }
 
-TEST_F(EvaluateOpenTest, BadSpecsAreRefusedWithTheFieldBeforeAnythingIsAsked) {
-  std::vector<std::pair<std::string, v1::JobSpec>> cases;
-  const auto add = [&](const char* message) {
-    cases.emplace_back(message, Spec(1));
-    return cases.back().second.mutable_evaluate_open();
-  };
-  const double nan = std::numeric_limits<double>::quiet_NaN();
-  add("evaluate_open.variants: expected 1 to 16")->clear_variants();
-  v1::EvaluateOpenSpec* spec = add("evaluate_open.variants: expected 1 to 16");
+// Specs that are refused before anything is asked, with the field.
+class BadOpenSpecTest : public EvaluateOpenTest {
+ protected:
+  // A good one, to be spoilt.
+  v1::EvaluateOpenSpec* Add(const char* message) {
+    cases_.emplace_back(message, Spec(1));
+    return cases_.back().second.mutable_evaluate_open();
+  }
+
+  void ExpectRefused() {
+    for (const auto& [message, bad] : cases_) {
+      const absl::Status status = kind_.Validate(bad);
+      EXPECT_TRUE(absl::IsInvalidArgument(status)) << message << status;
+      EXPECT_THAT(std::string(status.message()), HasSubstr(message));
+    }
+    EXPECT_EQ(compute_.call_count, 0);
+  }
+
+  std::vector<std::pair<std::string, v1::JobSpec>> cases_;
+};
+
+TEST_F(BadOpenSpecTest, BadVariantsAndQuestionsAreRefused) {
+  Add("evaluate_open.variants: expected 1 to 16")->clear_variants();
+  v1::EvaluateOpenSpec* spec = Add("evaluate_open.variants: expected 1 to 16");
   for (int i = 0; i < 15; ++i) *spec->add_variants() = spec->variants(0);
-  add("evaluate_open.variants[1].model: expected models/m")
+  Add("evaluate_open.variants[1].model: expected models/m")
       ->mutable_variants(1)
       ->set_model("models/n");
-  add("evaluate_open.data: 16777217 bytes; at most 16777216")
+  Add("evaluate_open.data: 16777217 bytes; at most 16777216")
       ->set_data(std::string((16 << 20) + 1, ' '));
-  add("evaluate_open.data_name: 256 bytes")
+  Add("evaluate_open.data_name: 256 bytes")
       ->set_data_name(std::string(256, 'x'));
-  add("open.jsonl: holds no questions")->set_data("");
-  add("open.jsonl:1: question: missing")->set_data(R"({"id": "a"})");
-  add("evaluate_open.mode: this server knows no mode 9")
-      ->set_mode(static_cast<v1::OpenMode>(9));
-  add("evaluate_open.sample_count: expected 1 to 100, found -1")
-      ->set_sample_count(-1);
-  spec = add("evaluate_open.sample_count: expected 1 to 100, found 101");
-  spec->set_sample_count(101);
-  spec->set_temperature(1);
-  add("evaluate_open.sample_count: the 2 samples would all be alike")
-      ->set_sample_count(2);
-  spec = add("evaluate_open.sample_count: the 2 samples would all be alike");
-  spec->set_sample_count(2);
-  spec->set_temperature(0);
-  add("evaluate_open.temperature: expected 0 or more")->set_temperature(-1);
-  add("evaluate_open.temperature: expected 0 or more")->set_temperature(nan);
-  spec = add("evaluate_open.top_p: expected more than 0");
-  spec->set_temperature(1);
-  spec->set_top_p(0);
-  spec = add("evaluate_open.top_p: expected more than 0");
-  spec->set_temperature(1);
-  spec->set_top_p(1.5);
-  add("evaluate_open.top_p: changes nothing")->set_top_p(0.9);
-  add("evaluate_open.max_new_tokens: expected 1 to 8192")
-      ->set_max_new_tokens(-3);
-  add("evaluate_open.max_new_tokens: expected 1 to 8192")
-      ->set_max_new_tokens(8193);
-  add("evaluate_open.max_new_tokens: 4096 leave no room for a prompt")
-      ->set_max_new_tokens(4096);
-  spec = add("evaluate_open.data: 8400 answers of up to 2048 tokens");
-  spec->set_data(Questions(4200));
-  spec->set_max_new_tokens(2048);
-  for (const auto& [message, bad] : cases) {
-    const absl::Status status = kind_.Validate(bad);
-    EXPECT_TRUE(absl::IsInvalidArgument(status)) << message << status;
-    EXPECT_THAT(std::string(status.message()), HasSubstr(message));
-  }
+  Add("open.jsonl: holds no questions")->set_data("");
+  Add("open.jsonl:1: question: missing")->set_data(R"({"id": "a"})");
+  ExpectRefused();
+  EXPECT_TRUE(absl::IsInvalidArgument(kind_.Run(cases_[0].second, job_)))
+      << "no variants";
   v1::JobSpec unknown = Spec(1);
   for (v1::Variant& variant :
        *unknown.mutable_evaluate_open()->mutable_variants()) {
@@ -452,8 +437,43 @@ TEST_F(EvaluateOpenTest, BadSpecsAreRefusedWithTheFieldBeforeAnythingIsAsked) {
   EXPECT_TRUE(absl::IsNotFound(status)) << status;
   EXPECT_THAT(std::string(status.message()),
               HasSubstr("evaluate_open.variants[0]"));
+}
+
+TEST_F(BadOpenSpecTest, BadModeSamplingAndLengthAreRefused) {
+  const double nan = std::numeric_limits<double>::quiet_NaN();
+  Add("evaluate_open.mode: this server knows no mode 9")
+      ->set_mode(static_cast<v1::OpenMode>(9));
+  Add("evaluate_open.sample_count: expected 1 to 100, found -1")
+      ->set_sample_count(-1);
+  v1::EvaluateOpenSpec* spec =
+      Add("evaluate_open.sample_count: expected 1 to 100, found 101");
+  spec->set_sample_count(101);
+  spec->set_temperature(1);
+  Add("evaluate_open.sample_count: the 2 samples would all be alike")
+      ->set_sample_count(2);
+  spec = Add("evaluate_open.sample_count: the 2 samples would all be alike");
+  spec->set_sample_count(2);
+  spec->set_temperature(0);
+  Add("evaluate_open.temperature: expected 0 or more")->set_temperature(-1);
+  Add("evaluate_open.temperature: expected 0 or more")->set_temperature(nan);
+  spec = Add("evaluate_open.top_p: expected more than 0");
+  spec->set_temperature(1);
+  spec->set_top_p(0);
+  spec = Add("evaluate_open.top_p: expected more than 0");
+  spec->set_temperature(1);
+  spec->set_top_p(1.5);
+  Add("evaluate_open.top_p: changes nothing")->set_top_p(0.9);
+  Add("evaluate_open.max_new_tokens: expected 1 to 8192")
+      ->set_max_new_tokens(-3);
+  Add("evaluate_open.max_new_tokens: expected 1 to 8192")
+      ->set_max_new_tokens(8193);
+  Add("evaluate_open.max_new_tokens: 4096 leave no room for a prompt")
+      ->set_max_new_tokens(4096);
+  spec = Add("evaluate_open.data: 8400 answers of up to 2048 tokens");
+  spec->set_data(Questions(4200));
+  spec->set_max_new_tokens(2048);
+  ExpectRefused();
   EXPECT_TRUE(kind_.Validate(Sampled(1, 100)).ok());
-  EXPECT_EQ(compute_.call_count, 0);
 }
 
 TEST(OpenSeedTest, IsTheSeedOfQuestionAndSample) {
