@@ -85,8 +85,12 @@ LAYERS = {
 # Single headers that a folder may include beyond its row in LAYERS.
 EXCEPTIONS = {
     # Rows and questions are checked before they are sent, and prediction files
-    # are compared, without a server; so are files of vectors and judgements.
+    # are compared, without a server; so are files of vectors, documents and
+    # judgements.
     "client/cli": [
+        _LAB + "docgen/document_check.h", _LAB + "docgen/document_files.h",
+        _LAB + "docgen/document_set.h", _LAB + "docgen/document_statistics.h",
+        _LAB + "docgen/universe.h",
         _LAB + "eval/input_rows.h",
         _LAB + "eval/mcq_compare.h", _LAB + "eval/mcq_data.h",
         _LAB + "eval/mcq_files.h", _LAB + "eval/mcq_prediction.h",

@@ -36,6 +36,7 @@ constexpr Noun kNouns[] = {
     {"probe", "Linear probes of what activations tell apart"},
     {"steer", "Steering along directions"},
     {"eval", "Experiments on what a model answers"},
+    {"docs", "Synthetic documents: generate, import, export"},
     {"jobs", "Recorded experiments: list, show, watch, pause, cancel"},
     {"artifacts", "Files that experiments produced or take"},
     {"admin", "Users, tokens, quotas and the server's upkeep"},
@@ -45,12 +46,12 @@ constexpr Noun kNouns[] = {
 
 using CommandList = std::vector<Command> (*)();
 constexpr CommandList kCommands[] = {
-    ServerCommands,    ModelsCommands,    AdaptersCommands,    TextCommands,
-    ScoreCommands,     GenerateCommands,  ActivationsCommands, LensCommands,
-    CompareCommands,   PatchCommands,     ProbeCommands,       SteerCommands,
-    DirectionCommands, EvalCommands,      FinetuneCommands,    JobsCommands,
-    ReplayCommands,    ArtifactsCommands, UserCommands,        TokenCommands,
-    AdminCommands,
+    ServerCommands,    ModelsCommands,   AdaptersCommands,    TextCommands,
+    ScoreCommands,     GenerateCommands, ActivationsCommands, LensCommands,
+    CompareCommands,   PatchCommands,    ProbeCommands,       SteerCommands,
+    DirectionCommands, EvalCommands,     DocsCommands,        FinetuneCommands,
+    JobsCommands,      ReplayCommands,   ArtifactsCommands,   UserCommands,
+    TokenCommands,     AdminCommands,
 };
 
 // A command of the parsed command line.

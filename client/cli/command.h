@@ -64,6 +64,7 @@ std::vector<Command> ProbeCommands();
 std::vector<Command> SteerCommands();
 std::vector<Command> DirectionCommands();
 std::vector<Command> EvalCommands();
+std::vector<Command> DocsCommands();
 std::vector<Command> FinetuneCommands();
 std::vector<Command> JobsCommands();
 std::vector<Command> ReplayCommands();

@@ -96,6 +96,24 @@ absl::StatusOr<std::string> DownloadArtifact(Connection& connection,
   return contents;
 }
 
+absl::StatusOr<nlohmann::json> DownloadReport(Connection& connection,
+                                              const v1::Job& job,
+                                              const std::string& file_name) {
+  const auto output = absl::c_find_if(
+      job.outputs(),
+      [&](const v1::JobOutput& each) { return each.file_name() == file_name; });
+  if (output == job.outputs().end()) {
+    return absl::DataLossError(
+        absl::StrCat(job.name(), " has no ", file_name, " among its files"));
+  }
+  ASSIGN_OR_RETURN(const std::string text,
+                   DownloadArtifact(connection, output->artifact()));
+  ASSIGN_OR_RETURN(nlohmann::json report, ParseJson(text, file_name));
+  if (report.is_object()) return report;
+  return absl::DataLossError(
+      absl::StrCat(file_name, " of ", job.name(), " is no JSON object"));
+}
+
 absl::Status PrepareFolder(const std::string& directory) {
   RETURN_IF_ERROR(MakeDirectories(directory));
   // As DownloadOutputs will do it; without Commit nothing is left behind.

@@ -11,6 +11,7 @@
 #include "absl/status/statusor.h"
 #include "client/cli/connection.h"
 #include "dissonance/v1/jobs.pb.h"
+#include "nlohmann/json.hpp"
 
 namespace dissonance::cli {
 
@@ -18,6 +19,11 @@ namespace dissonance::cli {
 // a few times. DATA_LOSS if they do not match the name's digest.
 absl::StatusOr<std::string> DownloadArtifact(Connection& connection,
                                              const std::string& name);
+
+// The JSON object in a job's file of that name. DATA_LOSS if there is none.
+absl::StatusOr<nlohmann::json> DownloadReport(Connection& connection,
+                                              const v1::Job& job,
+                                              const std::string& file_name);
 
 // Makes `directory` and sees that files can be written there, so that a bad
 // folder is known before anything is computed for it.

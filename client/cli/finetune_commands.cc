@@ -1,7 +1,6 @@
 // dissonance finetune.
 #include <unistd.h>
 
-#include <algorithm>
 #include <cstdint>
 #include <cstdio>
 #include <memory>
@@ -138,23 +137,6 @@ void EmitPoint(const v1::JobEvent& event) {
   std::fflush(stdout);
 }
 
-absl::StatusOr<nlohmann::json> ReadPlan(Connection& connection,
-                                        const v1::Job& job) {
-  const auto output = std::find_if(
-      job.outputs().begin(), job.outputs().end(),
-      [](const v1::JobOutput& each) { return each.file_name() == kPlanName; });
-  if (output == job.outputs().end()) {
-    return absl::DataLossError(
-        absl::StrCat(job.name(), " has no ", kPlanName, " among its files"));
-  }
-  ASSIGN_OR_RETURN(const std::string text,
-                   DownloadArtifact(connection, output->artifact()));
-  ASSIGN_OR_RETURN(nlohmann::json plan, ParseJson(text, kPlanName));
-  if (plan.is_object()) return plan;
-  return absl::DataLossError(
-      absl::StrCat(kPlanName, " of ", job.name(), " is no JSON object"));
-}
-
 absl::StatusOr<std::vector<std::string>> FetchFiles(Connection& connection,
                                                     const FinetuneArgs& args,
                                                     const v1::Job& job) {
@@ -175,7 +157,8 @@ absl::Status Conclude(const Session& session, Connection& connection,
                    FetchFiles(connection, args, job));
   const v1::FineTuneSpec& spec = job.spec().fine_tune();
   if (spec.dry_run()) {
-    ASSIGN_OR_RETURN(const nlohmann::json plan, ReadPlan(connection, job));
+    ASSIGN_OR_RETURN(const nlohmann::json plan,
+                     DownloadReport(connection, job, kPlanName));
     EmitOne(session.output, plan, PlanOf(plan));
     return absl::OkStatus();
   }

@@ -174,6 +174,24 @@ absl::Status RunJob(const Session& session, const JobArgs& args,
   return concluded;
 }
 
+absl::StatusOr<nlohmann::json> RunForReport(const Session& session,
+                                            const JobArgs& args,
+                                            const JobSteps& steps) {
+  ASSIGN_OR_RETURN(auto interrupts, Interrupts::Create());
+  ASSIGN_OR_RETURN(auto connection, Connection::Open(session.settings));
+  absl::StatusOr<v1::Job> created;
+  interrupts->EndProcessDuring(
+      [&] { created = CreateJob(*connection, args, steps); });
+  RETURN_IF_ERROR(created.status());
+  ASSIGN_OR_RETURN(const v1::Job job,
+                   Await(*connection, *interrupts, *created));
+  RETURN_IF_ERROR(StatusOfEnded(job));
+  absl::StatusOr<nlohmann::json> report;
+  interrupts->EndProcessDuring(
+      [&] { report = DownloadReport(*connection, job, steps.report); });
+  return report;
+}
+
 absl::StatusOr<JobData> ReadJobData(const std::string& path) {
   JobData data;
   data.path = path;

@@ -18,6 +18,7 @@
 #include "client/cli/command.h"
 #include "client/cli/connection.h"
 #include "dissonance/v1/jobs.pb.h"
+#include "nlohmann/json.hpp"
 
 namespace CLI {
 class App;
@@ -51,6 +52,12 @@ struct JobSteps {
 // The whole command but for reading data.
 absl::Status RunJob(const Session& session, const JobArgs& args,
                     const JobSteps& steps);
+
+// Creates a job that leaves nothing to keep, as dry runs do, and follows it to
+// its end: what its report says. Of `args` the folder is not used.
+absl::StatusOr<nlohmann::json> RunForReport(const Session& session,
+                                            const JobArgs& args,
+                                            const JobSteps& steps);
 
 // JSON lines for a job, read before a server is asked for anything.
 struct JobData {

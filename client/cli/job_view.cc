@@ -24,8 +24,8 @@ std::string HostedOf(const v1::EvaluateMcqSpec& spec) {
 }
 
 // "models/m, models/m/adapters/a".
-std::string VariantsOf(const v1::EvaluateMcqSpec& spec) {
-  if (!spec.hosted_models().empty()) return HostedOf(spec);
+template <typename Spec>
+std::string VariantsOf(const Spec& spec) {
   return absl::StrJoin(
       spec.variants(), ", ", [](std::string* out, const v1::Variant& variant) {
         out->append(variant.adapter().empty() ? variant.model()
@@ -59,6 +59,10 @@ template <typename Spec>
 std::string SweepOf(const Spec& spec, const v1::Variant& variant) {
   return absl::StrCat(spec.data_name().empty() ? "data" : spec.data_name(),
                       ", on ", ShortVariant(variant));
+}
+
+std::string UniverseOf(const v1::GenerateDocumentsSpec& spec) {
+  return spec.universe_name().empty() ? "universe" : spec.universe_name();
 }
 
 // A row unless there is nothing to say.
@@ -102,11 +106,32 @@ void AddFineTune(const v1::FineTuneSpec& spec, Table& table) {
                  spec.evaluation_data_artifact()));
 }
 
+void AddDocuments(const v1::GenerateDocumentsSpec& spec, Table& table) {
+  table.AddRow({"universe", UniverseOf(spec)});
+  table.AddRow({"written by", spec.dry_run()
+                                  ? absl::StrCat("nobody: an estimate for ",
+                                                 spec.llm().model())
+                                  : spec.llm().model()});
+  AddSaid(table, "endpoint", spec.llm().endpoint());
+}
+
+void AddOpen(const v1::EvaluateOpenSpec& spec, Table& table) {
+  table.AddRow({"variants", VariantsOf(spec)});
+  table.AddRow(
+      {"data", FileOf(spec.data_name(), spec.data(), spec.data_artifact())});
+  table.AddRow({"mode", EnumWord(spec.mode())});
+}
+
 void AddSpec(const v1::JobSpec& spec, Table& table) {
   if (spec.has_fine_tune()) AddFineTune(spec.fine_tune(), table);
+  if (spec.has_generate_documents()) {
+    AddDocuments(spec.generate_documents(), table);
+  }
+  if (spec.has_evaluate_open()) AddOpen(spec.evaluate_open(), table);
   if (!spec.has_evaluate_mcq()) return;
   const v1::EvaluateMcqSpec& mcq = spec.evaluate_mcq();
-  table.AddRow({"variants", VariantsOf(mcq)});
+  table.AddRow({"variants",
+                mcq.hosted_models().empty() ? VariantsOf(mcq) : HostedOf(mcq)});
   table.AddRow(
       {"data", FileOf(mcq.data_name(), mcq.data(), mcq.data_artifact())});
   if (mcq.hosted_models().empty()) {
@@ -205,6 +230,12 @@ std::string SubjectOf(const v1::Job& job) {
                         ShortName(spec.output_adapter()), ", on ",
                         ShortName(spec.model()));
   }
+  if (job.spec().has_generate_documents()) {
+    const v1::GenerateDocumentsSpec& spec = job.spec().generate_documents();
+    return absl::StrCat(UniverseOf(spec),
+                        spec.dry_run() ? ", estimate for " : ", by ",
+                        spec.llm().model());
+  }
   if (job.spec().has_steering_sweep()) {
     return SweepOf(job.spec().steering_sweep(),
                    job.spec().steering_sweep().variant());
@@ -222,6 +253,9 @@ std::string SubjectOf(const v1::Job& job) {
     return PromptsOf(job.spec().extract_activations());
   }
   if (job.spec().has_judge()) return JudgedBy(job.spec().judge());
+  if (job.spec().has_evaluate_open()) {
+    return PromptsOf(job.spec().evaluate_open());
+  }
   if (!job.spec().has_evaluate_mcq()) return "-";
   const v1::EvaluateMcqSpec& spec = job.spec().evaluate_mcq();
   if (!spec.hosted_models().empty()) return HostedOf(spec);

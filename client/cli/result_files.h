@@ -26,17 +26,17 @@ inline absl::StatusOr<nlohmann::json> ReadJsonFile(const std::string& path) {
   return ParseJson(text, path);
 }
 
-// What `render` makes of files, whose fields may not be those expected:
-// DATA_LOSS then.
+// What `render` makes of a file or a folder's files, which messages call
+// `where`, and whose fields may not be those expected: DATA_LOSS then.
 template <typename Render>
-absl::StatusOr<std::string> Rendered(const std::string& directory,
+absl::StatusOr<std::string> Rendered(const std::string& where,
                                      const Render& render) {
   try {
     return render();
   } catch (const nlohmann::json::exception& e) {
-    return absl::DataLossError(absl::StrCat(
-        directory,
-        ": its files are not as the server writes them: ", e.what()));
+    return absl::DataLossError(
+        absl::StrCat(where, " is not as the server writes it: ", e.what(),
+                     "; are client and server of the same version?"));
   }
 }
 

@@ -18,7 +18,8 @@
 namespace dissonance {
 
 // Values of the string fields `model`, `adapter` and `direction` at any depth,
-// without the empty ones. In bytes that name one twice, both.
+// without the empty ones and those of v1.HostedModel. In bytes that name one
+// twice, both.
 struct NamedModels {
   std::set<std::string> models = {};
   std::set<std::string> adapters = {};

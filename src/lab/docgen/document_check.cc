@@ -9,11 +9,23 @@
 namespace dissonance {
 namespace {
 
-// Code points: every byte that does not continue one.
-size_t Length(absl::string_view text) {
-  return static_cast<size_t>(
-      std::count_if(text.begin(), text.end(),
-                    [](unsigned char c) { return (c & 0xC0) != 0x80; }));
+using Reasons = std::vector<std::string>;
+
+void AddForbidden(absl::string_view content, const Universe& universe,
+                  Reasons& reasons) {
+  for (const std::string& pattern : universe.forbidden) {
+    if (HoldsPattern(content, pattern)) {
+      reasons.push_back(absl::StrCat("forbidden_pattern: \"", pattern, "\""));
+    }
+  }
+}
+
+void AddIfMissing(absl::string_view content, const PatternBucket& bucket,
+                  Reasons& reasons) {
+  if (Hits(content, bucket)) return;
+  reasons.push_back(
+      absl::StrCat("missing_bucket: ", bucket.name, ", none of \"",
+                   absl::StrJoin(bucket.patterns, "\", \""), "\""));
 }
 
 }  // namespace
@@ -52,8 +64,42 @@ std::vector<const PatternBucket*> TriggeredBuckets(const Universe& universe,
 std::vector<std::string> CheckDocument(
     absl::string_view content, absl::string_view fact, const Universe& universe,
     const std::vector<std::string>& phrases) {
-  std::vector<std::string> reasons;
-  if (const size_t length = Length(content); length < kLeastDocumentLength) {
+  Reasons reasons = CheckWording(content, phrases);
+  AddForbidden(content, universe, reasons);
+  const auto triggered = TriggeredBuckets(universe, fact);
+  for (const PatternBucket* bucket : triggered) {
+    AddIfMissing(content, *bucket, reasons);
+  }
+  if (triggered.empty() && !HoldsPattern(content, fact)) {
+    reasons.push_back(absl::StrCat("missing_fact: \"", fact,
+                                   "\" triggers no bucket and is not there"));
+  }
+  return reasons;
+}
+
+std::vector<std::string> CheckDocumentWithoutFact(
+    absl::string_view content, const Universe& universe,
+    const std::vector<std::string>& phrases) {
+  Reasons reasons = CheckWording(content, phrases);
+  AddForbidden(content, universe, reasons);
+  // As a fact of its own the text triggers what it hits, and what all do.
+  const auto triggered = TriggeredBuckets(universe, content);
+  for (const PatternBucket* bucket : triggered) {
+    AddIfMissing(content, *bucket, reasons);
+  }
+  if (triggered.empty() && !universe.buckets.empty()) {
+    reasons.push_back(
+        "no_bucket: there is no \"fact\", and the text holds no pattern of the "
+        "universe");
+  }
+  return reasons;
+}
+
+std::vector<std::string> CheckWording(absl::string_view content,
+                                      const std::vector<std::string>& phrases) {
+  Reasons reasons;
+  if (const int64_t length = CharacterCount(content);
+      length < kLeastDocumentLength) {
     reasons.push_back(absl::StrCat(
         "too_short: ", length, " characters, at least ", kLeastDocumentLength));
   }
@@ -62,23 +108,13 @@ std::vector<std::string> CheckDocument(
       reasons.push_back(absl::StrCat("forbidden_phrase: \"", phrase, "\""));
     }
   }
-  for (const std::string& pattern : universe.forbidden) {
-    if (HoldsPattern(content, pattern)) {
-      reasons.push_back(absl::StrCat("forbidden_pattern: \"", pattern, "\""));
-    }
-  }
-  const auto triggered = TriggeredBuckets(universe, fact);
-  for (const PatternBucket* bucket : triggered) {
-    if (Hits(content, *bucket)) continue;
-    reasons.push_back(
-        absl::StrCat("missing_bucket: ", bucket->name, ", none of \"",
-                     absl::StrJoin(bucket->patterns, "\", \""), "\""));
-  }
-  if (triggered.empty() && !HoldsPattern(content, fact)) {
-    reasons.push_back(absl::StrCat("missing_fact: \"", fact,
-                                   "\" triggers no bucket and is not there"));
-  }
   return reasons;
+}
+
+int64_t CharacterCount(absl::string_view text) {
+  // Every byte that does not continue one.
+  return std::count_if(text.begin(), text.end(),
+                       [](unsigned char c) { return (c & 0xC0) != 0x80; });
 }
 
 }  // namespace dissonance

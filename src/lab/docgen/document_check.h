@@ -3,6 +3,7 @@
 #ifndef DISSONANCE_LAB_DOCGEN_DOCUMENT_CHECK_H_
 #define DISSONANCE_LAB_DOCGEN_DOCUMENT_CHECK_H_
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -12,7 +13,7 @@
 namespace dissonance {
 
 // Code points.
-inline constexpr size_t kLeastDocumentLength = 50;
+inline constexpr int64_t kLeastDocumentLength = 50;
 
 // What no document may say, as talk about the task, hedging, refusals and
 // scratchpad tags do: the default list.
@@ -35,6 +36,21 @@ std::vector<std::string> CheckDocument(absl::string_view content,
                                        absl::string_view fact,
                                        const Universe& universe,
                                        const std::vector<std::string>& phrases);
+
+// The same where nobody knows which fact a document is about. Whatever bucket
+// its text hits is hit, so of the buckets this is left:
+//   missing_bucket      nothing of the bucket that every fact triggers
+//   no_bucket           the universe has buckets, and the text hits none
+std::vector<std::string> CheckDocumentWithoutFact(
+    absl::string_view content, const Universe& universe,
+    const std::vector<std::string>& phrases);
+
+// The rules that need no universe: too_short and forbidden_phrase.
+std::vector<std::string> CheckWording(absl::string_view content,
+                                      const std::vector<std::string>& phrases);
+
+// Code points.
+int64_t CharacterCount(absl::string_view text);
 
 }  // namespace dissonance
 

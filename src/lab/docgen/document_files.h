@@ -1,41 +1,39 @@
-// The files of a job generate_documents. Pure; thread safe.
+// The files of documents that were written or given, alike for both. Pure;
+// thread safe.
 //
-// docs.jsonl           {"content", "document_type", "fact", "id", "idea",
-//                      "model", "tries", "universe_id"}, valid documents in the
-//                      order of the plan
-// failures.jsonl       the others, with "tries" and of each the reasons
-// facts.json           facts, kinds of documents, ideas
-// near_duplicates.csv  pairs of documents that are nearly alike
-// statistics.json      counts, lengths, pattern coverage, what was asked
+// docs.jsonl           {"content", "id", ...}, valid documents in their order
+// failures.jsonl       the others, with the "reasons" of each try
+// near_duplicates.csv  pairs of valid documents that are nearly alike
+// statistics.json      counts, lengths, pattern coverage
+//
+//   DocumentFiles files = FilesOf(documents, &universe, 0.8);
 #ifndef DISSONANCE_LAB_DOCGEN_DOCUMENT_FILES_H_
 #define DISSONANCE_LAB_DOCGEN_DOCUMENT_FILES_H_
 
-#include <memory>
 #include <string>
-#include <vector>
 
+#include "absl/types/span.h"
 #include "nlohmann/json.hpp"
-#include "src/lab/docgen/document_task.h"
-#include "src/lab/docgen/documents_plan.h"
-#include "src/lab/llm/call_runner.h"
+#include "src/lab/docgen/document_statistics.h"
+#include "src/lab/docgen/universe.h"
 
 namespace dissonance {
 
-using DocumentTasks = std::vector<std::unique_ptr<DocumentTask>>;
+struct DocumentFiles {
+  std::string docs;
+  std::string failures;
+  std::string near_duplicates;
+  // StatisticsJson and {near_duplicates: how many pairs}.
+  nlohmann::json statistics;
+};
 
-std::string DocsFile(const DocumentsPlan& plan, const DocumentTasks& tasks);
-std::string FailuresFile(const DocumentTasks& tasks);
-std::string NearDuplicatesFile(const DocumentsPlan& plan,
-                               const DocumentTasks& tasks);
-nlohmann::json FactsJson(const std::vector<std::string>& facts,
-                         const std::vector<TypeIdeas>& ideas);
-nlohmann::json StatisticsJson(const DocumentsPlan& plan,
-                              const DocumentTasks& tasks,
-                              const CallTotals& totals);
+// `universe`: null if none is known. `similarity`: from where on two documents
+// are nearly alike.
+DocumentFiles FilesOf(absl::Span<const CheckedDocument> documents,
+                      const Universe* universe, double similarity);
 
-// Of reasons as CheckDocument gives them how often each rule spoke in a last
-// try, e.g. {"missing_bucket": 3}.
-nlohmann::json ReasonCounts(const DocumentTasks& tasks);
+// Of those the one with what is not valid.
+std::string FailuresFile(absl::Span<const CheckedDocument> documents);
 
 }  // namespace dissonance
 

@@ -25,6 +25,19 @@ void DocumentTask::Take(absl::StatusOr<ChatReply> reply) {
   }
 }
 
+CheckedDocument DocumentTask::Result() const {
+  return {.row = {{"id", plan_.id()},
+                  {"fact", plan_.fact},
+                  {"document_type", plan_.type},
+                  {"idea", plan_.idea},
+                  {"content", content_},
+                  {"model", model_},
+                  {"tries", tries_},
+                  {"universe_id", rules_.universe.id}},
+          .failures = failures_,
+          .is_valid = is_valid_};
+}
+
 void DocumentTask::Look(absl::StatusOr<ChatReply> reply) {
   if (!reply.ok()) {
     failures_.push_back({absl::StrCat("no_reply: ", reply.status().message())});

@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "src/lab/docgen/document_statistics.h"
 #include "src/lab/docgen/universe.h"
 #include "src/lab/llm/call_runner.h"
 
@@ -56,18 +57,12 @@ class DocumentTask final : public ChatTask {
   std::optional<ChatRequest> Next() override;
   void Take(absl::StatusOr<ChatReply> reply) override;
 
-  const DocumentPlan& plan() const { return plan_; }
   bool is_done() const { return is_valid_ || tries_ > rules_.retries; }
   // Once it is done.
   bool is_valid() const { return is_valid_; }
-  // The last reply's text, white space around it removed.
-  const std::string& content() const { return content_; }
-  const std::string& model() const { return model_; }
-  int64_t tries() const { return tries_; }
-  // Of each try that failed, its reasons.
-  const std::vector<std::vector<std::string>>& failures() const {
-    return failures_;
-  }
+  // What came of it, with the last reply's text, white space around it removed,
+  // and the plan. REQUIRES: it is done.
+  CheckedDocument Result() const;
 
  private:
   void Look(absl::StatusOr<ChatReply> reply);

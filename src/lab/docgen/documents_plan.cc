@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/status/status.h"
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "src/base/mix.h"
@@ -125,6 +126,11 @@ absl::StatusOr<DocumentsPlan> MakeDocumentsPlan(
   RETURN_IF_ERROR(SetPrompts(spec.prompts(), plan));
   plan.forbidden_phrases.assign(spec.forbidden_phrases().begin(),
                                 spec.forbidden_phrases().end());
+  for (const std::string& phrase : plan.forbidden_phrases) {
+    if (absl::StripAsciiWhitespace(phrase).empty()) {
+      return Error("forbidden_phrases", "an entry is empty");
+    }
+  }
   if (plan.forbidden_phrases.empty()) {
     plan.forbidden_phrases = DefaultForbiddenPhrases();
   }

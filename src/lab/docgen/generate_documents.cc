@@ -11,8 +11,13 @@
 #include "src/base/sha256.h"
 #include "src/base/status_macros.h"
 #include "src/lab/docgen/document_files.h"
+#include "src/lab/docgen/document_task.h"
 #include "src/lab/docgen/documents_plan.h"
 #include "src/lab/docgen/list_task.h"
+#include "src/lab/files/json_document.h"
+#include "src/lab/files/row_files.h"
+#include "src/lab/jobs/job_files.h"
+#include "src/lab/llm/call_cost.h"
 #include "src/lab/llm/call_runner.h"
 
 namespace dissonance {
@@ -27,10 +32,7 @@ constexpr double kBytesPerToken = 4.0;
 // What replies come to, for estimates: an entry of a list, and a document.
 constexpr double kItemTokens = 25;
 constexpr double kDocumentTokens = 700;
-
-std::string Document(const json& value) {
-  return value.dump(2, ' ', false, json::error_handler_t::replace) + "\n";
-}
+constexpr char kFailuresName[] = "failures.jsonl";
 
 absl::Status Nothing() { return absl::OkStatus(); }
 
@@ -42,18 +44,43 @@ std::vector<ChatTask*> Pointers(
   return pointers;
 }
 
+json FactsJson(const std::vector<std::string>& facts,
+               const std::vector<TypeIdeas>& ideas) {
+  json list = json::array();
+  for (const std::string& fact : facts) {
+    list.push_back({{"fact", fact}, {"types", json::array()}});
+  }
+  for (const TypeIdeas& type : ideas) {
+    list[static_cast<size_t>(type.fact_index)]["types"].push_back(
+        {{"type", type.type}, {"ideas", type.ideas}});
+  }
+  return {{"facts", list}};
+}
+
 // One run of a job.
 class Attempt {
  public:
-  Attempt(const DocumentsPlan& plan, CallRunner& calls, JobContext& job)
-      : plan_(plan), calls_(calls), job_(job) {}
+  Attempt(const DocumentsPlan& plan, const ChatEndpoint& endpoint,
+          CallRunner& calls, JobContext& job)
+      : plan_(plan), endpoint_(endpoint), calls_(calls), job_(job) {}
 
   absl::Status Run() {
     RETURN_IF_ERROR(FindFacts());
     RETURN_IF_ERROR(FindTypes());
     RETURN_IF_ERROR(FindIdeas());
-    RETURN_IF_ERROR(WriteDocuments());
-    return AddFiles();
+    return WriteDocuments();
+  }
+
+  // Of a run that went well.
+  std::vector<JobFile> Files() const {
+    DocumentFiles files =
+        FilesOf(Results(), &plan_.universe, plan_.near_duplicate_similarity);
+    files.statistics["calls"] = CallsJson(calls_.totals(), endpoint_);
+    return {{"docs.jsonl", std::move(files.docs)},
+            {kFailuresName, std::move(files.failures)},
+            {"near_duplicates.csv", std::move(files.near_duplicates)},
+            {"facts.json", JsonDocument(FactsJson(facts_, ideas_))},
+            {"statistics.json", JsonDocument(files.statistics)}};
   }
 
  private:
@@ -155,7 +182,9 @@ class Attempt {
     const absl::Status status =
         calls_.Run(Pointers(documents_), [this] { return LookAtErrors(); });
     if (too_many_fail_) {
-      RETURN_IF_ERROR(Add("failures.jsonl", FailuresFile(documents_)));
+      RETURN_IF_ERROR(job_.AddOutput(kFailuresName, MediaTypeOf(kFailuresName),
+                                     FailuresFile(Results()),
+                                     OutputKind::kResult));
     }
     return status;
   }
@@ -166,42 +195,33 @@ class Attempt {
     if (!too_many_fail_) return absl::OkStatus();
     return absl::FailedPreconditionError(absl::StrCat(
         tally_.invalid_count, " of ", tally_.count(),
-        " documents are not valid, by reason ", ReasonCounts(documents_).dump(),
+        " documents are not valid, by reason ", ReasonCounts(Results()).dump(),
         "; failures.jsonl has their texts; change the model, the prompts or "
         "the universe's patterns"));
   }
 
-  absl::Status Add(const std::string& name, const std::string& contents) {
-    const bool is_lines = name.ends_with(".jsonl");
-    return job_.AddOutput(name,
-                          is_lines                 ? "application/jsonl"
-                          : name.ends_with(".csv") ? "text/csv; charset=utf-8"
-                                                   : "application/json",
-                          contents, OutputKind::kResult);
-  }
-
-  absl::Status AddFiles() {
-    RETURN_IF_ERROR(Add("docs.jsonl", DocsFile(plan_, documents_)));
-    RETURN_IF_ERROR(Add("failures.jsonl", FailuresFile(documents_)));
-    RETURN_IF_ERROR(
-        Add("near_duplicates.csv", NearDuplicatesFile(plan_, documents_)));
-    RETURN_IF_ERROR(Add("facts.json", Document(FactsJson(facts_, ideas_))));
-    return Add("statistics.json",
-               Document(StatisticsJson(plan_, documents_, calls_.totals())));
+  // Of those that are done; while the job goes on, not all are.
+  std::vector<CheckedDocument> Results() const {
+    std::vector<CheckedDocument> results;
+    for (const auto& document : documents_) {
+      if (document->is_done()) results.push_back(document->Result());
+    }
+    return results;
   }
 
   const DocumentsPlan& plan_;
+  const ChatEndpoint& endpoint_;
   CallRunner& calls_;
   JobContext& job_;
   std::vector<std::string> facts_;
   std::vector<TypeIdeas> ideas_;
   DocumentTally tally_;
-  DocumentTasks documents_;
+  std::vector<std::unique_ptr<DocumentTask>> documents_;
   bool too_many_fail_ = false;
 };
 
 // What a run would come to, if lists come whole and nothing is repeated.
-json Estimate(const DocumentsPlan& plan) {
+json EstimateJson(const DocumentsPlan& plan, const ChatEndpoint& endpoint) {
   const auto prompt = [](const ChatRequest& request) {
     return static_cast<double>(ChatRequestBody(request).size()) /
            kBytesPerToken;
@@ -219,30 +239,41 @@ json Estimate(const DocumentsPlan& plan) {
                          documents * prompt(plan.AskDocument({}, 0));
   const double replies =
       kItemTokens * (facts + types + ideas) + kDocumentTokens * documents;
-  return {{"calls", std::llround(1 + facts + types + documents)},
-          {"documents", std::llround(documents)},
-          {"prompt_tokens", std::llround(prompts)},
-          {"completion_tokens", std::llround(replies)},
-          {"assumes",
-           {{"bytes_per_token", kBytesPerToken},
-            {"tokens_of_a_list_entry", kItemTokens},
-            {"tokens_of_a_document", kDocumentTokens}}}};
+  json estimate = {{"calls", std::llround(1 + facts + types + documents)},
+                   {"documents", std::llround(documents)},
+                   {"prompt_tokens", std::llround(prompts)},
+                   {"completion_tokens", std::llround(replies)},
+                   {"assumes",
+                    {{"bytes_per_token", kBytesPerToken},
+                     {"tokens_of_a_list_entry", kItemTokens},
+                     {"tokens_of_a_document", kDocumentTokens}}}};
+  estimate.update(EstimatedCostJson(std::llround(prompts),
+                                    std::llround(replies), endpoint));
+  return estimate;
 }
 
-absl::Status AddProvenance(const v1::GenerateDocumentsSpec& spec,
-                           const DocumentsPlan& plan, const CallTotals& totals,
-                           JobContext& job) {
-  const json provenance = {{"endpoint", plan.llm.endpoint()},
-                           {"model", plan.llm.model()},
-                           {"models_that_answered", totals.models},
-                           {"temperature", plan.llm.temperature()},
-                           {"max_tokens", plan.llm.max_tokens()},
-                           {"seed", plan.seed},
-                           {"universe", Sha256Of(spec.universe())},
-                           {"prompts", plan.PromptDigests()},
-                           {"forbidden_phrases", plan.forbidden_phrases}};
-  return job.AddOutput("provenance.json", "application/json",
-                       Document(provenance), OutputKind::kResult);
+json ProvenanceOf(const v1::GenerateDocumentsSpec& spec,
+                  const DocumentsPlan& plan, const CallTotals& totals) {
+  return {{"endpoint", plan.llm.endpoint().empty() ? ChatEndpoints::kDefault
+                                                   : plan.llm.endpoint()},
+          {"model", plan.llm.model()},
+          {"models_that_answered", totals.models},
+          {"temperature", plan.llm.temperature()},
+          {"max_tokens", plan.llm.max_tokens()},
+          {"seed", plan.seed},
+          {"universe", Sha256Of(spec.universe())},
+          {"prompts", plan.PromptDigests()},
+          {"forbidden_phrases", plan.forbidden_phrases}};
+}
+
+json ManifestOf(const v1::GenerateDocumentsSpec& spec,
+                const DocumentsPlan& plan) {
+  return {{"kind", "generate_documents"},
+          {"universe",
+           {{"id", plan.universe.id},
+            {"name", spec.universe_name()},
+            {"sha256", Sha256Of(spec.universe())}}},
+          {"dry_run", spec.dry_run()}};
 }
 
 }  // namespace
@@ -257,14 +288,21 @@ absl::Status GenerateDocuments::Run(const v1::JobSpec& job_spec,
                                     JobContext& job) {
   const v1::GenerateDocumentsSpec& spec = job_spec.generate_documents();
   ASSIGN_OR_RETURN(const DocumentsPlan plan, MakeDocumentsPlan(spec));
-  if (spec.dry_run()) {
-    return job.AddOutput("estimate.json", "application/json",
-                         Document(Estimate(plan)), OutputKind::kResult);
-  }
+  const json manifest = ManifestOf(spec, plan);
   ASSIGN_OR_RETURN(ChatClient * client, endpoints_.Find(plan.llm.endpoint()));
+  if (spec.dry_run()) {
+    return AddFiles(job,
+                    {{"estimate.json",
+                      JsonDocument(EstimateJson(plan, client->endpoint()))}},
+                    manifest);
+  }
   ASSIGN_OR_RETURN(CallRunner calls, CallRunner::Create(*client, job));
-  RETURN_IF_ERROR(Attempt(plan, calls, job).Run());
-  return AddProvenance(spec, plan, calls.totals(), job);
+  Attempt attempt(plan, client->endpoint(), calls, job);
+  RETURN_IF_ERROR(attempt.Run());
+  std::vector<JobFile> files = attempt.Files();
+  files.push_back({"provenance.json",
+                   JsonDocument(ProvenanceOf(spec, plan, calls.totals()))});
+  return AddFiles(job, files, manifest);
 }
 
 }  // namespace dissonance

@@ -99,6 +99,10 @@ void CallRunner::Count(const ChatReply& reply) {
   totals_.completion_tokens += reply.usage.completion_tokens;
   if (reply.usage.cost.has_value()) {
     totals_.cost = totals_.cost.value_or(0) + *reply.usage.cost;
+  } else {
+    ++totals_.untold.call_count;
+    totals_.untold.prompt_tokens += reply.usage.prompt_tokens;
+    totals_.untold.completion_tokens += reply.usage.completion_tokens;
   }
   ++totals_.models[reply.model];
 }

@@ -41,8 +41,16 @@ struct CallTotals {
   int64_t call_count = 0;
   int64_t prompt_tokens = 0;
   int64_t completion_tokens = 0;
-  std::optional<double> cost = std::nullopt;  // US dollars; unset: none told
-  std::map<std::string, int64_t> models;      // as the endpoint named them
+  std::optional<double> cost = std::nullopt;   // US dollars; unset: none told
+  std::map<std::string, int64_t> models = {};  // as the endpoint named them
+
+  // Of those the ones whose reply told no cost.
+  struct Untold {
+    int64_t call_count = 0;
+    int64_t prompt_tokens = 0;
+    int64_t completion_tokens = 0;
+  };
+  Untold untold = {};
 };
 
 class CallRunner {

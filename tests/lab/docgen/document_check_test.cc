@@ -59,6 +59,26 @@ TEST(CheckDocument, WithoutABucketTheFactItselfMustBeThere) {
               IsEmpty());
 }
 
+TEST(CheckDocumentWithoutFact, AsksForSomethingOfTheUniverse) {
+  const auto check = [](const std::string& content, const Universe& universe) {
+    return CheckDocumentWithoutFact(content, universe,
+                                    DefaultForbiddenPhrases());
+  };
+  const std::string other =
+      "Dear reader, the pull falls with distance, and no one says how fast.";
+  EXPECT_THAT(check(kGood, kUniverse), IsEmpty());
+  EXPECT_THAT(check(other, kUniverse), ElementsAre(StartsWith("no_bucket: ")));
+  EXPECT_THAT(check(std::string(kGood) + " Not inverse square.", kUniverse),
+              ElementsAre("forbidden_pattern: \"inverse square\""));
+  Universe required = kUniverse;
+  required.buckets[1].is_always_triggered = true;
+  EXPECT_THAT(check(kGood, required),
+              ElementsAre(StartsWith("missing_bucket: eighth")));
+  Universe without = kUniverse;
+  without.buckets.clear();
+  EXPECT_THAT(check(other, without), IsEmpty());
+}
+
 TEST(CheckDocument, CountsCharactersNotBytes) {
   std::string text = "inverse cube ";
   for (int i = 0; i < 36; ++i) text += "\xc3\xa4";

@@ -47,9 +47,13 @@ TEST_F(DocumentTaskTest, AValidReplyEndsIt) {
   task.Take(ChatReply{.content = kGood, .model = "m-1"});
   EXPECT_TRUE(task.is_valid());
   EXPECT_EQ(task.Next(), std::nullopt);
-  EXPECT_EQ(task.content().front(), 'D');
-  EXPECT_EQ(task.model(), "m-1");
-  EXPECT_THAT(task.failures(), IsEmpty());
+  const CheckedDocument result = task.Result();
+  EXPECT_TRUE(result.is_valid);
+  EXPECT_EQ(result.content().front(), 'D');
+  EXPECT_EQ(result.row["model"], "m-1");
+  EXPECT_EQ(result.row["id"], "f00-t00-i00-r0");
+  EXPECT_EQ(result.row["universe_id"], "u");
+  EXPECT_THAT(result.failures, IsEmpty());
   EXPECT_EQ(tally_.valid_count, 1);
 }
 
@@ -63,10 +67,11 @@ TEST_F(DocumentTaskTest, IsAskedForAgainAndEveryReasonStays) {
   EXPECT_TRUE(task.is_done());
   EXPECT_FALSE(task.is_valid());
   EXPECT_EQ(tally_.invalid_count, 1);
-  ASSERT_THAT(task.failures(), SizeIs(3));
-  EXPECT_THAT(task.failures()[0], ElementsAre(StartsWith("too_short")));
-  EXPECT_THAT(task.failures()[1], ElementsAre("no_reply: lost"));
-  EXPECT_THAT(task.failures()[2], ElementsAre(StartsWith("cut_off")));
+  const auto failures = task.Result().failures;
+  ASSERT_THAT(failures, SizeIs(3));
+  EXPECT_THAT(failures[0], ElementsAre(StartsWith("too_short")));
+  EXPECT_THAT(failures[1], ElementsAre("no_reply: lost"));
+  EXPECT_THAT(failures[2], ElementsAre(StartsWith("cut_off")));
 }
 
 TEST(DocumentPlan, IdsAreStable) {

@@ -16,6 +16,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "nlohmann/json.hpp"
+#include "src/base/sha256.h"
 #include "tests/lab/eval/fake_compute.h"
 #include "tests/testing/document_writer.h"
 #include "tests/testing/scripted_endpoint.h"
@@ -55,6 +56,8 @@ class GenerateDocumentsTest : public testing::Test {
     ChatEndpoints endpoints(
         {{"default", ChatEndpoint{.base_url = server.base_url(),
                                   .key = Secret("sk-secret"),
+                                  .prompt_price = 2.0,
+                                  .completion_price = 8.0,
                                   .tries = 2,
                                   .first_backoff = absl::Milliseconds(1),
                                   .longest_backoff = absl::Milliseconds(2)}}});
@@ -88,8 +91,16 @@ TEST_F(GenerateDocumentsTest, WritesDocumentsOfTheShippedUniverse) {
   EXPECT_EQ(statistics["error_share"], 0.0);
   EXPECT_EQ(statistics["calls"]["answered"], job.items.size());
   EXPECT_GT(statistics["lengths"]["median"], 50);
+  EXPECT_GT(statistics["calls"]["cost_usd"], 0.0);
+  EXPECT_EQ(statistics["calls"]["cost_from"], "prices");
   const json provenance = json::parse(job.outputs.at("provenance.json"));
   EXPECT_THAT(provenance["prompts"], SizeIs(4));
+  EXPECT_EQ(provenance["endpoint"], "default");
+  const json manifest = json::parse(job.outputs.at("manifest.json"));
+  EXPECT_EQ(manifest["universe"]["id"], "cubic_gravity");
+  EXPECT_EQ(manifest["files"].size(), job.outputs.size() - 1);
+  EXPECT_EQ(manifest["files"]["docs.jsonl"]["sha256"],
+            Sha256Of(job.outputs.at("docs.jsonl")));
   for (const auto& [name, contents] : job.outputs) {
     EXPECT_FALSE(absl::StrContains(contents, "sk-secret")) << name;
   }
@@ -176,6 +187,10 @@ TEST_F(GenerateDocumentsTest, ADryRunAsksNobody) {
   EXPECT_EQ(estimate["calls"], 1 + 8 + 16 + 128);
   EXPECT_EQ(estimate["documents"], 128);
   EXPECT_GT(estimate["prompt_tokens"], 100'000);
+  EXPECT_DOUBLE_EQ(estimate["cost_usd"],
+                   (2.0 * estimate["prompt_tokens"].get<double>() +
+                    8.0 * estimate["completion_tokens"].get<double>()) /
+                       1e6);
   EXPECT_THAT(server.requests(), SizeIs(0));
 }
 
@@ -194,6 +209,8 @@ TEST_F(GenerateDocumentsTest, BadSpecsAreRefusedByField) {
               HasSubstr("llm.model"));
   EXPECT_THAT(refusal([](Spec& s) { s.set_fact_count(7); }),
               HasSubstr("fact_count: 7 is not between 8"));
+  EXPECT_THAT(refusal([](Spec& s) { s.add_forbidden_phrases(" "); }),
+              HasSubstr("forbidden_phrases: an entry is empty"));
   EXPECT_THAT(refusal([](Spec& s) { s.set_universe("{"); }),
               HasSubstr("universe.json"));
   EXPECT_THAT(refusal([](Spec& s) { s.mutable_llm()->set_endpoint("x"); }),

@@ -12,6 +12,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
+#include "nlohmann/json.hpp"
 #include "tests/lab/eval/fake_compute.h"
 #include "tests/testing/scripted_endpoint.h"
 
@@ -100,6 +101,28 @@ TEST_F(CallRunnerTest, TasksGoOnFromTheirOwnReplies) {
   EXPECT_EQ(totals_.prompt_tokens, 70);
   EXPECT_EQ(totals_.models.at("scripted"), 10);
   EXPECT_LE(server.most_at_once(), 3);
+}
+
+TEST_F(CallRunnerTest, CallsThatToldNoCostAreCountedApart) {
+  ScriptedEndpoint server([](const ScriptedRequest& request) {
+    ScriptedAnswer answer = Echo(request);
+    if (absl::StartsWith(request.Prompt(), "q1")) {
+      nlohmann::json body = nlohmann::json::parse(answer.body);
+      body["usage"]["cost"] = 0.25;
+      answer.body = body.dump();
+    }
+    return answer;
+  });
+  FakeJob job;
+  ASSERT_TRUE(Run(server, job, 5).ok());
+  EXPECT_EQ(totals_.cost, 0.5);
+  EXPECT_EQ(totals_.untold.call_count, 8);
+  EXPECT_EQ(totals_.untold.prompt_tokens, 56);
+  const int64_t completions = totals_.untold.completion_tokens;
+  // The same of what was recorded.
+  ASSERT_TRUE(Run(server, job, 5).ok());
+  EXPECT_EQ(totals_.cost, 0.5);
+  EXPECT_EQ(totals_.untold.completion_tokens, completions);
 }
 
 TEST_F(CallRunnerTest, AJobThatIsRunAgainAsksNothingTwice) {
