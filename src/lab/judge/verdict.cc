@@ -51,14 +51,14 @@ absl::StatusOr<double> ConfidenceIn(const Json& object) {
   return value->get<double>();
 }
 
-template <size_t kCount>
-absl::StatusOr<std::array<int, kCount>> SignalsIn(
+template <size_t count>
+absl::StatusOr<std::array<int, count>> SignalsIn(
     const Json& object, const char* field,
-    const std::array<const char*, kCount>& names) {
+    const std::array<const char*, count>& names) {
   ASSIGN_OR_RETURN(const Json* signals, Find(object, field));
   if (!signals->is_object()) return Error(field, "expected an object");
-  std::array<int, kCount> numbers = {};
-  for (size_t i = 0; i < kCount; ++i) {
+  std::array<int, count> numbers = {};
+  for (size_t i = 0; i < count; ++i) {
     const auto at = signals->find(names.at(i));
     const std::string name = absl::StrCat(field, ".", names.at(i));
     if (at == signals->end()) return Error(name, "missing");
@@ -83,11 +83,11 @@ absl::StatusOr<std::string> NotesIn(const Json& object) {
   return absl::StrCat(absl::StrJoin(words, " "), " ...");
 }
 
-template <size_t kCount>
-Json SignalsJson(const std::array<int, kCount>& numbers,
-                 const std::array<const char*, kCount>& names) {
+template <size_t count>
+Json SignalsJson(const std::array<int, count>& numbers,
+                 const std::array<const char*, count>& names) {
   Json signals = Json::object();
-  for (size_t i = 0; i < kCount; ++i) signals[names.at(i)] = numbers.at(i);
+  for (size_t i = 0; i < count; ++i) signals[names.at(i)] = numbers.at(i);
   return signals;
 }
 
