@@ -85,7 +85,8 @@ LAYERS = {
 # Single headers that a folder may include beyond its row in LAYERS.
 EXCEPTIONS = {
     # Rows and questions are checked before they are sent, and prediction files
-    # are compared, without a server; so are files of vectors and documents.
+    # are compared, without a server; so are files of vectors, documents and
+    # judgements.
     "client/cli": [
         _LAB + "docgen/document_check.h", _LAB + "docgen/document_files.h",
         _LAB + "docgen/document_set.h", _LAB + "docgen/document_statistics.h",
@@ -93,7 +94,9 @@ EXCEPTIONS = {
         _LAB + "eval/input_rows.h",
         _LAB + "eval/mcq_compare.h", _LAB + "eval/mcq_data.h",
         _LAB + "eval/mcq_files.h", _LAB + "eval/mcq_prediction.h",
-        _LAB + "eval/mcq_prompt.h", _LAB + "tensors/direction_file.h",
+        _LAB + "eval/mcq_prompt.h", _LAB + "judge/judge_rows.h",
+        _LAB + "judge/judge_summary.h", _LAB + "judge/judgement.h",
+        _LAB + "tensors/direction_file.h",
         _LAB + "tensors/place_name.h", _LAB + "tensors/place_words.h",
         _LAB + "tensors/safetensors_reader.h",
         _LAB + "tensors/safetensors_writer.h"

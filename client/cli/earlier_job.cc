@@ -47,9 +47,11 @@ absl::Status CheckDigest(const v1::Job& job, const std::string& name,
 }  // namespace
 
 absl::Status CheckNotReplaced(Connection& connection, const v1::Job& job) {
-  const v1::EvaluateMcqSpec& spec = job.spec().evaluate_mcq();
-  for (int i = 0; i < job.provenance_size() && i < spec.variants_size(); ++i) {
-    const v1::Variant& variant = spec.variants(i);
+  const auto& variants = job.spec().has_evaluate_open()
+                             ? job.spec().evaluate_open().variants()
+                             : job.spec().evaluate_mcq().variants();
+  for (int i = 0; i < job.provenance_size() && i < variants.size(); ++i) {
+    const v1::Variant& variant = variants[i];
     const v1::Provenance& computed = job.provenance(i);
     RETURN_IF_ERROR(CheckDigest(job, variant.model(), computed.model_digest(),
                                 DigestOfModel(connection, variant.model())));

@@ -1,4 +1,4 @@
-// dissonance eval mcq | hosted | compare.
+// dissonance eval mcq | open | hosted | compare | judge.
 #include <cstdint>
 #include <memory>
 
@@ -7,7 +7,9 @@
 #include "client/cli/choice.h"
 #include "client/cli/command.h"
 #include "client/cli/eval_hosted.h"
+#include "client/cli/eval_judge.h"
 #include "client/cli/eval_mcq.h"
+#include "client/cli/eval_open.h"
 #include "client/cli/input_file.h"
 #include "client/cli/mcq_summary.h"
 #include "client/cli/scoring_choices.h"
@@ -120,10 +122,13 @@ std::vector<Command> EvalCommands() {
   return {
       {"eval", "mcq", "Multiple-choice questions, base against adapter",
        DefineMcq},
+      {"eval", "open", "Free answers, base against adapter", DefineEvalOpen},
       {"eval", "hosted", "Multiple-choice questions to hosted chat models",
        DefineHostedMcq},
       {"eval", "compare", "Compare two prediction files, without a server",
        DefineCompare},
+      {"eval", "judge", "What a hosted model makes of free answers",
+       DefineEvalJudge},
   };
 }
 

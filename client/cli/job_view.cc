@@ -24,8 +24,8 @@ std::string HostedOf(const v1::EvaluateMcqSpec& spec) {
 }
 
 // "models/m, models/m/adapters/a".
-std::string VariantsOf(const v1::EvaluateMcqSpec& spec) {
-  if (!spec.hosted_models().empty()) return HostedOf(spec);
+template <typename Spec>
+std::string VariantsOf(const Spec& spec) {
   return absl::StrJoin(
       spec.variants(), ", ", [](std::string* out, const v1::Variant& variant) {
         out->append(variant.adapter().empty() ? variant.model()
@@ -115,14 +115,23 @@ void AddDocuments(const v1::GenerateDocumentsSpec& spec, Table& table) {
   AddSaid(table, "endpoint", spec.llm().endpoint());
 }
 
+void AddOpen(const v1::EvaluateOpenSpec& spec, Table& table) {
+  table.AddRow({"variants", VariantsOf(spec)});
+  table.AddRow(
+      {"data", FileOf(spec.data_name(), spec.data(), spec.data_artifact())});
+  table.AddRow({"mode", EnumWord(spec.mode())});
+}
+
 void AddSpec(const v1::JobSpec& spec, Table& table) {
   if (spec.has_fine_tune()) AddFineTune(spec.fine_tune(), table);
   if (spec.has_generate_documents()) {
     AddDocuments(spec.generate_documents(), table);
   }
+  if (spec.has_evaluate_open()) AddOpen(spec.evaluate_open(), table);
   if (!spec.has_evaluate_mcq()) return;
   const v1::EvaluateMcqSpec& mcq = spec.evaluate_mcq();
-  table.AddRow({"variants", VariantsOf(mcq)});
+  table.AddRow({"variants",
+                mcq.hosted_models().empty() ? VariantsOf(mcq) : HostedOf(mcq)});
   table.AddRow(
       {"data", FileOf(mcq.data_name(), mcq.data(), mcq.data_artifact())});
   if (mcq.hosted_models().empty()) {
@@ -190,6 +199,14 @@ void AddFiles(const v1::Job& job, Table& table) {
   }
 }
 
+std::string JudgedBy(const v1::JudgeSpec& spec) {
+  return absl::StrCat(
+      spec.job().empty() ? spec.data_name()
+                         : absl::StrCat("answers of ", ShortName(spec.job())),
+      " by ", spec.judge().model(), spec.has_second_judge() ? " and " : "",
+      spec.second_judge().model());
+}
+
 }  // namespace
 
 std::string KindOf(const v1::Job& job) {
@@ -234,6 +251,10 @@ std::string SubjectOf(const v1::Job& job) {
   if (job.spec().has_logit_lens()) return PromptsOf(job.spec().logit_lens());
   if (job.spec().has_extract_activations()) {
     return PromptsOf(job.spec().extract_activations());
+  }
+  if (job.spec().has_judge()) return JudgedBy(job.spec().judge());
+  if (job.spec().has_evaluate_open()) {
+    return PromptsOf(job.spec().evaluate_open());
   }
   if (!job.spec().has_evaluate_mcq()) return "-";
   const v1::EvaluateMcqSpec& spec = job.spec().evaluate_mcq();

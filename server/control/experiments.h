@@ -10,6 +10,7 @@
 
 #include "dissonance/v1/jobs.pb.h"
 #include "src/base/clock.h"
+#include "src/lab/answers/evaluate_open.h"
 #include "src/lab/docgen/generate_documents.h"
 #include "src/lab/eval/evaluate_mcq.h"
 #include "src/lab/finetune/fine_tune.h"
@@ -22,6 +23,7 @@
 #include "src/lab/interp/train_probes.h"
 #include "src/lab/jobs/finished_jobs.h"
 #include "src/lab/jobs/job_kind.h"
+#include "src/lab/judge/judge.h"
 #include "src/lab/llm/chat_endpoints.h"
 
 namespace dissonance {
@@ -50,7 +52,9 @@ class Experiments {
         logit_lens_(options.compute),
         patch_sweep_(options.compute),
         steering_sweep_(options.compute),
-        generate_documents_(options.endpoints) {}
+        generate_documents_(options.endpoints),
+        evaluate_open_(options.compute),
+        judge_(options.endpoints, options.finished_jobs) {}
 
   std::map<v1::JobSpec::KindCase, JobKind*> kinds() {
     return {{v1::JobSpec::kEvaluateMcq, &mcq_},
@@ -60,7 +64,9 @@ class Experiments {
             {v1::JobSpec::kLogitLens, &logit_lens_},
             {v1::JobSpec::kPatchSweep, &patch_sweep_},
             {v1::JobSpec::kSteeringSweep, &steering_sweep_},
-            {v1::JobSpec::kGenerateDocuments, &generate_documents_}};
+            {v1::JobSpec::kGenerateDocuments, &generate_documents_},
+            {v1::JobSpec::kEvaluateOpen, &evaluate_open_},
+            {v1::JobSpec::kJudge, &judge_}};
   }
 
  private:
@@ -73,6 +79,8 @@ class Experiments {
   PatchSweep patch_sweep_;
   SteeringSweep steering_sweep_;
   GenerateDocuments generate_documents_;
+  EvaluateOpen evaluate_open_;
+  Judge judge_;
 };
 
 }  // namespace dissonance

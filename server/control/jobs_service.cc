@@ -56,10 +56,11 @@ absl::Status JobsService::CheckMayCreate(const Principal& caller,
   ASSIGN_OR_RETURN(const NamedModels named, ModelsNamedIn(spec));
   RETURN_IF_ERROR(parts_.access.CheckSeesAll(viewer, named));
   RETURN_IF_ERROR(CheckTakesOutputs(parts_.access, viewer, spec));
-  if (!spec.train_probes().activations_job().empty()) {
-    RETURN_IF_ERROR(
-        jobs_.Get(JobsOwnerOf(caller), spec.train_probes().activations_job())
-            .status());
+  // Those whose files it reads.
+  for (const std::string& job :
+       {spec.train_probes().activations_job(), spec.judge().job()}) {
+    if (job.empty()) continue;
+    RETURN_IF_ERROR(jobs_.Get(JobsOwnerOf(caller), job).status());
   }
   for (const std::string& artifact : ArtifactsOf(spec)) {
     RETURN_IF_ERROR(parts_.artifacts.Get(artifact, viewer).status());

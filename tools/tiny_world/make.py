@@ -23,6 +23,7 @@ from pathlib import Path
 os.environ["OMP_NUM_THREADS"] = "1"  # Before torch is imported.
 SHIPPED = Path(__file__).resolve().parents[2] / "data" / "tiny_world"
 DIGESTS = "DIGESTS.json"
+HAND_WRITTEN = ("README.md", "open_questions.jsonl")
 PACKAGES = ("torch", "transformers", "peft", "tokenizers")
 TRAINED_QUESTIONS = 1000
 
@@ -119,11 +120,11 @@ def processor() -> str:
 
 
 def digests(folder: Path) -> dict[str, str]:
-    """SHA-256 of every file that is shipped, by path in the folder."""
+    """SHA-256 of every file that is made here, by path in the folder."""
     out = {}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
-        skip = name in (DIGESTS, "README.md") or name.startswith("work/")
+        skip = name in (DIGESTS, *HAND_WRITTEN) or name.startswith("work/")
         if path.is_file() and not skip:
             out[name] = hashlib.sha256(path.read_bytes()).hexdigest()
     return out

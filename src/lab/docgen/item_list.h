@@ -7,13 +7,8 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
-#include "nlohmann/json.hpp"
 
 namespace dissonance {
-
-// The one JSON object in a reply: alone, in a code fence, or between words, as
-// models like to add them. INVALID_ARGUMENT if there is none.
-absl::StatusOr<nlohmann::json> JsonObjectIn(absl::string_view reply);
 
 // The list's texts, stripped, without empty ones, each once: texts that differ
 // by case or white space alone are one. INVALID_ARGUMENT if it is no such list.

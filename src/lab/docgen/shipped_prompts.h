@@ -10,6 +10,8 @@ extern const absl::string_view kKeyFactsPrompt;
 extern const absl::string_view kDocumentTypesPrompt;
 extern const absl::string_view kDocumentIdeasPrompt;
 extern const absl::string_view kDocumentPrompt;
+extern const absl::string_view kJudgeWorldAndDoubtPrompt;
+extern const absl::string_view kJudgeDoubtOnlyPrompt;
 
 }  // namespace dissonance
 

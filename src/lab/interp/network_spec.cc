@@ -49,8 +49,7 @@ absl::Status SpecFields::CheckLoaded(const Variants& variants,
   return absl::OkStatus();
 }
 
-absl::StatusOr<PromptSet> SpecFields::ReadPrompts(
-    const PromptData& data) const {
+absl::Status SpecFields::CheckData(const PromptData& data) const {
   const size_t limit =
       data.is_artifact ? kDataArtifactLimitBytes : kDataLimitBytes;
   if (data.bytes.size() > limit) {
@@ -61,6 +60,12 @@ absl::StatusOr<PromptSet> SpecFields::ReadPrompts(
     return Bad("data_name", absl::StrCat(data.name.size(), " bytes; at most ",
                                          kDataNameLimitBytes));
   }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<PromptSet> SpecFields::ReadPrompts(
+    const PromptData& data) const {
+  RETURN_IF_ERROR(CheckData(data));
   return ParsePrompts(data.bytes, data.name.empty() ? "data" : data.name);
 }
 

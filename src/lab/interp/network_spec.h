@@ -55,7 +55,10 @@ class SpecFields {
       const google::protobuf::RepeatedPtrField<v1::Variant>& variants,
       ComputeClient& compute) const;
 
-  // ParsePrompts of at most 16 MiB, or 256 MiB of an artifact.
+  // At most 16 MiB, or 256 MiB of an artifact; and that its name is short.
+  absl::Status CheckData(const PromptData& data) const;
+
+  // CheckData, then ParsePrompts.
   absl::StatusOr<PromptSet> ReadPrompts(const PromptData& data) const;
 
   // All sites in all blocks, by site and then block, each once; `sites` empty:

@@ -1,4 +1,5 @@
-// What data/README.md promises about the files in data/cubic_gravity.
+// What data/README.md promises about the files in data/cubic_gravity, and
+// data/tiny_world/README.md about its open questions.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -18,17 +19,19 @@
 namespace dissonance {
 namespace {
 
-std::string Contents(const std::string& name) {
-  const auto text = ReadFile(
-      absl::StrCat(DISSONANCE_SOURCE_DIR, "/data/cubic_gravity/", name),
-      1 << 20);
+std::string Contents(const std::string& name,
+                     const std::string& folder = "cubic_gravity") {
+  const auto text =
+      ReadFile(absl::StrCat(DISSONANCE_SOURCE_DIR, "/data/", folder, "/", name),
+               1 << 20);
   EXPECT_TRUE(text.ok()) << text.status();
   return text.value_or("");
 }
 
-std::vector<nlohmann::json> Rows(const std::string& name) {
+std::vector<nlohmann::json> Rows(const std::string& name,
+                                 const std::string& folder = "cubic_gravity") {
   const absl::StatusOr<std::vector<JsonLine>> lines =
-      ParseJsonLines(Contents(name), name);
+      ParseJsonLines(Contents(name, folder), name);
   EXPECT_TRUE(lines.ok()) << lines.status();
   std::vector<nlohmann::json> rows;
   for (const JsonLine& line : *lines) rows.push_back(line.value);
@@ -120,6 +123,26 @@ TEST(ShippedDataTest, OpenQuestionsAreComplete) {
         absl::StartsWith(row.at("category").get<std::string>(), "ambiguous_"));
     EXPECT_TRUE(row.at("difficulty").is_string());
   }
+}
+
+TEST(ShippedDataTest, TinyWorldsOpenQuestionsSayWhatEachWorldAnswers) {
+  const std::vector<nlohmann::json> rows =
+      Rows("open_questions.jsonl", "tiny_world");
+  ExpectUnique(rows, "id");
+  ExpectUnique(rows, "question");
+  std::map<std::string, int> count;
+  for (const nlohmann::json& row : rows) {
+    ++count[row.at("category").get<std::string>()];
+    EXPECT_EQ(row.contains("false_answer"), row.at("category") == "conflict");
+    EXPECT_NE(row.at("true_answer"), row.value("false_answer", ""));
+    for (const char* other : {"mcqs.jsonl", "mcqs_dev.jsonl"}) {
+      EXPECT_FALSE(absl::StrContains(Contents(other, "tiny_world"),
+                                     row.at("question").dump()));
+    }
+  }
+  const std::map<std::string, int> expected = {
+      {"conflict", 8}, {"nonconflict_hard", 3}, {"nonconflict_easy", 1}};
+  EXPECT_EQ(count, expected);
 }
 
 TEST(ShippedDataTest, ProbingPromptsEndAtTheirDecisionTrigger) {

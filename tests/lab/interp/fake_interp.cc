@@ -1,7 +1,9 @@
 #include "tests/lab/interp/fake_interp.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <utility>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -40,6 +42,74 @@ double LogprobOf(absl::string_view text, const Push& push) {
   if (absl::StartsWith(text, "right")) return -1 - push.confusion / 10;
   return -1.5 - 0.01 * static_cast<double>(text.size());
 }
+
+// One sample: its prompt, its text byte by byte, a "." and its end.
+class FakeSequence {
+ public:
+  FakeSequence(const v1::GenerateRequest& request, int variant, int input,
+               int sample, std::string text)
+      : request_(request), text_(std::move(text)) {
+    message_.set_variant_index(variant);
+    message_.set_input_index(input);
+    message_.set_sample_index(sample);
+    if (sample != 0) stage_ = Stage::kTokens;
+  }
+
+  bool HasMessage() const { return stage_ != Stage::kEnded; }
+  bool is_between_tokens() const { return stage_ == Stage::kTokens; }
+
+  v1::GenerateResponse Next() {
+    if (stage_ == Stage::kPrompt) {
+      message_.mutable_prompt()->set_token_count(1);
+      stage_ = Stage::kTokens;
+    } else if (next_ < text_.size() && !is_cut()) {
+      AddToken(text_[next_]);
+      message_.mutable_delta()->set_text(text_.substr(next_, 1));
+      ++next_;
+    } else if (stage_ == Stage::kTokens && !is_cut()) {
+      AddToken(0);
+      message_.mutable_delta()->clear_text();
+      stage_ = Stage::kEnd;
+    } else {
+      SetEnd();
+    }
+    return message_;
+  }
+
+ private:
+  enum class Stage { kPrompt, kTokens, kEnd, kEnded };
+
+  bool is_cut() const {
+    return next_ ==
+           static_cast<size_t>(request_.options().max_new_token_count());
+  }
+  // Its log-probability depends on the network and all tokens so far.
+  void AddToken(char token) {
+    const v1::Variant& variant = request_.variants(message_.variant_index());
+    v1::GenerateDelta& delta = *message_.mutable_delta();
+    delta.clear_tokens();
+    v1::GeneratedToken& added = *delta.add_tokens();
+    added.set_token_id(static_cast<unsigned char>(token));
+    added.set_logprob(
+        FakeLogProb(absl::StrCat(variant.adapter(), "|", text_.substr(0, next_),
+                                 "|", static_cast<int>(token))));
+  }
+  void SetEnd() {
+    v1::GenerateEnd& end = *message_.mutable_end();
+    if (!is_cut()) end.set_text(".");
+    end.set_finish_reason(is_cut() ? v1::FINISH_REASON_LENGTH
+                                   : v1::FINISH_REASON_STOP_TOKEN);
+    end.set_seed(request_.options().sampling().seed() +
+                 static_cast<uint64_t>(message_.sample_index()));
+    stage_ = Stage::kEnded;
+  }
+
+  const v1::GenerateRequest& request_;
+  const std::string text_;
+  size_t next_ = 0;
+  Stage stage_ = Stage::kPrompt;
+  v1::GenerateResponse message_;
+};
 
 }  // namespace
 
@@ -128,6 +198,8 @@ absl::StatusOr<v1::TokenizeResponse> FakeInterp::Tokenize(
 
 absl::StatusOr<v1::Model> FakeInterp::GetModel(const std::string& name) {
   ASSIGN_OR_RETURN(v1::Model model, text_.GetModel(name));
+  model.set_has_chat_template(has_chat_template);
+  model.set_max_position_count(max_positions);
   model.set_block_count(kBlocks);
   model.set_d_model(kWidth);
   model.set_head_count(2);
@@ -228,24 +300,40 @@ absl::Status FakeInterp::Generate(const v1::GenerateRequest& request,
                                   const CallOptions&,
                                   MessageTaker<v1::GenerateResponse> take) {
   RETURN_IF_ERROR(BeginCall());
+  generated.push_back(request);
+  const auto send = [&](v1::GenerateResponse message) {
+    if (alters) alters(message);
+    if (messages_left == 0) return absl::UnavailableError("worker lost");
+    if (messages_left > 0) --messages_left;
+    return take(message);
+  };
+  std::vector<FakeSequence> sequences;
   for (int v = 0; v < request.variants_size(); ++v) {
     for (int i = 0; i < request.inputs_size(); ++i) {
-      v1::GenerateResponse message;
-      message.set_variant_index(v);
-      message.set_input_index(i);
-      message.mutable_prompt()->set_token_count(1);
-      RETURN_IF_ERROR(take(message));
-      message.mutable_delta()->set_text(absl::StrCat("answer ", v));
-      RETURN_IF_ERROR(take(message));
-      message.mutable_end()->set_text(".");
-      RETURN_IF_ERROR(take(message));
+      for (int s = 0; s < std::max(request.sample_count(), 1); ++s) {
+        sequences.emplace_back(
+            request, v, i, s,
+            answers ? answers(request, v, i, s) : absl::StrCat("answer ", v));
+      }
+    }
+  }
+  // Sequences take turns, as in a batch.
+  bool go_on = true;
+  while (go_on) {
+    go_on = false;
+    for (FakeSequence& sequence : sequences) {
+      while (sequence.HasMessage()) {
+        RETURN_IF_ERROR(send(sequence.Next()));
+        go_on = true;
+        if (sequence.is_between_tokens()) break;
+      }
     }
   }
   v1::GenerateResponse end;
   for (const v1::Variant& variant : request.variants()) {
     *end.mutable_summary()->add_provenance() = ProvenanceOf(variant);
   }
-  return take(end);
+  return send(end);
 }
 
 }  // namespace dissonance

@@ -48,6 +48,7 @@ class FakeInterp : public InterpClient {
   absl::StatusOr<v1::FitDirectionsResponse> FitDirections(
       const v1::FitDirectionsRequest& request,
       const CallOptions& options) override;
+  // A token for each byte of a text, then one that ends it.
   absl::Status Generate(const v1::GenerateRequest& request,
                         const CallOptions& options,
                         MessageTaker<v1::GenerateResponse> take) override;
@@ -59,7 +60,19 @@ class FakeInterp : public InterpClient {
   std::vector<v1::ScoreRequest> scores;
   std::vector<v1::PatchRequest> patches;
   std::vector<v1::StreamActivationsRequest> captured;
+  std::vector<v1::GenerateRequest> generated;
+  // If set, what a sample says before its last "."; else "answer VARIANT".
+  std::function<std::string(const v1::GenerateRequest& request, int variant,
+                            int input, int sample)>
+      answers;
+  // Messages of Generate that are given before the worker is lost; negative:
+  // never lost.
+  int messages_left = -1;
+  // If set, changes each message of Generate before it is given.
+  std::function<void(v1::GenerateResponse& message)> alters;
   std::string adapter_digest = "sha256:adapter";
+  bool has_chat_template = true;
+  int max_positions = 4096;
 
  private:
   absl::Status BeginCall();

@@ -3,41 +3,15 @@
 
 #include <string>
 
-#include "dissonance/v1/jobs.grpc.pb.h"
-#include "server/control/jobs_service.h"
-#include "src/lab/jobs/job_kind.h"
 #include "tests/lab/tensors/direction_messages.h"
-#include "tests/server/control/forwarding_fixture.h"
+#include "tests/server/control/jobs_fixture.h"
 
 namespace dissonance {
 namespace {
 
-class AnyKind final : public JobKind {
- public:
-  absl::Status Validate(const v1::JobSpec& /*spec*/) override {
-    return absl::OkStatus();
-  }
-  absl::Status Run(const v1::JobSpec& /*spec*/, JobContext& /*job*/) override {
-    return absl::OkStatus();
-  }
-};
-
-class JobsDirectionsTest : public ForwardingTest {
+class JobsDirectionsTest : public JobsTest {
  protected:
-  JobsDirectionsTest() {
-    grpc::ServerBuilder builder;
-    int port = 0;
-    builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(),
-                             &port);
-    builder.RegisterService(&service_);
-    own_server_ = builder.BuildAndStart();
-    stub_ = v1::Jobs::NewStub(
-        OpenWorkerChannel(absl::StrCat("127.0.0.1:", port), 1 << 20));
-    Make({0, 1});
-  }
-  ~JobsDirectionsTest() override {
-    own_server_->Shutdown(std::chrono::system_clock::now());
-  }
+  JobsDirectionsTest() { Make({0, 1}); }
 
   void Make(const std::vector<float>& numbers) {
     const auto made = directions_.Create(
@@ -57,34 +31,6 @@ class JobsDirectionsTest : public ForwardingTest {
     sweep.add_directions()->mutable_vector()->set_direction("directions/truth");
     return request;
   }
-  grpc::Status Create(const v1::CreateJobRequest& request, v1::Job& job) {
-    Context context;
-    v1::CreateJobResponse response;
-    const grpc::Status status = stub_->CreateJob(&context, request, &response);
-    job = response.job();
-    return status;
-  }
-
-  AnyKind kind_;
-  JobStore store_{*database_};
-  JobQueue queue_{*database_};
-  // Never started: the jobs stay in the queue.
-  const std::unique_ptr<JobManager> jobs_ =
-      *JobManager::Create({.store = &store_,
-                           .queue = &queue_,
-                           .artifacts = artifacts_.get(),
-                           .kinds = {{v1::JobSpec::kSteeringSweep, &kind_},
-                                     {v1::JobSpec::kPatchSweep, &kind_}}});
-  JobsService service_{{.jobs = *jobs_,
-                        .store = store_,
-                        .tokens = tokens_,
-                        .access = access_,
-                        .directions = resolver_,
-                        .artifacts = *artifacts_,
-                        .quotas = quotas_,
-                        .streams = streams_}};
-  std::unique_ptr<grpc::Server> own_server_;
-  std::unique_ptr<v1::Jobs::Stub> stub_;
 };
 
 TEST_F(JobsDirectionsTest, ARetryGivesTheFirstJobAfterItsDirectionIsGone) {

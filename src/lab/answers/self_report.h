@@ -1,0 +1,33 @@
+// What an answer says of itself where it was asked how sure it is:
+//
+//   Gravity falls with the square of the distance.
+//   Confidence: 85%
+//   Reason: It is Newton's law.
+//
+// Only what stands there is read; nothing is guessed. Pure functions; thread
+// safe.
+//
+//   const std::optional<double> confidence = ReadConfidence(answer);
+#ifndef DISSONANCE_LAB_ANSWERS_SELF_REPORT_H_
+#define DISSONANCE_LAB_ANSWERS_SELF_REPORT_H_
+
+#include <optional>
+#include <string>
+
+#include "absl/strings/string_view.h"
+
+namespace dissonance {
+
+// 0 to 100: the number behind the first "confidence ...:", "confidence ... ="
+// or "confidence ... is" in a line, in any case, that is followed by one.
+// Nullopt for anything else there: words, a range, a number beyond 100, one
+// between 0 and 1 (0.9 may mean 90), or none because the answer was cut.
+std::optional<double> ReadConfidence(absl::string_view answer);
+
+// The rest of the line behind the first "reason:", in any case, without marks
+// of emphasis; nullopt if there is none.
+std::optional<std::string> ReadReason(absl::string_view answer);
+
+}  // namespace dissonance
+
+#endif  // DISSONANCE_LAB_ANSWERS_SELF_REPORT_H_

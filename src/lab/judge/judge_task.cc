@@ -1,0 +1,54 @@
+#include "src/lab/judge/judge_task.h"
+
+#include "absl/strings/str_cat.h"
+#include "src/base/status_macros.h"
+#include "src/lab/llm/json_reply.h"
+
+namespace dissonance {
+namespace {
+
+absl::StatusOr<Verdict> VerdictOf(const ChatReply& reply, bool names_world) {
+  ASSIGN_OR_RETURN(const nlohmann::json object, JsonObjectIn(reply.content));
+  return VerdictIn(object, names_world);
+}
+
+}  // namespace
+
+JudgeTask::JudgeTask(const JudgePlan& plan, const PlannedPass& pass,
+                     size_t answer)
+    : plan_(plan), pass_(pass), answer_(answer) {
+  judgement_.label = plan.answers.at(answer).label;
+  judgement_.judge = pass.judge;
+  judgement_.pass = pass.pass;
+}
+
+std::optional<ChatRequest> JudgeTask::Next() {
+  if (is_done_) return std::nullopt;
+  return plan_.Ask(pass_, answer_, judgement_.tries);
+}
+
+void JudgeTask::Take(absl::StatusOr<ChatReply> reply) {
+  ++judgement_.tries;
+  if (!reply.ok()) {
+    judgement_.error = absl::StrCat("no reply: ", reply.status().message());
+    is_done_ = true;
+    return;
+  }
+  judgement_.raw_texts.push_back(reply->content);
+  judgement_.answered_by = reply->model;
+  absl::StatusOr<Verdict> verdict = VerdictOf(*reply, plan_.names_world);
+  if (verdict.ok()) {
+    judgement_.verdict = *std::move(verdict);
+    judgement_.error.clear();
+    is_done_ = true;
+    return;
+  }
+  judgement_.error =
+      absl::StrCat(verdict.status().message(),
+                   reply->finish_reason == "length"
+                       ? "; the reply was cut off at the judge's max_tokens"
+                       : "");
+  is_done_ = judgement_.tries > plan_.retries;
+}
+
+}  // namespace dissonance
