@@ -398,7 +398,7 @@ TEST_F(CliTest, NamesAnUnknownCommandAndTheOnesThereAre) {
   EXPECT_EQ(nested.exit_code, 2);
   EXPECT_THAT(nested.err,
               HasSubstr("there is no command 'dissonance eval mqc'; "
-                        "choose from mcq, compare\n"
+                        "choose from mcq, open, hosted, compare, judge\n"
                         "  see 'dissonance eval --help'"));
   const CommandResult none = Run({"eval"});
   EXPECT_EQ(none.exit_code, 2);

@@ -1,5 +1,6 @@
 #include "src/lab/llm/call_cost.h"
 
+#include <cmath>
 #include <optional>
 #include <string>
 
@@ -11,6 +12,7 @@ namespace {
 using nlohmann::json;
 
 constexpr double kPricedTokens = 1e6;
+constexpr double kNanos = 1e9;  // in a dollar
 constexpr char kNoPrices[] =
     "the endpoint's configuration does not give both prompt_price and "
     "completion_price";
@@ -26,8 +28,10 @@ std::optional<double> PriceOf(int64_t prompt_tokens, int64_t completion_tokens,
          kPricedTokens;
 }
 
+// Rounded, as a sum's last digit depends on the order of the replies.
 json Cost(double dollars, const char* from) {
-  return {{"cost_usd", dollars}, {"cost_from", from}};
+  return {{"cost_usd", std::round(dollars * kNanos) / kNanos},
+          {"cost_from", from}};
 }
 
 json Unknown(const std::string& reason) {
