@@ -1,5 +1,6 @@
 #include "client/cli/docs_import.h"
 
+#include <algorithm>
 #include <cstdint>
 #include <cstdio>
 #include <filesystem>

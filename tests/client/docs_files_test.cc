@@ -137,7 +137,7 @@ TEST_F(DocsFilesTest, ImportNeverReplacesWhatItReads) {
 
 TEST_F(DocsFilesTest, WrongInputIsNamedByFileLineAndField) {
   const std::vector<std::pair<std::string, std::string>> cases = {
-      {"", "d.jsonl: holds no documents; a line is a JSON object"},
+      {"", "d.jsonl: holds no documents; each line is a JSON object"},
       {"not JSON", "d.jsonl:1: not JSON"},
       {std::string(kGood) + "{\"content\": 1}",
        "d.jsonl:2: content: expected text, found number"},

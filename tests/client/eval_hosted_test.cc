@@ -43,7 +43,7 @@ TEST(EvalHostedTest, AReportThatIsNoneIsSaid) {
                                   R"({"models": [{"model": 3}]})")
                   .ok());
   EXPECT_THAT(cli::HostedMcqText(folder.path()).status().message(),
-              HasSubstr("as the server writes"));
+              HasSubstr("not as the server writes it"));
 }
 
 class EvalHostedCommandTest : public CliTest {};

@@ -18,6 +18,9 @@ namespace {
 
 using nlohmann::json;
 
+constexpr char kEachLine[] =
+    "each line is a JSON object with the text as \"content\"";
+
 absl::Status Error(absl::string_view where, absl::string_view field,
                    absl::string_view what) {
   return absl::InvalidArgumentError(
@@ -83,17 +86,18 @@ absl::Status PlaceId(json& row, int line, absl::string_view where) {
 
 absl::StatusOr<std::vector<GivenDocument>> ParseDocumentSet(
     absl::string_view text, absl::string_view file_name) {
-  ASSIGN_OR_RETURN(std::vector<JsonLine> lines,
-                   ParseJsonLines(text, file_name));
-  if (lines.empty()) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        file_name,
-        ": holds no documents; a line is a JSON object with the text as "
-        "\"content\""));
+  absl::StatusOr<std::vector<JsonLine>> lines = ParseJsonLines(text, file_name);
+  if (!lines.ok()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(lines.status().message(), "; ", kEachLine));
+  }
+  if (lines->empty()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(file_name, ": holds no documents; ", kEachLine));
   }
   std::map<json, int> line_of_id;
   std::vector<GivenDocument> documents;
-  for (JsonLine& line : lines) {
+  for (JsonLine& line : *lines) {
     const std::string where = absl::StrCat(file_name, ":", line.line_number);
     json row = std::move(line.value);
     RETURN_IF_ERROR(PlaceContent(row, where));

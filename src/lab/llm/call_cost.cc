@@ -12,6 +12,7 @@ namespace {
 using nlohmann::json;
 
 constexpr double kPricedTokens = 1e6;
+constexpr double kNanos = 1e9;  // in a dollar
 constexpr char kNoPrices[] =
     "the endpoint's configuration does not give both prompt_price and "
     "completion_price";
@@ -27,9 +28,10 @@ std::optional<double> PriceOf(int64_t prompt_tokens, int64_t completion_tokens,
          kPricedTokens;
 }
 
-// Rounded, as a sum's last digits depend on the order in which replies came.
+// Rounded, as a sum's last digit depends on the order of the replies.
 json Cost(double dollars, const char* from) {
-  return {{"cost_usd", std::round(dollars * 1e9) / 1e9}, {"cost_from", from}};
+  return {{"cost_usd", std::round(dollars * kNanos) / kNanos},
+          {"cost_from", from}};
 }
 
 json Unknown(const std::string& reason) {

@@ -12,6 +12,7 @@
 namespace dissonance {
 namespace {
 
+using testing::AllOf;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
@@ -51,9 +52,11 @@ TEST(ParseDocumentSet, TakesEitherNameOfTheText) {
 }
 
 TEST(ParseDocumentSet, SaysWhereAndWhatToDo) {
-  EXPECT_THAT(Refusal(""), HasSubstr("d.jsonl: holds no documents; a line is"));
+  EXPECT_THAT(Refusal(""),
+              HasSubstr("d.jsonl: holds no documents; each line is"));
   EXPECT_THAT(Refusal("{\"content\": \"a\"}\nno JSON"),
-              StartsWith("d.jsonl:2: not JSON"));
+              AllOf(StartsWith("d.jsonl:2: not JSON"),
+                    HasSubstr("; each line is a JSON object with")));
   EXPECT_THAT(Refusal("[1]"), StartsWith("d.jsonl:1: expected a JSON object"));
   EXPECT_THAT(Refusal("{}"), StartsWith("d.jsonl:1: content: missing; a "));
   EXPECT_THAT(Refusal(R"({"content": 3})"),

@@ -28,6 +28,14 @@ TEST(CallsJson, RepliesThatToldTheirCostAreTakenAtTheirWord) {
                          {"cost_from", "replies"}}));
 }
 
+TEST(CallsJson, TheOrderOfTheRepliesIsNotSeen) {
+  const double forth = 0.1 + 0.2 + 0.3;
+  const double back = 0.3 + 0.2 + 0.1;
+  ASSERT_NE(forth, back);
+  EXPECT_EQ(CallsJson({.call_count = 3, .cost = forth}, {}),
+            CallsJson({.call_count = 3, .cost = back}, {}));
+}
+
 TEST(CallsJson, OthersCountByTheEndpointsPrices) {
   const json calls = CallsJson({.call_count = 3, .untold = kUntold}, kPriced);
   EXPECT_EQ(calls["cost_usd"], 7.0);
