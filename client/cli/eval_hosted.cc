@@ -55,29 +55,49 @@ std::string Share(const Json& rate, const Json& interval) {
                          100 * interval.at(1).get<double>());
 }
 
+// "all__false_world" in words.
+std::string TotalName(const std::string& name) {
+  if (name == "all") return "all";
+  return name.substr(name.find("__") + 2);
+}
+
 std::string ModelsTable(const Json& models) {
   Table table({{"MODEL"},
                {"ANSWERED", Align::kRight},
                {"ERRORS", Align::kRight},
-               {"ACCURACY", Align::kRight},
-               {"FALSE BELIEF", Align::kRight}});
+               {"FALSE BELIEF", Align::kRight},
+               {"QUESTIONS OF"},
+               {"ACCURACY", Align::kRight}});
   for (const Json& model : models) {
-    std::string accuracy = "-";
-    std::string belief = "-";
-    if (model.contains("overall")) {
-      accuracy = Share(model.at("overall").at("accuracy"),
-                       model.at("overall").at("accuracy_interval_95"));
-      belief = Share(model.at("false_belief").at("rate"),
-                     model.at("false_belief").at("interval_95"));
+    const std::string answered =
+        absl::StrCat(model.at("answered_count").get<int64_t>(), " of ",
+                     model.at("question_count").get<int64_t>());
+    const std::string errors =
+        absl::StrCat(model.at("error_count").get<int64_t>());
+    const std::string name = model.at("model").get<std::string>();
+    if (!model.contains("totals")) {
+      table.AddRow({name, answered, errors, "-", "-", "-"});
+      continue;
     }
-    table.AddRow(
-        {model.at("model").get<std::string>(),
-         absl::StrCat(model.at("answered_count").get<int64_t>(), " of ",
-                      model.at("question_count").get<int64_t>()),
-         absl::StrCat(model.at("error_count").get<int64_t>()), accuracy,
-         belief});
+    const std::string belief =
+        Share(model.at("false_belief").at("rate"),
+              model.at("false_belief").at("interval_95"));
+    bool is_first = true;
+    for (const auto& [total, figures] : model.at("totals").items()) {
+      table.AddRow(
+          {is_first ? name : "", is_first ? answered : "",
+           is_first ? errors : "", is_first ? belief : "", TotalName(total),
+           Share(figures.at("accuracy"), figures.at("accuracy_interval_95"))});
+      is_first = false;
+    }
   }
   return table.Render();
+}
+
+std::string PValue(const Json& pairs) {
+  return pairs.is_null()
+             ? "-"
+             : absl::StrFormat("%.3g", pairs.at("p_value").get<double>());
 }
 
 std::string ComparisonText(const Json& comparison) {
@@ -86,12 +106,11 @@ std::string ComparisonText(const Json& comparison) {
         "\nno comparison: ", comparison.at("reason").get<std::string>(), "\n");
   }
   std::string text = absl::StrFormat(
-      "\nover the %d questions that both answered: %d differ, McNemar p %.3g "
-      "(correct), %.3g (false belief)\n",
+      "\nover the %d questions that both answered: %d differ, McNemar p %s "
+      "(correct), %s (false belief)\n",
       comparison.at("answered_by_both").get<int64_t>(),
-      comparison.at("flips").size(),
-      comparison.at("mcnemar_correct").at("p_value").get<double>(),
-      comparison.at("mcnemar_false_belief").at("p_value").get<double>());
+      comparison.at("flips").size(), PValue(comparison.at("mcnemar_correct")),
+      PValue(comparison.at("mcnemar_false_belief")));
   for (const Json& flip : comparison.at("flips")) {
     absl::StrAppend(&text, "  ", flip.at("id").get<std::string>(), "  ",
                     flip.at("from").get<std::string>(), " -> ",
@@ -111,7 +130,7 @@ absl::StatusOr<std::string> HostedMcqText(const std::string& directory) {
     if (report.contains("comparison")) {
       text += ComparisonText(report.at("comparison"));
     }
-    return text;
+    return PrintableLines(text);
   });
 }
 

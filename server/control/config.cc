@@ -12,6 +12,7 @@
 
 #include "absl/algorithm/container.h"
 #include "absl/status/status.h"
+#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -81,6 +82,7 @@ void AddLlmFields(const std::string& name, LlmConfig& llm, Fields& fields) {
       {section + "api_key_file", Text(llm.api_key_file)},
       {section + "api_key_env", Text(llm.api_key_env)},
       {section + "ca_file", Text(llm.ca_file)},
+      {section + "json_mode", Flag(llm.json_mode)},
       {section + "in_flight", Whole(llm.in_flight)},
       {section + "requests_per_minute", Number(llm.requests_per_minute)},
       {section + "tokens_per_minute", Number(llm.tokens_per_minute)},
@@ -299,9 +301,21 @@ absl::Status CheckNumbers(const Config& config) {
   return absl::OkStatus();
 }
 
+bool IsEndpointName(absl::string_view name) {
+  return !name.empty() && absl::c_all_of(name, [](unsigned char c) {
+    return absl::ascii_isalnum(c) || c == '-' || c == '_';
+  });
+}
+
 absl::Status CheckEndpoints(const Config& config) {
   for (const auto& [name, llm] : config.llm) {
     const std::string section = absl::StrCat("llm.", name, ".");
+    if (!IsEndpointName(name)) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("[llm.\"", name,
+                       "\"]: an endpoint's name has letters, digits, - and _ "
+                       "alone; it is not the model's name"));
+    }
     if (llm.base_url.empty()) {
       return absl::InvalidArgumentError(
           absl::StrCat(section,

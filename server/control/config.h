@@ -85,6 +85,7 @@ struct LlmConfig {
   std::string api_key_file = {};
   std::string api_key_env = {};
   std::string ca_file = {};  // PEM; empty: the system's authorities
+  bool json_mode = true;
   int64_t in_flight = 20;
   double requests_per_minute = 0;  // 0: no limit
   double tokens_per_minute = 0;    // 0: no limit

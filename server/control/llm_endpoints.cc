@@ -3,6 +3,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 
+#include <cerrno>
 #include <cstdlib>
 #include <optional>
 #include <set>
@@ -63,6 +64,7 @@ absl::StatusOr<ChatEndpoint> EndpointOf(const LlmConfig& llm) {
   endpoint.base_url = llm.base_url;
   ASSIGN_OR_RETURN(endpoint.key, KeyOf(llm));
   endpoint.ca_file = llm.ca_file;
+  endpoint.json_mode = llm.json_mode;
   endpoint.in_flight = llm.in_flight;
   endpoint.requests_per_minute = llm.requests_per_minute;
   endpoint.tokens_per_minute = llm.tokens_per_minute;
@@ -106,7 +108,9 @@ absl::StatusOr<std::map<std::string, ChatEndpoint>> TakeChatEndpoints(
                              absl::StrCat("chat endpoint ", name)));
     holds_key = holds_key || !endpoint.key.empty();
   }
-  if (holds_key) ::prctl(PR_SET_DUMPABLE, 0);
+  if (holds_key && ::prctl(PR_SET_DUMPABLE, 0) != 0) {
+    return absl::ErrnoToStatus(errno, "cannot forbid core dumps of the keys");
+  }
   return endpoints;
 }
 

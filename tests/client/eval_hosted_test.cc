@@ -17,12 +17,15 @@ constexpr char kReport[] = R"({
   "models": [
     {"model": "plain", "question_count": 4, "answered_count": 3,
      "error_count": 1,
-     "overall": {"accuracy": 1.0, "accuracy_interval_95": [0.44, 1.0]},
+     "totals": {
+       "all__false_world": {"accuracy": 0.0, "accuracy_interval_95": [0, 0.5]},
+       "all__true_world": {"accuracy": 1.0,
+                           "accuracy_interval_95": [0.44, 1.0]}},
      "false_belief": {"rate": 0.0, "interval_95": [0.0, 0.66]}},
     {"model": "believer", "question_count": 4, "answered_count": 0,
      "error_count": 4, "reason": "no question was answered"}],
   "comparison": {"answered_by_both": 3,
-    "mcnemar_correct": {"p_value": 0.5}, "mcnemar_false_belief": {"p_value": 1},
+    "mcnemar_correct": null, "mcnemar_false_belief": {"p_value": 1},
     "flips": [{"id": "q0", "from": "A", "to": "B", "correct": "A",
                "false_answer": "B"}]}})";
 
@@ -33,6 +36,8 @@ TEST(EvalHostedTest, ShowsFiguresErrorsAndWhatDiffers) {
   const auto text = cli::HostedMcqText(folder.path());
   ASSERT_TRUE(text.ok()) << text.status();
   EXPECT_THAT(*text, HasSubstr("100.0 % [44, 100]"));
+  EXPECT_THAT(*text, HasSubstr("false_world"));
+  EXPECT_THAT(*text, HasSubstr("McNemar p - (correct), 1 (false belief)"));
   EXPECT_THAT(*text, HasSubstr("0 of 4"));
   EXPECT_THAT(*text, HasSubstr("q0  A -> B, correct is A"));
 }

@@ -87,7 +87,12 @@ json ModelJson(absl::Span<const McqItem> items, const HostedAnswers& model) {
   for (const McqGroup& group : summary.groups) {
     groups[group.name] = GroupJson(group);
   }
-  out["overall"] = GroupJson(summary.overall);
+  // Worlds apart where correct means two things.
+  json totals = json::object();
+  for (const McqGroup& total : TotalsOf(summary)) {
+    totals[total.name] = GroupJson(total);
+  }
+  out["totals"] = std::move(totals);
   out["groups"] = std::move(groups);
   out["false_belief"] = BeliefJson(summary.false_belief);
   return out;
@@ -130,7 +135,8 @@ json ComparisonJson(absl::Span<const McqItem> items, const HostedAnswers& first,
                      {"correct", McqLetter(flip.correct)},
                      {"false_answer", LetterOrNull(flip.false_answer)}});
   }
-  out["mcnemar_correct"] = PairsJson(comparison->correct);
+  out["mcnemar_correct"] =
+      MixesWorlds(comparison->base) ? json() : PairsJson(comparison->correct);
   out["mcnemar_false_belief"] = PairsJson(comparison->false_belief);
   out["flips"] = std::move(flips);
   return out;

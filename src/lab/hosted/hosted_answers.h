@@ -16,11 +16,12 @@ struct HostedAnswer {
   std::optional<int> option = std::nullopt;
   std::vector<std::string> raw_texts = {};  // of all tries
   std::string error = {};                   // why there is no option
+  bool has_no_reply = false;                // after all tries
 };
 
 // One model's answers, in the questions' order.
 struct HostedAnswers {
-  std::string model;
+  std::string model;  // "ENDPOINT/MODEL"
   std::vector<HostedAnswer> answers;
 };
 

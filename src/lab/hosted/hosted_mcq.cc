@@ -1,6 +1,5 @@
 #include "src/lab/hosted/hosted_mcq.h"
 
-#include <algorithm>
 #include <memory>
 #include <optional>
 #include <set>
@@ -8,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/algorithm/container.h"
 #include "absl/strings/str_cat.h"
 #include "nlohmann/json.hpp"
 #include "src/base/sha256.h"
@@ -106,7 +106,7 @@ class LetterTask : public ChatTask {
   }
 
   std::optional<ChatRequest> Next() override {
-    if (answer_.option.has_value() || tries_ > retries_) return std::nullopt;
+    if (is_done_) return std::nullopt;
     request_.attempt = tries_;
     return request_;
   }
@@ -114,11 +114,15 @@ class LetterTask : public ChatTask {
   void Take(absl::StatusOr<ChatReply> reply) override {
     ++tries_;
     if (!reply.ok()) {
-      answer_.error = std::string(reply.status().message());
+      answer_.error =
+          absl::StrCat("no reply: ", std::string(reply.status().message()));
+      answer_.has_no_reply = true;
+      is_done_ = true;
       return;
     }
     answer_.option = LetterIn(reply->content);
     answer_.error = answer_.option.has_value() ? "" : "no letter in the reply";
+    is_done_ = answer_.option.has_value() || tries_ > retries_;
     answer_.raw_texts.push_back(std::move(reply->content));
   }
 
@@ -128,6 +132,7 @@ class LetterTask : public ChatTask {
   const int64_t retries_;
   ChatRequest request_;
   int64_t tries_ = 0;
+  bool is_done_ = false;
   HostedAnswer answer_;
 };
 
@@ -142,7 +147,9 @@ absl::StatusOr<HostedAnswers> Ask(const Plan& plan,
   }
   calls.set_total(static_cast<int64_t>(plan.items.size() * plan.models.size()));
   RETURN_IF_ERROR(calls.Run(pointers, [] { return absl::OkStatus(); }));
-  HostedAnswers answers = {.model = model.model(), .answers = {}};
+  HostedAnswers answers = {
+      .model = absl::StrCat(model.endpoint(), "/", model.model()),
+      .answers = {}};
   for (const auto& task : tasks) {
     answers.answers.push_back(std::move(task->answer()));
   }
@@ -157,6 +164,34 @@ json ModelJson(const v1::HostedModel& model, json calls) {
               {"max_tokens", model.max_tokens()}};
   if (model.has_top_p()) out["top_p"] = model.top_p();
   return out;
+}
+
+// A job with holes that another run could fill has not succeeded, nor has one
+// without an answer.
+absl::Status CheckAnswered(const std::vector<HostedAnswers>& models) {
+  for (const HostedAnswers& model : models) {
+    const auto unheard = absl::c_count_if(
+        model.answers,
+        [](const HostedAnswer& answer) { return answer.has_no_reply; });
+    if (unheard > 0) {
+      const auto first = absl::c_find_if(
+          model.answers,
+          [](const HostedAnswer& answer) { return answer.has_no_reply; });
+      return absl::FailedPreconditionError(absl::StrCat(
+          model.model, " gave no reply to ", unheard, " of ",
+          model.answers.size(), " questions, the first: ", first->error,
+          "; `dissonance jobs retry` asks those alone again"));
+    }
+    if (absl::c_none_of(model.answers, [](const HostedAnswer& answer) {
+          return answer.option.has_value();
+        })) {
+      return absl::FailedPreconditionError(absl::StrCat(
+          "no reply of ", model.model,
+          " names a letter; hosted_predictions has their texts; try another "
+          "model"));
+    }
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -192,14 +227,15 @@ absl::Status HostedMcq::Run(const v1::JobSpec& job_spec, JobContext& job) {
                      HostedPredictionsFile(plan.items, answers[i])});
   }
   files.push_back({"hosted_report.json", HostedReport(plan.items, answers)});
-  return AddFiles(job, files,
-                  {{"kind", "evaluate_mcq"},
-                   {"data",
-                    {{"name", spec.data_name()},
-                     {"sha256", Sha256Of(spec.data())},
-                     {"question_count", plan.items.size()}}},
-                   {"hosted_models", std::move(models)},
-                   {"retries", plan.retries}});
+  RETURN_IF_ERROR(AddFiles(job, files,
+                           {{"kind", "evaluate_mcq"},
+                            {"data",
+                             {{"name", spec.data_name()},
+                              {"sha256", Sha256Of(spec.data())},
+                              {"question_count", plan.items.size()}}},
+                            {"hosted_models", std::move(models)},
+                            {"retries", plan.retries}}));
+  return CheckAnswered(answers);
 }
 
 DeviceMemory HostedMcq::Memory(const v1::JobSpec& spec) {

@@ -31,7 +31,8 @@ class HostedMcq : public JobKind {
 
   // INVALID_ARGUMENT naming file, line and field, or the field of the spec.
   absl::Status Validate(const v1::JobSpec& spec) override;
-  // FAILED_PRECONDITION if an endpoint refuses to work.
+  // FAILED_PRECONDITION if an endpoint refuses to work, and, with the files
+  // written, if a question got no reply or no reply a letter.
   absl::Status Run(const v1::JobSpec& spec, JobContext& job) override;
   DeviceMemory Memory(const v1::JobSpec& spec) override;
 

@@ -65,7 +65,9 @@ class ChatClient::Loop {
 
   int64_t Submit(ChatRequest request, Done done) {
     auto call = std::make_unique<Call>();
-    call->body = ChatRequestBody(request);
+    ChatRequest sent = request;
+    sent.json_object = request.json_object && endpoint_.json_mode;
+    call->body = ChatRequestBody(sent);
     call->name = ChatRequestDigest(endpoint_.base_url, request);
     call->tokens = static_cast<int64_t>(call->body.size()) / kBytesPerToken +
                    request.max_tokens.value_or(0);
@@ -213,15 +215,15 @@ class ChatClient::Loop {
       flying_.erase(flying);
       const HttpOutcome outcome = call->exchange->Finish(code);
       call->exchange.reset();
-      Decide(std::move(call), Judge(outcome));
+      Decide(std::move(call), JudgeTry(outcome));
     }
   }
 
-  void Decide(CallPtr call, Verdict verdict) {
+  void Decide(CallPtr call, TryVerdict verdict) {
     switch (verdict.next) {
-      case Verdict::Next::kEnd:
+      case TryVerdict::Next::kEnd:
         return End(*call, std::move(verdict.reply));
-      case Verdict::Next::kRetry:
+      case TryVerdict::Next::kRetry:
         Count(&ChatStats::failed_count);
         if (++call->tries >= endpoint_.tries) {
           return End(*call, Annotate(verdict.reply.status(),
@@ -229,7 +231,7 @@ class ChatClient::Loop {
         }
         call->not_before = Now() + Backoff(call->tries);
         break;
-      case Verdict::Next::kWait:
+      case TryVerdict::Next::kWait:
         if (!Wait(*call, verdict)) {
           return End(
               *call,
@@ -245,7 +247,7 @@ class ChatClient::Loop {
 
   // Holds all calls back as the endpoint asks. False: for longer than is
   // borne.
-  bool Wait(Call& call, const Verdict& verdict) {
+  bool Wait(Call& call, const TryVerdict& verdict) {
     Count(&ChatStats::told_to_wait);
     const absl::Duration own = Backoff(++call.told);
     const absl::Duration pause =

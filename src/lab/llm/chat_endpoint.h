@@ -29,6 +29,10 @@ struct ChatEndpoint {
   std::optional<double> prompt_price = std::nullopt;
   std::optional<double> completion_price = std::nullopt;
 
+  // Whether it knows response_format, which asks for JSON; without, the prompt
+  // alone asks for it.
+  bool json_mode = true;
+
   int64_t in_flight = 20;          // calls at a time
   double requests_per_minute = 0;  // 0: no limit
   double tokens_per_minute = 0;    // of prompts and replies; 0: no limit

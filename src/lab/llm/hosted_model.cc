@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "src/lab/llm/chat_endpoints.h"
 
 namespace dissonance {
 namespace {
@@ -20,6 +21,7 @@ absl::Status FillHostedModel(absl::string_view field, double temperature,
   if (model.model().empty()) {
     return bad("model: missing; name a model of the endpoint");
   }
+  if (model.endpoint().empty()) model.set_endpoint(ChatEndpoints::kDefault);
   if (!model.has_temperature()) model.set_temperature(temperature);
   if (!(model.temperature() >= 0 && model.temperature() <= 2)) {
     return bad("temperature: not between 0 and 2");

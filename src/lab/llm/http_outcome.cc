@@ -11,7 +11,7 @@
 namespace dissonance {
 namespace {
 
-using Next = Verdict::Next;
+using Next = TryVerdict::Next;
 
 // RFC 9110's preferred form.
 constexpr char kHttpDate[] = "%a, %d %b %Y %H:%M:%S GMT";
@@ -54,7 +54,7 @@ bool IsPassing(int http) {
 
 }  // namespace
 
-Verdict Judge(const HttpOutcome& outcome) {
+TryVerdict JudgeTry(const HttpOutcome& outcome) {
   if (!outcome.transport.ok()) {
     const bool passes = absl::IsUnavailable(outcome.transport);
     return {.next = passes ? Next::kRetry : Next::kEnd,

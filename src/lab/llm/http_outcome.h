@@ -24,7 +24,7 @@ struct HttpOutcome {
 };
 
 // What to do about a try.
-struct Verdict {
+struct TryVerdict {
   enum class Next {
     kEnd,    // `reply` is what came of the call
     kRetry,  // after a pause that grows
@@ -35,7 +35,7 @@ struct Verdict {
   std::optional<absl::Duration> pause = std::nullopt;
 };
 
-Verdict Judge(const HttpOutcome& outcome);
+TryVerdict JudgeTry(const HttpOutcome& outcome);
 
 // Of a Retry-After header: seconds, or a date, whose distance from `now` it is;
 // never negative. nullopt for anything else.

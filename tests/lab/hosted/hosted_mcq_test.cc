@@ -93,8 +93,8 @@ TEST_F(HostedMcqTest, ComparesTwoHostedModels) {
   const absl::Status status = Run(server, Spec({"plain", "believer"}), job);
   ASSERT_TRUE(status.ok()) << status;
   const json report = Report(job);
-  EXPECT_EQ(report["models"][0]["overall"]["accuracy"], 1.0);
-  EXPECT_EQ(report["models"][1]["overall"]["accuracy"], 0.5);
+  EXPECT_EQ(report["models"][0]["totals"]["all"]["accuracy"], 1.0);
+  EXPECT_EQ(report["models"][1]["totals"]["all"]["accuracy"], 0.5);
   EXPECT_EQ(report["models"][0]["false_belief"]["rate"], 0.0);
   EXPECT_EQ(report["models"][1]["false_belief"]["rate"], 1.0);
   EXPECT_THAT(report["comparison"]["flips"], SizeIs(2));
@@ -116,7 +116,7 @@ TEST_F(HostedMcqTest, AnAnswerWithoutALetterIsAnErrorAndNotWrong) {
   const json report = Report(job);
   EXPECT_EQ(report["models"][0]["answered_count"], 3);
   EXPECT_EQ(report["models"][0]["error_count"], 1);
-  EXPECT_EQ(report["models"][0]["overall"]["accuracy"], 1.0);
+  EXPECT_EQ(report["models"][0]["totals"]["all"]["accuracy"], 1.0);
   EXPECT_EQ(report["comparison"]["answered_by_both"], 3);
   const json last = Predictions(job, 0)[3];
   EXPECT_TRUE(last["pred"].is_null());
@@ -129,10 +129,52 @@ TEST_F(HostedMcqTest, WhereNothingIsAnsweredThereAreNoFigures) {
   ScriptedEndpoint server(
       [](const ScriptedRequest&) { return ScriptedAnswer::Says("Hm."); });
   FakeJob job;
-  ASSERT_TRUE(Run(server, Spec({"plain", "believer"}), job).ok());
+  const absl::Status status = Run(server, Spec({"plain", "believer"}), job);
+  EXPECT_TRUE(absl::IsFailedPrecondition(status)) << status;
+  EXPECT_THAT(status.message(), HasSubstr("names a letter"));
   const json report = Report(job);
-  EXPECT_FALSE(report["models"][0].contains("overall"));
+  EXPECT_FALSE(report["models"][0].contains("totals"));
   EXPECT_EQ(report["comparison"]["reason"], "no question was answered by both");
+}
+
+TEST_F(HostedMcqTest, HolesOfAnOutageAreFilledByAnotherRun) {
+  bool is_out = true;
+  ScriptedEndpoint server([&is_out](const ScriptedRequest& request) {
+    return is_out && absl::StrContains(request.Prompt(), "Question 2?")
+               ? ScriptedAnswer::Refuses(503, "out")
+               : Answer(request);
+  });
+  FakeJob job;
+  const absl::Status status = Run(server, Spec({"plain"}), job);
+  EXPECT_TRUE(absl::IsFailedPrecondition(status)) << status;
+  EXPECT_THAT(status.message(),
+              HasSubstr("default/plain gave no reply to 1 of 4 questions"));
+  EXPECT_THAT(Predictions(job, 0)[2]["error"].get<std::string>(),
+              HasSubstr("no reply"));
+  const size_t before = server.requests().size();
+  is_out = false;
+  ASSERT_TRUE(Run(server, Spec({"plain"}), job).ok());
+  EXPECT_EQ(server.requests().size() - before, 1U);
+  EXPECT_EQ(Report(job)["models"][0]["answered_count"], 4);
+}
+
+TEST_F(HostedMcqTest, WorldsStandApartWhereCorrectMeansTwoThings) {
+  ScriptedEndpoint server(Answer);
+  v1::JobSpec spec = Spec({"plain", "believer"});
+  v1::EvaluateMcqSpec& mcq = *spec.mutable_evaluate_mcq();
+  json line = json::parse(mcq.data().substr(0, mcq.data().find('\n')));
+  line["id"] = "f0";
+  line["world_label"] = "false_world";
+  line["correct_answer"] = "B";
+  mcq.set_data(mcq.data() + line.dump() + "\n");
+  FakeJob job;
+  ASSERT_TRUE(Run(server, spec, job).ok());
+  const json report = Report(job);
+  const json& believer = report["models"][1]["totals"];
+  EXPECT_EQ(believer["all__false_world"]["accuracy"], 1.0);
+  EXPECT_EQ(believer["all__true_world"]["accuracy"], 0.5);
+  EXPECT_TRUE(report["comparison"]["mcnemar_correct"].is_null());
+  EXPECT_FALSE(report["comparison"]["mcnemar_false_belief"].is_null());
 }
 
 TEST_F(HostedMcqTest, WhateverWasRecordedTheFilesAreTheSame) {

@@ -7,10 +7,10 @@ namespace dissonance {
 namespace {
 
 using testing::HasSubstr;
-using Next = Verdict::Next;
+using Next = TryVerdict::Next;
 
-Verdict Of(int code, const std::string& body = "{}") {
-  return Judge({.transport = absl::OkStatus(), .code = code, .body = body});
+TryVerdict Of(int code, const std::string& body = "{}") {
+  return JudgeTry({.transport = absl::OkStatus(), .code = code, .body = body});
 }
 
 TEST(Judge, WhatPassesIsTriedAgain) {
@@ -18,7 +18,7 @@ TEST(Judge, WhatPassesIsTriedAgain) {
     EXPECT_EQ(Of(code).next, Next::kRetry) << code;
   }
   EXPECT_EQ(Of(200, "{\"cho").next, Next::kRetry);
-  EXPECT_EQ(Judge({.transport = absl::UnavailableError("lost")}).next,
+  EXPECT_EQ(JudgeTry({.transport = absl::UnavailableError("lost")}).next,
             Next::kRetry);
 }
 
@@ -33,21 +33,21 @@ TEST(Judge, RefusalsEndTheCallWithAdvice) {
     EXPECT_EQ(Of(code).next, Next::kEnd) << code;
   }
   const absl::Status untrusted = absl::FailedPreconditionError("certificate");
-  EXPECT_EQ(Judge({.transport = untrusted}).next, Next::kEnd);
+  EXPECT_EQ(JudgeTry({.transport = untrusted}).next, Next::kEnd);
 }
 
 TEST(Judge, ToldToWaitIsNoFailure) {
   HttpOutcome busy{.transport = absl::OkStatus(), .code = 429, .body = "{}"};
-  EXPECT_EQ(Judge(busy).next, Next::kWait);
-  EXPECT_EQ(Judge(busy).pause, std::nullopt);
+  EXPECT_EQ(JudgeTry(busy).next, Next::kWait);
+  EXPECT_EQ(JudgeTry(busy).pause, std::nullopt);
   busy.retry_after = absl::Seconds(7);
-  EXPECT_EQ(Judge(busy).pause, absl::Seconds(7));
+  EXPECT_EQ(JudgeTry(busy).pause, absl::Seconds(7));
   busy.code = 503;
-  EXPECT_EQ(Judge(busy).next, Next::kWait);
+  EXPECT_EQ(JudgeTry(busy).next, Next::kWait);
   // A used-up quota does not fill by waiting.
   busy.code = 429;
   busy.body = R"({"error":{"code":"insufficient_quota","message":"pay"}})";
-  EXPECT_EQ(Judge(busy).next, Next::kEnd);
+  EXPECT_EQ(JudgeTry(busy).next, Next::kEnd);
 }
 
 TEST(ParseRetryAfter, ReadsSecondsAndDates) {

@@ -106,6 +106,11 @@ TEST(ConfigTest, AChatEndpointsMistakesAreNamedWithIt) {
     return std::string(ResolveConfig(config).status().message());
   };
   EXPECT_THAT(refusal({}), HasSubstr("llm.judge.base_url is missing"));
+  Config config;
+  config.data_dir = "/x";
+  config.llm["gpt-4.1"].base_url = "https://a";
+  EXPECT_THAT(std::string(ResolveConfig(config).status().message()),
+              HasSubstr("[llm.\"gpt-4.1\"]: an endpoint's name"));
   LlmConfig llm = {.base_url = "https://a"};
   llm.in_flight = 0;
   EXPECT_THAT(refusal(llm), HasSubstr("llm.judge.in_flight is 0"));
