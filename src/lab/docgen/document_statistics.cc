@@ -1,6 +1,7 @@
 #include "src/lab/docgen/document_statistics.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <map>
 #include <numeric>
@@ -49,9 +50,8 @@ json DistributionJson(std::vector<int64_t> numbers, const char* unit) {
       std::accumulate(numbers.begin(), numbers.end(), int64_t{0});
   // The smallest that so much of all does not exceed.
   const auto quantile = [&numbers](double share) {
-    const auto rank = static_cast<size_t>(
-        share * static_cast<double>(numbers.size() - 1) + 0.5);
-    return numbers[rank];
+    return numbers[static_cast<size_t>(
+        std::lround(share * static_cast<double>(numbers.size() - 1)))];
   };
   return {{"unit", unit},
           {"total", total},
