@@ -31,6 +31,7 @@ void JudgeTask::Take(absl::StatusOr<ChatReply> reply) {
   ++judgement_.tries;
   if (!reply.ok()) {
     judgement_.error = absl::StrCat("no reply: ", reply.status().message());
+    is_unanswered_ = !absl::IsInvalidArgument(reply.status());
     is_done_ = true;
     return;
   }
