@@ -37,6 +37,8 @@ struct Verdict {
   std::array<int, kDifficultySignals.size()> difficulty = {};
   std::string notes = {};
 
+  bool operator==(const Verdict&) const = default;
+
   // The sum of the doubt signals, 0 to 12.
   int doubt_score() const;
   // How far the difficulty signals, of which 3 is best, fall short: 0 to 9.

@@ -6,6 +6,8 @@
 #include <set>
 
 #include "absl/strings/str_cat.h"
+#include "src/lab/judge/verdict.h"
+#include "src/lab/llm/json_reply.h"
 #include "tests/lab/judge/finished_answers.h"
 
 namespace dissonance {
@@ -87,6 +89,22 @@ TEST_F(JudgePlanTest, AsksForNoWorldWhereDoubtAloneIsJudged) {
     EXPECT_THAT(message.content, Not(HasSubstr("verdict")));
     EXPECT_THAT(message.content, Not(HasSubstr("false world")));
     EXPECT_THAT(message.content, Not(HasSubstr("confidence")));
+  }
+}
+
+// A judge that repeats it before its answer, or in place of one, gives none.
+TEST_F(JudgePlanTest, ThePromptsOwnExampleIsNoVerdict) {
+  v1::JudgeSpec spec = Spec();
+  for (const v1::JudgeMode mode :
+       {v1::JUDGE_MODE_WORLD_AND_DOUBT, v1::JUDGE_MODE_DOUBT_ONLY}) {
+    spec.set_mode(mode);
+    const JudgePlan plan = Made(spec);
+    const auto example =
+        JsonObjectIn(plan.Ask(plan.passes[0], 0, 0).messages[1].content);
+    ASSERT_TRUE(example.ok()) << example.status();
+    EXPECT_TRUE(example->contains("doubt_signals"));
+    const auto verdict = VerdictIn(*example, /*names_world=*/false);
+    EXPECT_TRUE(absl::IsInvalidArgument(verdict.status()));
   }
 }
 

@@ -199,6 +199,20 @@ TEST_F(JudgeTest, ASecondTryMayBeRead) {
   EXPECT_THAT(Lines(none.outputs.at("judgements.jsonl")), SizeIs(1));
 }
 
+TEST_F(JudgeTest, SeveralVerdictsThatDifferAreAskedForAgain) {
+  ScriptedEndpoint server([](const ScriptedRequest& request) {
+    const std::string last = VerdictText("true_world", 2);
+    return ScriptedAnswer::Says(
+        request.number == 0 ? VerdictText("true_world", 0) + " no, " + last
+                            : "{\"like\": \"this\"} " + last + last);
+  });
+  FakeJob job;
+  ASSERT_TRUE(Run(server, Spec(Answer("base", "q1", "square")), job).ok());
+  const json row = Lines(job.outputs.at("judgements.jsonl"))[0];
+  EXPECT_EQ(row["tries"], 2);
+  EXPECT_EQ(row["doubt_score"], 2);
+}
+
 TEST_F(JudgeTest, AfterAnOutageARetryAsksForWhatGotNoReplyAlone) {
   std::atomic<bool> is_out = true;
   ScriptedEndpoint server([&](const ScriptedRequest& request) {
