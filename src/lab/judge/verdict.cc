@@ -49,7 +49,11 @@ absl::StatusOr<double> ConfidenceIn(const Json& object) {
   if (!value->is_number() || *value < 0 || *value > kMostConfidence) {
     return Error("confidence", "expected a number from 0 to 100");
   }
-  return value->get<double>();
+  const auto confidence = value->get<double>();
+  if (confidence > 0 && confidence < 1) {
+    return Error("confidence", "expected 0 to 100, found a share of 1");
+  }
+  return confidence;
 }
 
 template <size_t count>

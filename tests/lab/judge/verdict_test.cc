@@ -64,6 +64,8 @@ TEST(VerdictIn, WhatIsMissingOutOfRangeOrNoNumberIsNoVerdict) {
     EXPECT_THAT(refused("/confidence", value),
                 StartsWith("confidence: expected a number from 0 to 100"));
   }
+  EXPECT_THAT(refused("/confidence", 0.9),
+              StartsWith("confidence: expected 0 to 100, found a share"));
   for (const json& value :
        {json(-1), json(4), json(1.5), json("2"), json(nullptr), json(true)}) {
     EXPECT_THAT(refused("/doubt_signals/hedging", value),
