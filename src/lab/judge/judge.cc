@@ -90,8 +90,8 @@ Json JudgeJson(Passes passes, Json calls) {
 Json Manifest(const v1::JudgeSpec& spec, const JudgePlan& plan,
               const Json& judges) {
   Json files = Json::array();
-  for (const NamedText& file : plan.files) {
-    files.push_back({{"name", file.name}, {"sha256", Sha256Of(file.contents)}});
+  for (const PlannedFile& file : plan.files) {
+    files.push_back({{"name", file.name}, {"sha256", file.sha256}});
   }
   return {{"kind", "judge"},
           {"mode", JudgeModeName(plan.names_world)},

@@ -163,6 +163,34 @@ TEST_F(JudgePlanTest, RefusesJobsThatHaveNoAnswers) {
   EXPECT_TRUE(absl::IsNotFound(MakeJudgePlan(spec, jobs_).status()));
 }
 
+TEST_F(JudgePlanTest, RefusesAJobsAnswersThatAreTooLargeBeforeReadingThem) {
+  v1::Job& job = jobs_.Add("jobs/A", {{"answers_base.jsonl", "not read"},
+                                      {"answers_lora.jsonl", "not read"}});
+  job.mutable_outputs(0)->set_size_bytes(int64_t{200} << 20);
+  job.mutable_outputs(1)->set_size_bytes((int64_t{56} << 20) + 1);
+  EXPECT_EQ(Refusal([](v1::JudgeSpec& spec) {
+              spec.clear_data();
+              spec.set_job("jobs/A");
+            }),
+            "judge.job: the answers of jobs/A are 268435457 bytes; at most "
+            "268435456: give a part of them as data");
+}
+
+TEST_F(JudgePlanTest, RefusesMoreJudgementsThanAJobMayHave) {
+  std::string data;
+  for (int i = 0; i < 333'334; ++i) {
+    absl::StrAppend(&data, R"({"id":")", i, R"(","question":"q","answer":""})",
+                    "\n");
+  }
+  EXPECT_EQ(Refusal([&](v1::JudgeSpec& spec) {
+              spec.set_data(data);
+              spec.set_pass_count(2);
+              spec.mutable_second_judge()->set_model("k");
+            }),
+            "judge.data: 333334 answers, each judged 3 times; at most 1000000 "
+            "judgements: give fewer answers");
+}
+
 TEST_F(JudgePlanTest, RefusesBadSpecsByField) {
   using Spec = v1::JudgeSpec;
   EXPECT_THAT(Refusal([](Spec& s) { s.mutable_judge()->clear_model(); }),
