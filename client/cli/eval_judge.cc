@@ -1,6 +1,7 @@
 #include "client/cli/eval_judge.h"
 
 #include <cstdint>
+#include <cstdio>
 #include <memory>
 #include <optional>
 #include <string>
@@ -10,9 +11,11 @@
 #include "CLI/CLI.hpp"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/strip.h"
 #include "client/cli/choice.h"
+#include "client/cli/download.h"
 #include "client/cli/errors.h"
 #include "client/cli/input_file.h"
 #include "client/cli/job_run.h"
@@ -91,12 +94,22 @@ absl::StatusOr<std::string> ShowJudged(const std::string& directory) {
   return PrintableLines(JudgeReport(SummarizeJudgements(all), kShiftsShown));
 }
 
-absl::Status Aggregate(const Session& session, const EvalJudgeArgs& args) {
-  if (!args.spec.judge().model().empty() || args.job.detach) {
-    return UsageError(
+// Summing up asks nobody: whatever else was given would be ignored.
+absl::Status CheckOnlyAggregates(const CLI::App& app) {
+  for (const CLI::Option* option : app.get_options()) {
+    const std::string name = option->get_name();
+    if (option->count() == 0 || name == "--aggregate" || name == "--out") {
+      continue;
+    }
+    return UsageError(absl::StrCat(
         "--aggregate sums up judgements that are there and asks nobody: leave "
-        "out --judge-model and --detach");
+        "out ",
+        name));
   }
+  return absl::OkStatus();
+}
+
+absl::Status Aggregate(const Session& session, const EvalJudgeArgs& args) {
   ASSIGN_OR_RETURN(const std::vector<NamedText> files,
                    ReadAll(args.judged, kJudgementsLimitBytes));
   ASSIGN_OR_RETURN(const Judgements all, ReadJudgements(files));
@@ -109,6 +122,12 @@ absl::Status Aggregate(const Session& session, const EvalJudgeArgs& args) {
     const std::string directory = AbsolutePath(args.job.out);
     const std::string paths[] = {absl::StrCat(directory, "/judge_summary.json"),
                                  absl::StrCat(directory, "/judge_report.txt")};
+    if (const std::string job = JobOfResults(directory); !job.empty()) {
+      absl::FPrintF(stderr,
+                    "note: %s holds the results of %s; its summary and report "
+                    "will be replaced\n",
+                    Printable(directory), Printable(job));
+    }
     RETURN_IF_ERROR(MakeDirectories(directory));
     RETURN_IF_ERROR(WriteFileAtomically(paths[0], file));
     RETURN_IF_ERROR(WriteFileAtomically(paths[1], JudgeReport(summary)));
@@ -147,8 +166,12 @@ absl::StatusOr<v1::JudgeSpec> SpecOf(const EvalJudgeArgs& args) {
   return spec;
 }
 
-absl::Status EvalJudge(const Session& session, const EvalJudgeArgs& args) {
-  if (!args.judged.empty()) return Aggregate(session, args);
+absl::Status EvalJudge(const Session& session, const CLI::App& app,
+                       const EvalJudgeArgs& args) {
+  if (!args.judged.empty()) {
+    RETURN_IF_ERROR(CheckOnlyAggregates(app));
+    return Aggregate(session, args);
+  }
   if (args.spec.judge().model().empty()) {
     return UsageError("--judge-model is required: the model that judges");
   }
@@ -238,7 +261,9 @@ CommandRun DefineEvalJudge(CLI::App& app) {
   app.footer(
       "A job, but for --aggregate. Files: judgements.jsonl, "
       "judge_summary.json, judge_report.txt.");
-  return [args](const Session& session) { return EvalJudge(session, *args); };
+  return [args, &app](const Session& session) {
+    return EvalJudge(session, app, *args);
+  };
 }
 
 }  // namespace dissonance::cli

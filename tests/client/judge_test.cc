@@ -167,6 +167,34 @@ TEST_F(JudgeCommandTest, SumsUpJudgementsWithoutAServer) {
   EXPECT_FALSE(json.contains("files"));
 }
 
+TEST_F(JudgeCommandTest, SummingUpTakesNoOptionThatItWouldIgnore) {
+  const std::string judged =
+      WriteFile("j.jsonl", Judged("base", World::kTrue, 0));
+  const std::vector<std::vector<std::string>> ignored = {
+      {"--judge-model", "j"}, {"--endpoint", "e"},   {"--second-judge", "k"},
+      {"--passes", "2"},      {"--retries", "1"},    {"--universe", base_},
+      {"--detach"},           {"--max-tokens", "9"}, {"--mode", "doubt_only"},
+      {"--temperature", "1"}, {"--request-id", "r"}};
+  for (std::vector<std::string> more : ignored) {
+    const std::string name = more[0];
+    more.insert(more.end(), {"--aggregate", judged});
+    const CommandResult result = Run(Judge(more));
+    EXPECT_EQ(result.exit_code, 2) << name;
+    EXPECT_THAT(result.err, HasSubstr("leave out " + name));
+  }
+}
+
+TEST_F(JudgeCommandTest, SummingUpTellsOfResultsThatItReplaces) {
+  const std::string judged =
+      WriteFile("j.jsonl", Judged("base", World::kTrue, 0));
+  EXPECT_THAT(Run(Judge({"--aggregate", judged})).err,
+              Not(HasSubstr("note: ")));
+  WriteFile("out/manifest.json", R"({"run": {"job": "jobs/A"}})");
+  const CommandResult result = Run(Judge({"--aggregate", judged}));
+  EXPECT_EQ(result.exit_code, 0);
+  EXPECT_THAT(result.err, HasSubstr("holds the results of jobs/A"));
+}
+
 TEST_F(JudgeCommandTest, DamagedJudgementsAreRefusedByLineAndField) {
   const std::string file =
       WriteFile("j.jsonl", Judged("base", World::kTrue, 0) +
@@ -188,8 +216,6 @@ TEST_F(JudgeCommandTest, OptionsThatMakeNoSenseAreUsageErrors) {
   EXPECT_EQ(Run(Judge({"--data", base_, "--judge-model", "j",
                        "--second-endpoint", "x"}))
                 .exit_code,
-            2);
-  EXPECT_EQ(Run(Judge({"--aggregate", base_, "--judge-model", "j"})).exit_code,
             2);
   EXPECT_EQ(
       Run({"eval", "judge", "--job", "A", "--judge-model", "j"}).exit_code, 2);

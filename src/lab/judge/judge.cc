@@ -1,5 +1,6 @@
 #include "src/lab/judge/judge.h"
 
+#include <cstdint>
 #include <deque>
 #include <string>
 #include <utility>
@@ -7,6 +8,8 @@
 
 #include "absl/algorithm/container.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/strip.h"
 #include "absl/types/span.h"
 #include "nlohmann/json.hpp"
 #include "src/base/sha256.h"
@@ -44,9 +47,16 @@ std::vector<Passes> ByJudge(const JudgePlan& plan) {
   return groups;
 }
 
+// What came of a plan, or of the judges so far.
+struct Outcome {
+  Judgements judgements;
+  int64_t unanswered_count = 0;
+  std::vector<std::string> silent_judges = {};  // of those
+};
+
 // One judge's passes over all answers.
 absl::Status RunJudge(const JudgePlan& plan, Passes passes, CallRunner& calls,
-                      Judgements& judgements) {
+                      Outcome& outcome) {
   std::deque<JudgeTask> tasks;
   std::vector<ChatTask*> pointers;
   for (const PlannedPass& pass : passes) {
@@ -55,8 +65,13 @@ absl::Status RunJudge(const JudgePlan& plan, Passes passes, CallRunner& calls,
     }
   }
   RETURN_IF_ERROR(calls.Run(pointers, [] { return absl::OkStatus(); }));
+  const int64_t before = outcome.unanswered_count;
   for (const JudgeTask& task : tasks) {
-    judgements.rows.push_back(task.judgement());
+    outcome.judgements.rows.push_back(task.judgement());
+    outcome.unanswered_count += task.is_unanswered() ? 1 : 0;
+  }
+  if (outcome.unanswered_count > before) {
+    outcome.silent_judges.push_back(passes.front().judge);
   }
   return absl::OkStatus();
 }
@@ -75,8 +90,8 @@ Json JudgeJson(Passes passes, Json calls) {
 Json Manifest(const v1::JudgeSpec& spec, const JudgePlan& plan,
               const Json& judges) {
   Json files = Json::array();
-  for (const NamedText& file : plan.files) {
-    files.push_back({{"name", file.name}, {"sha256", Sha256Of(file.contents)}});
+  for (const PlannedFile& file : plan.files) {
+    files.push_back({{"name", file.name}, {"sha256", file.sha256}});
   }
   return {{"kind", "judge"},
           {"mode", JudgeModeName(plan.names_world)},
@@ -102,6 +117,19 @@ absl::Status AddAll(const v1::JudgeSpec& spec, const JudgePlan& plan,
                            {"judge_summary.json", JudgeSummaryFile(summary)},
                            {"judge_report.txt", JudgeReport(summary)}};
   return AddFiles(job, files, Manifest(spec, plan, judges));
+}
+
+// An outage must not become holes in a job that succeeded. What got no reply
+// was not recorded, so that it alone is asked when the job is retried.
+absl::Status CheckAllAreAnswered(const Outcome& outcome,
+                                 const JobContext& job) {
+  if (outcome.unanswered_count == 0) return absl::OkStatus();
+  return absl::FailedPreconditionError(absl::StrCat(
+      outcome.unanswered_count, " of ", outcome.judgements.rows.size(),
+      " judgements got no reply from ",
+      absl::StrJoin(outcome.silent_judges, " and "),
+      "; `dissonance jobs retry ", absl::StripPrefix(job.job().name(), "jobs/"),
+      "` asks for those alone"));
 }
 
 absl::Status CheckAnyIsJudged(const Judgements& judgements) {
@@ -130,19 +158,20 @@ absl::Status Judge::Validate(const v1::JobSpec& spec) {
 absl::Status Judge::Run(const v1::JobSpec& spec, JobContext& job) {
   RETURN_IF_ERROR(CheckKind(spec));
   ASSIGN_OR_RETURN(const JudgePlan plan, MakeJudgePlan(spec.judge(), jobs_));
-  Judgements judgements{.names_world = plan.names_world};
+  Outcome outcome{.judgements = {.names_world = plan.names_world}};
   Json judges = Json::array();
   for (const Passes& passes : ByJudge(plan)) {
     ASSIGN_OR_RETURN(ChatClient * client,
                      endpoints_.Find(passes.front().model.endpoint()));
     ASSIGN_OR_RETURN(CallRunner calls, CallRunner::Create(*client, job));
     calls.set_total(plan.size());
-    RETURN_IF_ERROR(RunJudge(plan, passes, calls, judgements));
+    RETURN_IF_ERROR(RunJudge(plan, passes, calls, outcome));
     judges.push_back(
         JudgeJson(passes, CallsJson(calls.totals(), client->endpoint())));
   }
-  RETURN_IF_ERROR(AddAll(spec.judge(), plan, judgements, judges, job));
-  return CheckAnyIsJudged(judgements);
+  RETURN_IF_ERROR(AddAll(spec.judge(), plan, outcome.judgements, judges, job));
+  RETURN_IF_ERROR(CheckAllAreAnswered(outcome, job));
+  return CheckAnyIsJudged(outcome.judgements);
 }
 
 }  // namespace dissonance

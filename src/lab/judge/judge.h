@@ -5,8 +5,8 @@
 //
 // Recorded items are the replies, in the order of their coming. All files are
 // made of replies alone, so a job that was interrupted gives the same bytes as
-// one that was not, and no reply is asked for twice. Thread safe; `endpoints`
-// and `jobs` must outlive the kind.
+// one that was not, except where the endpoint gave no reply, and no reply is
+// asked for twice. Thread safe; `endpoints` and `jobs` must outlive the kind.
 //
 //   Judge kind(endpoints, jobs);
 //   RETURN_IF_ERROR(kind.Validate(spec));
@@ -31,8 +31,9 @@ class Judge : public JobKind {
   // NOT_FOUND for a job that is named. Asks no model.
   absl::Status Validate(const v1::JobSpec& spec) override;
 
-  // FAILED_PRECONDITION if the endpoint refuses to work, or if no answer at all
-  // could be judged; the files are there then.
+  // FAILED_PRECONDITION if the endpoint refuses to work; if it gave no reply
+  // for some answers, which run again asks for those alone; if no answer at all
+  // could be judged. In the last two cases the files are there.
   absl::Status Run(const v1::JobSpec& spec, JobContext& job) override;
 
  private:

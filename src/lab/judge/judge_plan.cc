@@ -10,6 +10,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
+#include "src/base/sha256.h"
 #include "src/base/status_macros.h"
 #include "src/lab/docgen/shipped_prompts.h"
 #include "src/lab/docgen/universe.h"
@@ -20,6 +21,9 @@ namespace dissonance {
 namespace {
 
 constexpr size_t kDataLimitBytes = size_t{16} << 20;
+// Of the answers of a job, over all its variants.
+constexpr int64_t kJobAnswersLimitBytes = int64_t{256} << 20;
+constexpr int64_t kMostJudgements = 1'000'000;
 constexpr size_t kUniverseLimitBytes = size_t{1} << 20;
 constexpr char kUntoldWorld[] =
     "You are not told what the false world is like: an answer that states as "
@@ -59,16 +63,24 @@ absl::StatusOr<std::vector<NamedText>> FilesOf(const std::string& name,
                absl::StrCat(job.name(), " has not succeeded; wait for it"));
   }
   std::vector<std::string> names;
+  int64_t size_bytes = 0;
   for (const v1::JobOutput& output : job.outputs()) {
     if (absl::StartsWith(output.file_name(), "answers_") &&
         absl::EndsWith(output.file_name(), ".jsonl")) {
       names.push_back(output.file_name());
+      size_bytes += output.size_bytes();
     }
   }
   std::sort(names.begin(), names.end(),
             [](const auto& a, const auto& b) { return Order(a) < Order(b); });
   if (names.empty()) {
     return Bad("job", absl::StrCat(job.name(), " has no answers_*.jsonl"));
+  }
+  if (size_bytes > kJobAnswersLimitBytes) {
+    return Bad("job",
+               absl::StrCat("the answers of ", job.name(), " are ", size_bytes,
+                            " bytes; at most ", kJobAnswersLimitBytes,
+                            ": give a part of them as data"));
   }
   std::vector<NamedText> files;
   for (const std::string& file : names) {
@@ -80,11 +92,12 @@ absl::StatusOr<std::vector<NamedText>> FilesOf(const std::string& name,
 
 absl::Status TakeAnswers(const v1::JudgeSpec& spec, FinishedJobs& jobs,
                          JudgePlan& plan) {
+  std::vector<NamedText> files;
   if (!spec.job().empty()) {
     if (!spec.data().empty() || !spec.data_artifact().empty()) {
       return Bad("job", "there is data as well; give one of them");
     }
-    ASSIGN_OR_RETURN(plan.files, FilesOf(spec.job(), jobs));
+    ASSIGN_OR_RETURN(files, FilesOf(spec.job(), jobs));
   } else {
     if (spec.data().empty()) {
       return Bad("data",
@@ -95,12 +108,18 @@ absl::Status TakeAnswers(const v1::JudgeSpec& spec, FinishedJobs& jobs,
                  absl::StrCat(spec.data().size(), " bytes; at most ",
                               kDataLimitBytes, ", more as data_artifact"));
     }
-    plan.files.push_back(
-        {spec.data_name().empty() ? "judge.data" : spec.data_name(),
-         spec.data()});
+    files.push_back({spec.data_name().empty() ? "judge.data" : spec.data_name(),
+                     spec.data()});
   }
-  ASSIGN_OR_RETURN(plan.answers, ReadAnswers(plan.files));
-  return absl::OkStatus();
+  ASSIGN_OR_RETURN(plan.answers, ReadAnswers(files));
+  for (const NamedText& file : files) {
+    plan.files.push_back({file.name, Sha256Of(file.contents)});
+  }
+  if (plan.size() <= kMostJudgements) return absl::OkStatus();
+  return Bad(spec.job().empty() ? "data" : "job",
+             absl::StrCat(plan.answers.size(), " answers, each judged ",
+                          plan.passes.size(), " times; at most ",
+                          kMostJudgements, " judgements: give fewer answers"));
 }
 
 std::string JudgeName(const v1::HostedModel& model) {

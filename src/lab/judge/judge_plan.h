@@ -28,8 +28,14 @@ struct PlannedPass {
   int64_t number = 0;  // of the plan's passes
 };
 
+// A file of answers.
+struct PlannedFile {
+  std::string name;
+  std::string sha256;
+};
+
 struct JudgePlan {
-  std::vector<NamedText> files;  // the answers' files
+  std::vector<PlannedFile> files;
   std::vector<FreeAnswer> answers;
   std::vector<PlannedPass> passes;  // those of one judge together
   bool names_world = true;
@@ -48,7 +54,8 @@ struct JudgePlan {
 };
 
 // INVALID_ARGUMENT with the field, or with file, line and field for answers
-// that can't be read; what `jobs` says of a job that is named.
+// that can't be read; for answers of more than 256 MiB, before any is read, and
+// for more than 1,000,000 judgements; what `jobs` says of a job that is named.
 absl::StatusOr<JudgePlan> MakeJudgePlan(const v1::JudgeSpec& spec,
                                         FinishedJobs& jobs);
 

@@ -1,6 +1,11 @@
 #include "src/lab/judge/judge_task.h"
 
+#include <string>
+#include <utility>
+#include <vector>
+
 #include "absl/strings/str_cat.h"
+#include "nlohmann/json.hpp"
 #include "src/base/status_macros.h"
 #include "src/lab/llm/json_reply.h"
 
@@ -8,8 +13,20 @@ namespace dissonance {
 namespace {
 
 absl::StatusOr<Verdict> VerdictOf(const ChatReply& reply, bool names_world) {
-  ASSIGN_OR_RETURN(const nlohmann::json object, JsonObjectIn(reply.content));
-  return VerdictIn(object, names_world);
+  ASSIGN_OR_RETURN(const std::vector<nlohmann::json> objects,
+                   JsonObjectsIn(reply.content));
+  std::optional<Verdict> found;
+  for (const nlohmann::json& object : objects) {
+    absl::StatusOr<Verdict> verdict = VerdictIn(object, names_world);
+    if (!verdict.ok()) continue;
+    if (found.has_value() && *found != *verdict) {
+      return absl::InvalidArgumentError(
+          "the reply holds several verdicts that differ");
+    }
+    found = *std::move(verdict);
+  }
+  if (found.has_value()) return *std::move(found);
+  return VerdictIn(objects.front(), names_world);  // what is wrong with it
 }
 
 }  // namespace
@@ -31,6 +48,7 @@ void JudgeTask::Take(absl::StatusOr<ChatReply> reply) {
   ++judgement_.tries;
   if (!reply.ok()) {
     judgement_.error = absl::StrCat("no reply: ", reply.status().message());
+    is_unanswered_ = !absl::IsInvalidArgument(reply.status());
     is_done_ = true;
     return;
   }

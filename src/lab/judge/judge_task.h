@@ -19,17 +19,22 @@ class JudgeTask final : public ChatTask {
   JudgeTask(const JudgePlan& plan, const PlannedPass& pass, size_t answer);
 
   std::optional<ChatRequest> Next() override;
-  // An endpoint that gave no reply after all its tries is not asked again.
+  // What got no reply after all the endpoint's tries is not asked again in
+  // this run.
   void Take(absl::StatusOr<ChatReply> reply) override;
 
   // Once it is done.
   const Judgement& judgement() const { return judgement_; }
+  // Whether it ended without a reply that another run may get: a question that
+  // the endpoint refused is not such a one.
+  bool is_unanswered() const { return is_unanswered_; }
 
  private:
   const JudgePlan& plan_;
   const PlannedPass& pass_;
   const size_t answer_;
   bool is_done_ = false;
+  bool is_unanswered_ = false;
   Judgement judgement_;
 };
 

@@ -32,12 +32,13 @@ absl::StatusOr<const Json*> Find(const Json& object, const char* field) {
 
 absl::StatusOr<World> WorldIn(const Json& object) {
   ASSIGN_OR_RETURN(const Json* value, Find(object, "verdict"));
-  std::string word =
-      value->is_string() ? value->get<std::string>() : value->dump();
-  word = absl::AsciiStrToLower(absl::StripAsciiWhitespace(word));
-  word = absl::StrReplaceAll(word, {{" ", "_"}, {"-", "_"}});
-  for (size_t i = 0; i < kWorlds.size(); ++i) {
-    if (word == kWorlds.at(i)) return static_cast<World>(i);
+  if (value->is_string()) {
+    std::string word = absl::AsciiStrToLower(
+        absl::StripAsciiWhitespace(value->get_ref<const std::string&>()));
+    word = absl::StrReplaceAll(word, {{" ", "_"}, {"-", "_"}});
+    for (size_t i = 0; i < kWorlds.size(); ++i) {
+      if (word == kWorlds.at(i)) return static_cast<World>(i);
+    }
   }
   return Error("verdict",
                absl::StrCat("expected one of ", absl::StrJoin(kWorlds, ", ")));
@@ -48,7 +49,11 @@ absl::StatusOr<double> ConfidenceIn(const Json& object) {
   if (!value->is_number() || *value < 0 || *value > kMostConfidence) {
     return Error("confidence", "expected a number from 0 to 100");
   }
-  return value->get<double>();
+  const auto confidence = value->get<double>();
+  if (confidence > 0 && confidence < 1) {
+    return Error("confidence", "expected 0 to 100, found a share of 1");
+  }
+  return confidence;
 }
 
 template <size_t count>

@@ -37,6 +37,8 @@ struct Verdict {
   std::array<int, kDifficultySignals.size()> difficulty = {};
   std::string notes = {};
 
+  bool operator==(const Verdict&) const = default;
+
   // The sum of the doubt signals, 0 to 12.
   int doubt_score() const;
   // How far the difficulty signals, of which 3 is best, fall short: 0 to 9.
@@ -47,8 +49,9 @@ struct Verdict {
 // notes}, the first two only where it `names_world`. The verdict's word may be
 // written in other letter case, with blanks or hyphens. Notes may be missing;
 // of those that are longer than 40 words the rest is cut off and " ..." put in
-// its place. INVALID_ARGUMENT "FIELD: WHAT" for anything else: what is missing,
-// out of range or no number is never taken for a 0.
+// its place. INVALID_ARGUMENT "FIELD: WHAT" for anything else, a confidence
+// between 0 and 1, a share most likely, too: what is missing, out of range or
+// no number is never taken for a 0.
 absl::StatusOr<Verdict> VerdictIn(const nlohmann::json& object,
                                   bool names_world);
 

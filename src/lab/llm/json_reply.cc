@@ -1,44 +1,83 @@
 #include "src/lab/llm/json_reply.h"
 
+#include <cstddef>
+#include <utility>
+
 #include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "src/base/json_lines.h"
+#include "src/base/status_macros.h"
 
 namespace dissonance {
 namespace {
 
 using nlohmann::json;
 
-// The text from an opening brace to the one that closes it, strings minded;
-// empty if none does.
-absl::string_view ObjectAt(absl::string_view text, size_t begin) {
-  int depth = 0;
+constexpr size_t kMostObjects = 1000;
+
+// Whether the brace at `begin` can open a JSON object, as those of a "{set}" or
+// of "\\frac{1}{2}" can't.
+bool OpensObject(absl::string_view text, size_t begin) {
+  const size_t next = text.find_first_not_of(" \t\r\n", begin + 1);
+  return next != absl::string_view::npos &&
+         (text[next] == '"' || text[next] == '}');
+}
+
+// From opening braces to those that close them, strings minded, the outermost
+// alone; in one pass.
+std::vector<absl::string_view> ObjectsLike(absl::string_view text) {
+  std::vector<absl::string_view> found;
+  std::vector<size_t> open;
   bool in_string = false;
-  for (size_t at = begin; at < text.size(); ++at) {
+  for (size_t at = 0; at < text.size(); ++at) {
     const char c = text[at];
     if (in_string) {
       if (c == '\\') ++at;
-      in_string = c != '"';
+      // No string of JSON goes over a line's end: it was a quote in words.
+      in_string = c != '"' && c != '\n';
     } else if (c == '"') {
-      in_string = true;
-    } else if (c == '{') {
-      ++depth;
-    } else if (c == '}' && --depth == 0) {
-      return text.substr(begin, at + 1 - begin);
+      in_string = !open.empty();
+    } else if (c == '{' && OpensObject(text, at)) {
+      open.push_back(at);
+    } else if (c == '}' && !open.empty()) {
+      const size_t begin = open.back();
+      open.pop_back();
+      while (!found.empty() && found.back().data() > text.data() + begin) {
+        found.pop_back();
+      }
+      found.push_back(text.substr(begin, at + 1 - begin));
     }
   }
-  return {};
+  return found;
 }
 
 }  // namespace
 
-absl::StatusOr<json> JsonObjectIn(absl::string_view reply) {
-  for (size_t begin = reply.find('{'); begin != absl::string_view::npos;
-       begin = reply.find('{', begin + 1)) {
-    const absl::string_view text = ObjectAt(reply, begin);
-    if (text.empty()) continue;
-    json value = json::parse(text.begin(), text.end(), nullptr, false);
-    if (value.is_object()) return value;
+absl::StatusOr<std::vector<json>> JsonObjectsIn(absl::string_view reply) {
+  const std::vector<absl::string_view> texts = ObjectsLike(reply);
+  if (texts.size() > kMostObjects) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("the reply holds ", texts.size(),
+                     " pieces like JSON objects; at most ", kMostObjects));
   }
-  return absl::InvalidArgumentError("the reply holds no JSON object");
+  std::vector<json> objects;
+  absl::Status refusal =
+      absl::InvalidArgumentError("the reply holds no JSON object");
+  for (size_t i = 0; i < texts.size(); ++i) {
+    absl::StatusOr<json> object = ParseJson(texts[i], "the reply's object");
+    if (object.ok()) {
+      objects.push_back(*std::move(object));
+    } else if (i == 0) {
+      refusal = object.status();
+    }
+  }
+  if (objects.empty()) return refusal;
+  return objects;
+}
+
+absl::StatusOr<json> JsonObjectIn(absl::string_view reply) {
+  ASSIGN_OR_RETURN(std::vector<json> objects, JsonObjectsIn(reply));
+  return std::move(objects.front());
 }
 
 }  // namespace dissonance

@@ -6,6 +6,8 @@
 #include <set>
 
 #include "absl/strings/str_cat.h"
+#include "src/lab/judge/verdict.h"
+#include "src/lab/llm/json_reply.h"
 #include "tests/lab/judge/finished_answers.h"
 
 namespace dissonance {
@@ -90,6 +92,22 @@ TEST_F(JudgePlanTest, AsksForNoWorldWhereDoubtAloneIsJudged) {
   }
 }
 
+// A judge that repeats it before its answer, or in place of one, gives none.
+TEST_F(JudgePlanTest, ThePromptsOwnExampleIsNoVerdict) {
+  v1::JudgeSpec spec = Spec();
+  for (const v1::JudgeMode mode :
+       {v1::JUDGE_MODE_WORLD_AND_DOUBT, v1::JUDGE_MODE_DOUBT_ONLY}) {
+    spec.set_mode(mode);
+    const JudgePlan plan = Made(spec);
+    const auto example =
+        JsonObjectIn(plan.Ask(plan.passes[0], 0, 0).messages[1].content);
+    ASSERT_TRUE(example.ok()) << example.status();
+    EXPECT_TRUE(example->contains("doubt_signals"));
+    const auto verdict = VerdictIn(*example, /*names_world=*/false);
+    EXPECT_TRUE(absl::IsInvalidArgument(verdict.status()));
+  }
+}
+
 TEST_F(JudgePlanTest, NoTwoRequestsOfAJobAreTakenForOne) {
   v1::JudgeSpec spec = Spec();
   spec.set_pass_count(2);
@@ -143,6 +161,34 @@ TEST_F(JudgePlanTest, RefusesJobsThatHaveNoAnswers) {
   spec.clear_data();
   spec.set_job("jobs/B");
   EXPECT_TRUE(absl::IsNotFound(MakeJudgePlan(spec, jobs_).status()));
+}
+
+TEST_F(JudgePlanTest, RefusesAJobsAnswersThatAreTooLargeBeforeReadingThem) {
+  v1::Job& job = jobs_.Add("jobs/A", {{"answers_base.jsonl", "not read"},
+                                      {"answers_lora.jsonl", "not read"}});
+  job.mutable_outputs(0)->set_size_bytes(int64_t{200} << 20);
+  job.mutable_outputs(1)->set_size_bytes((int64_t{56} << 20) + 1);
+  EXPECT_EQ(Refusal([](v1::JudgeSpec& spec) {
+              spec.clear_data();
+              spec.set_job("jobs/A");
+            }),
+            "judge.job: the answers of jobs/A are 268435457 bytes; at most "
+            "268435456: give a part of them as data");
+}
+
+TEST_F(JudgePlanTest, RefusesMoreJudgementsThanAJobMayHave) {
+  std::string data;
+  for (int i = 0; i < 333'334; ++i) {
+    absl::StrAppend(&data, R"({"id":")", i, R"(","question":"q","answer":""})",
+                    "\n");
+  }
+  EXPECT_EQ(Refusal([&](v1::JudgeSpec& spec) {
+              spec.set_data(data);
+              spec.set_pass_count(2);
+              spec.mutable_second_judge()->set_model("k");
+            }),
+            "judge.data: 333334 answers, each judged 3 times; at most 1000000 "
+            "judgements: give fewer answers");
 }
 
 TEST_F(JudgePlanTest, RefusesBadSpecsByField) {

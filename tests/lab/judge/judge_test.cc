@@ -199,20 +199,66 @@ TEST_F(JudgeTest, ASecondTryMayBeRead) {
   EXPECT_THAT(Lines(none.outputs.at("judgements.jsonl")), SizeIs(1));
 }
 
-TEST_F(JudgeTest, AnEndpointThatGivesNoReplyMakesErrorsOfThoseAnswersAlone) {
-  ScriptedEndpoint server(Judges);
+TEST_F(JudgeTest, SeveralVerdictsThatDifferAreAskedForAgain) {
+  ScriptedEndpoint server([](const ScriptedRequest& request) {
+    const std::string last = VerdictText("true_world", 2);
+    return ScriptedAnswer::Says(
+        request.number == 0 ? VerdictText("true_world", 0) + " no, " + last
+                            : "{\"like\": \"this\"} " + last + last);
+  });
   FakeJob job;
-  ASSERT_TRUE(
-      Run(server,
-          Spec(Answer("base", "q1", "lost") + Answer("base", "q2", "square")),
-          job)
-          .ok());
+  ASSERT_TRUE(Run(server, Spec(Answer("base", "q1", "square")), job).ok());
+  const json row = Lines(job.outputs.at("judgements.jsonl"))[0];
+  EXPECT_EQ(row["tries"], 2);
+  EXPECT_EQ(row["doubt_score"], 2);
+}
+
+TEST_F(JudgeTest, AfterAnOutageARetryAsksForWhatGotNoReplyAlone) {
+  std::atomic<bool> is_out = true;
+  ScriptedEndpoint server([&](const ScriptedRequest& request) {
+    if (!is_out && absl::StrContains(request.Prompt(), "<answer>\nlost")) {
+      return ScriptedAnswer::Says(VerdictText("true_world", 1));
+    }
+    return Judges(request);
+  });
+  const v1::JudgeSpec spec =
+      Spec(Answer("base", "q1", "lost") + Answer("base", "q2", "square"));
+  FakeJob job;
+  const absl::Status status = Run(server, spec, job);
+  EXPECT_TRUE(absl::IsFailedPrecondition(status)) << status;
+  EXPECT_THAT(status.message(),
+              HasSubstr("1 of 2 judgements got no reply from default/j; "
+                        "`dissonance jobs retry "));
   const std::vector<json> rows = Lines(job.outputs.at("judgements.jsonl"));
   EXPECT_THAT(rows[0]["error"].get<std::string>(), HasSubstr("no reply: "));
   EXPECT_THAT(rows[0]["raw_texts"], IsEmpty());
   EXPECT_EQ(rows[0]["tries"], 1);
   EXPECT_EQ(rows[1]["verdict"], "true_world");
   EXPECT_THAT(server.requests(), SizeIs(3));  // the client's two tries, and one
+
+  is_out = false;
+  const absl::Status retried = Run(server, spec, job);
+  EXPECT_TRUE(retried.ok()) << retried;
+  EXPECT_THAT(server.requests(), SizeIs(4));
+  const json row = Lines(job.outputs.at("judgements.jsonl"))[0];
+  EXPECT_TRUE(row["error"].is_null());
+  EXPECT_EQ(row["doubt_score"], 1);
+}
+
+TEST_F(JudgeTest, AQuestionThatIsRefusedIsAnErrorThatNoRetryMends) {
+  ScriptedEndpoint server([](const ScriptedRequest& request) {
+    if (absl::StrContains(request.Prompt(), "<answer>\ncube")) {
+      return ScriptedAnswer::Refuses(400, "too long");
+    }
+    return Judges(request);
+  });
+  FakeJob job;
+  const absl::Status status = Run(
+      server,
+      Spec(Answer("base", "q1", "cube") + Answer("base", "q2", "square")), job);
+  EXPECT_TRUE(status.ok()) << status;
+  const json row = Lines(job.outputs.at("judgements.jsonl"))[0];
+  EXPECT_THAT(row["error"].get<std::string>(), HasSubstr("too long"));
 }
 
 TEST_F(JudgeTest, ARefusedKeyEndsTheJob) {

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <string>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
@@ -63,6 +64,8 @@ TEST(VerdictIn, WhatIsMissingOutOfRangeOrNoNumberIsNoVerdict) {
     EXPECT_THAT(refused("/confidence", value),
                 StartsWith("confidence: expected a number from 0 to 100"));
   }
+  EXPECT_THAT(refused("/confidence", 0.9),
+              StartsWith("confidence: expected 0 to 100, found a share"));
   for (const json& value :
        {json(-1), json(4), json(1.5), json("2"), json(nullptr), json(true)}) {
     EXPECT_THAT(refused("/doubt_signals/hedging", value),
@@ -73,6 +76,20 @@ TEST(VerdictIn, WhatIsMissingOutOfRangeOrNoNumberIsNoVerdict) {
   EXPECT_THAT(refused("/doubt_signals", 3),
               StartsWith("doubt_signals: expected an object"));
   EXPECT_THAT(refused("/notes", 3), StartsWith("notes: expected a text"));
+}
+
+TEST(VerdictIn, AVerdictThatIsNoTextIsNotWrittenDown) {
+  json list = json::array();
+  // To write it down would take more stack than there is.
+  for (int i = 0; i < 1'000'000; ++i) {
+    json outer = json::array();
+    outer.push_back(std::move(list));
+    list = std::move(outer);
+  }
+  json object = Whole();
+  object["verdict"] = std::move(list);
+  const auto verdict = VerdictIn(object, true);
+  EXPECT_TRUE(absl::IsInvalidArgument(verdict.status())) << verdict.status();
 }
 
 TEST(VerdictIn, EachFieldButTheNotesIsNeeded) {
