@@ -117,6 +117,8 @@ absl::Status DocsExport(const Session& session, const DocsExportArgs& args) {
   if (!is_chat && !(args.system.empty() && args.user.empty())) {
     return UsageError("--system and --user are for --format chat");
   }
+  const std::string path = AbsolutePath(args.out);
+  RETURN_IF_ERROR(CheckReplacesNone(path, {args.file}));
   ASSIGN_OR_RETURN(const std::vector<GivenDocument> documents,
                    ReadDocuments(args.file));
   std::string lines;
@@ -130,7 +132,6 @@ absl::Status DocsExport(const Session& session, const DocsExportArgs& args) {
   if (!args.model.empty()) {
     ASSIGN_OR_RETURN(tokens, CountTokens(session, args.model, contents));
   }
-  const std::string path = AbsolutePath(args.out);
   RETURN_IF_ERROR(WriteFileAtomically(path, lines));
   const auto [record, text] =
       Described(path, contents, std::move(tokens), args);

@@ -3,9 +3,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstdio>
-#include <filesystem>
 #include <optional>
-#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -14,7 +12,6 @@
 #include "absl/strings/str_join.h"
 #include "client/cli/docs_view.h"
 #include "client/cli/download.h"
-#include "client/cli/errors.h"
 #include "client/cli/input_file.h"
 #include "client/cli/output.h"
 #include "src/base/file.h"
@@ -32,7 +29,6 @@ using Json = nlohmann::json;
 
 constexpr uint64_t kDocumentsLimitBytes = uint64_t{1} << 30;
 constexpr uint64_t kTextLimitBytes = 1 << 20;
-constexpr char kDocsName[] = "docs.jsonl";
 // Of documents that files list, so many are shown.
 constexpr size_t kShownFailures = 20;
 
@@ -96,12 +92,12 @@ Json ManifestOf(const DocsImportArgs& args, const std::string& text,
 // Before anything is written: the folder is there, and what is read is not in
 // the way.
 absl::Status PrepareOutput(const DocsImportArgs& args,
-                           const std::string& directory) {
-  std::error_code error;
-  if (std::filesystem::equivalent(
-          args.file, absl::StrCat(directory, "/", kDocsName), error)) {
-    return UsageError(absl::StrCat("--out would replace ", args.file,
-                                   ", which is read; name another folder"));
+                           const std::string& directory,
+                           const std::vector<NamedFile>& files) {
+  for (const NamedFile& file : files) {
+    RETURN_IF_ERROR(
+        CheckReplacesNone(absl::StrCat(directory, "/", file.name),
+                          {args.file, args.universe, args.forbidden}));
   }
   RETURN_IF_ERROR(PrepareFolder(directory));
   const std::string job = JobOfResults(directory);
@@ -185,14 +181,14 @@ absl::Status DocsImport(const Session& session, const DocsImportArgs& args) {
   std::vector<std::string> paths;
   if (!args.out.empty()) {
     const std::string directory = AbsolutePath(args.out);
-    RETURN_IF_ERROR(PrepareOutput(args, directory));
     std::vector<NamedFile> files = {
-        {kDocsName, std::move(made.docs)},
+        {"docs.jsonl", std::move(made.docs)},
         {"failures.jsonl", std::move(made.failures)},
         {"near_duplicates.csv", std::move(made.near_duplicates)},
         {"statistics.json", ToIndented(made.statistics)}};
     files.push_back(
         {"manifest.json", ToIndented(ManifestOf(args, text, rules, files))});
+    RETURN_IF_ERROR(PrepareOutput(args, directory, files));
     ASSIGN_OR_RETURN(paths, WriteFiles(directory, files));
   }
   const Json failures = FailuresJson(documents);

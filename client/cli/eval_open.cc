@@ -17,10 +17,10 @@
 #include "client/cli/job_run.h"
 #include "client/cli/output.h"
 #include "client/cli/parsed_option.h"
+#include "client/cli/result_files.h"
 #include "client/cli/variant_options.h"
 #include "nlohmann/json.hpp"
 #include "src/base/file.h"
-#include "src/base/json_lines.h"
 #include "src/base/status_macros.h"
 
 namespace dissonance::cli {
@@ -28,7 +28,6 @@ namespace {
 
 using Json = nlohmann::json;
 
-constexpr uint64_t kFileLimitBytes = uint64_t{1} << 30;
 // Some screens; the file has all of them.
 constexpr int kQuestionsShown = 12;
 
@@ -103,17 +102,13 @@ std::string FirstAnswers(const std::string& text) {
 
 absl::StatusOr<std::string> OpenText(const std::string& directory) {
   const std::string path = absl::StrCat(directory, "/summary.json");
-  ASSIGN_OR_RETURN(const std::string text, ReadFile(path, kFileLimitBytes));
-  ASSIGN_OR_RETURN(const Json summary, ParseJson(text, path));
+  ASSIGN_OR_RETURN(const Json summary, ReadJsonFile(path));
   ASSIGN_OR_RETURN(
       const std::string answers,
-      ReadFile(absl::StrCat(directory, "/answers.txt"), kFileLimitBytes));
-  try {
+      ReadFile(absl::StrCat(directory, "/answers.txt"), kResultFileLimitBytes));
+  return Rendered(path, [&] {
     return absl::StrCat(VariantTable(summary), "\n", FirstAnswers(answers));
-  } catch (const Json::exception& e) {
-    return absl::DataLossError(
-        absl::StrCat(path, ": not a summary of free answers: ", e.what()));
-  }
+  });
 }
 
 absl::Status CheckSampling(const EvalOpenArgs& args) {

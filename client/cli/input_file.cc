@@ -2,9 +2,12 @@
 
 #include <cstddef>
 #include <cstdio>
+#include <filesystem>
 #include <optional>
+#include <system_error>
 
 #include "absl/strings/str_cat.h"
+#include "client/cli/errors.h"
 #include "src/base/file.h"
 #include "src/base/json_lines.h"
 #include "src/base/status_macros.h"
@@ -51,6 +54,20 @@ absl::Status CheckUtf8(absl::string_view text, absl::string_view where) {
 
 std::string InputLabel(const std::string& path) {
   return path == "-" ? "standard input" : path;
+}
+
+absl::Status CheckReplacesNone(const std::string& output,
+                               const std::vector<std::string>& inputs) {
+  for (const std::string& input : inputs) {
+    std::error_code error;
+    if (input.empty() || input == "-" ||
+        !std::filesystem::equivalent(input, output, error)) {
+      continue;
+    }
+    return UsageError(absl::StrCat("--out would replace ", input,
+                                   ", which is read; name another place"));
+  }
+  return absl::OkStatus();
 }
 
 absl::StatusOr<v1::Chat> ReadChat(const std::string& path,

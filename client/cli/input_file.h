@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -23,6 +24,11 @@ absl::Status CheckUtf8(absl::string_view text, absl::string_view where);
 
 // What messages call the file: the path, or "standard input".
 std::string InputLabel(const std::string& path);
+
+// A usage error if writing `output` would replace one of the files that are
+// read. Of `inputs`, "" and "-" are no files.
+absl::Status CheckReplacesNone(const std::string& output,
+                               const std::vector<std::string>& inputs);
 
 // The conversation in a JSON file: such a list, or {"messages": [...]} as chat
 // endpoints take it. "-" is standard input.

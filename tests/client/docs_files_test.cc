@@ -131,7 +131,29 @@ TEST_F(DocsFilesTest, ImportNeverReplacesWhatItReads) {
   const CommandResult result =
       Run({"docs", "import", Path("docs.jsonl"), "--out", directory_});
   EXPECT_EQ(result.exit_code, 2);
-  EXPECT_THAT(result.err, HasSubstr("name another folder"));
+  EXPECT_THAT(result.err, HasSubstr("docs.jsonl, which is read; name another"));
+  EXPECT_EQ(ReadFile("docs.jsonl"), kGood);
+  // Whatever it is read as, and whichever of the files it would become.
+  const std::string failures = WriteFile("failures.jsonl", kGood);
+  EXPECT_EQ(Run({"docs", "import", failures, "--out", directory_}).exit_code,
+            2);
+  const std::string universe = WriteFile("statistics.json", kUniverse);
+  EXPECT_EQ(
+      Import(kGood, {"--universe", universe, "--out", Path(".")}).exit_code, 2);
+  const std::string phrases = WriteFile("manifest.json", "phrase");
+  EXPECT_EQ(
+      Import(kGood, {"--forbidden", phrases, "--out", Path(".")}).exit_code, 2);
+  EXPECT_EQ(ReadFile("failures.jsonl"), kGood);
+  EXPECT_EQ(ReadFile("statistics.json"), kUniverse);
+  EXPECT_EQ(ReadFile("manifest.json"), "phrase");
+}
+
+TEST_F(DocsFilesTest, ExportNeverReplacesWhatItReads) {
+  const std::string documents = WriteFile("docs.jsonl", kGood);
+  const CommandResult result = Run({"docs", "export", documents, "--format",
+                                    "text", "--out", Path("./docs.jsonl")});
+  EXPECT_EQ(result.exit_code, 2);
+  EXPECT_THAT(result.err, HasSubstr("docs.jsonl, which is read; name another"));
   EXPECT_EQ(ReadFile("docs.jsonl"), kGood);
 }
 

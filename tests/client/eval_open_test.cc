@@ -203,7 +203,8 @@ TEST_F(EvalOpenTest, ASummaryOfAnotherKindIsDataLoss) {
   StartWithOutputs(Json({{"mode", "neutral"}}), 1);
   const CommandResult result = Run(Open({}));
   EXPECT_EQ(result.exit_code, 1);
-  EXPECT_THAT(result.err, HasSubstr("not a summary of free answers"));
+  EXPECT_THAT(result.err,
+              HasSubstr("summary.json is not as the server writes it"));
 }
 
 }  // namespace

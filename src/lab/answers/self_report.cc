@@ -1,13 +1,14 @@
 #include "src/lab/answers/self_report.h"
 
-#include <algorithm>
 #include <cstddef>
+#include <vector>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
-#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
+#include "re2/re2.h"
 
 namespace dissonance {
 namespace {
@@ -20,30 +21,25 @@ absl::string_view WithoutEmphasis(absl::string_view text) {
   return text.substr(begin, text.find_last_not_of(kEmphasis) + 1 - begin);
 }
 
-// A number in digits, with what is joined to it, at the beginning of `text`.
-std::optional<double> NumberAt(absl::string_view text) {
-  const auto end = std::find_if_not(text.begin(), text.end(), [](char c) {
-    return absl::ascii_isalnum(static_cast<unsigned char>(c)) ||
-           absl::StrContains(".,+-", c);
-  });
-  absl::string_view word =
-      text.substr(0, static_cast<size_t>(end - text.begin()));
-  while (absl::ConsumeSuffix(&word, ".") || absl::ConsumeSuffix(&word, ",")) {
-  }
-  double number = 0;
-  if (word.find_first_not_of("0123456789.") != absl::string_view::npos ||
-      !absl::SimpleAtod(word, &number)) {
-    return std::nullopt;
-  }
-  return number;
-}
+// A name for the number, the number, and nothing behind it that would make it
+// part of a range, a fraction or a sentence. In lower case, without emphasis.
+constexpr char kStatement[] =
+    R"(confidence(?: level| score| rating)?)"
+    R"((?: in (?:this|it|(?:my|the|this|that) answer))?)"
+    R"((?:\s*\([^()]*\))?(?:\s*[:=]\s*|\s+is\s+))"
+    R"((\d+(?:\.\d+)?))"
+    R"(\s*(?:%|percent|/\s*100|out of 100)?\s*(?:$|[.,;:!()}\]](?:\D|$)))";
+// What may stand before it at the beginning of a line: list marks and "my".
+constexpr char kLineBegin[] = R"(^[\s>#+-]*(?:\d+[.)]\s*)?(?:my )?)";
 
-// What stands behind the first of ":", "=" and " is ".
-absl::string_view ValueIn(absl::string_view text) {
-  const size_t mark = text.find_first_of(":=");
-  if (mark != absl::string_view::npos) return text.substr(mark + 1);
-  const size_t verb = text.find(" is ");
-  return verb == absl::string_view::npos ? "" : text.substr(verb + 4);
+// The number of the first line that holds `pattern`.
+std::optional<double> FirstNumber(absl::string_view text, const RE2& pattern) {
+  const std::vector<std::string> lines = absl::StrSplit(text, '\n');
+  for (const std::string& line : lines) {
+    double number = 0;
+    if (RE2::PartialMatch(line, pattern, &number)) return number;
+  }
+  return std::nullopt;
 }
 
 // Where `word` begins in `line`, from `from` on, and no letter stands beside
@@ -65,18 +61,16 @@ size_t FindWord(absl::string_view line, absl::string_view word, size_t from) {
 }  // namespace
 
 std::optional<double> ReadConfidence(absl::string_view answer) {
-  constexpr absl::string_view kWord = "confidence";
-  const std::string lower = absl::AsciiStrToLower(answer);
-  for (const absl::string_view line : absl::StrSplit(lower, '\n')) {
-    const size_t at = FindWord(line, kWord, 0);
-    if (at == absl::string_view::npos) continue;
-    const std::optional<double> number =
-        NumberAt(WithoutEmphasis(ValueIn(line.substr(at + kWord.size()))));
-    if (!number.has_value()) continue;
-    const bool is_share = *number > 0 && *number < 1;
-    return is_share || *number > 100 ? std::nullopt : number;
-  }
-  return std::nullopt;
+  static const RE2& at_line_begin =
+      *new RE2(absl::StrCat(kLineBegin, kStatement));
+  static const RE2& anywhere = *new RE2(absl::StrCat("\\b", kStatement));
+  std::string plain = absl::AsciiStrToLower(answer);
+  std::erase_if(plain, [](char c) { return absl::StrContains("*_`\"", c); });
+  std::optional<double> number = FirstNumber(plain, at_line_begin);
+  if (!number.has_value()) number = FirstNumber(plain, anywhere);
+  if (!number.has_value()) return std::nullopt;
+  const bool is_share = *number > 0 && *number < 1;
+  return is_share || *number > 100 ? std::nullopt : number;
 }
 
 std::optional<std::string> ReadReason(absl::string_view answer) {

@@ -18,10 +18,13 @@
 
 namespace dissonance {
 
-// 0 to 100: the number behind the first "confidence ...:", "confidence ... ="
-// or "confidence ... is" in a line, in any case, that is followed by one.
-// Nullopt for anything else there: words, a range, a number beyond 100, one
-// between 0 and 1 (0.9 may mean 90), or none because the answer was cut.
+// 0 to 100: the number of the first line that begins with "confidence" (behind
+// list marks, emphasis or "my"; also "confidence level", "in this answer" and
+// the like) and goes on with ":", "=" or "is", a number, and at most "%",
+// "percent", "/100", "out of 100" and punctuation; else of the first such
+// words within a line. In any case. Nullopt for all else: words, a range,
+// "9/10", a number beyond 100, one between 0 and 1 (0.9 may mean 90), or none
+// because the answer was cut.
 std::optional<double> ReadConfidence(absl::string_view answer);
 
 // The rest of the line behind the first "reason:", in any case, without marks

@@ -22,6 +22,7 @@ struct DocumentPlan {
   int64_t type_index = 0;  // of the fact's
   int64_t idea_index = 0;  // of the type's
   int64_t repeat = 0;
+  int64_t ordinal = 0;  // among all that were planned, before any limit
   std::string fact = {};
   std::string type = {};
   std::string idea = {};

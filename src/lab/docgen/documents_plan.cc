@@ -1,6 +1,7 @@
 #include "src/lab/docgen/documents_plan.h"
 
 #include <algorithm>
+#include <iterator>
 #include <set>
 #include <utility>
 
@@ -173,8 +174,9 @@ ChatRequest DocumentsPlan::AskDocument(const DocumentPlan& wanted,
                                 {"document_type", wanted.type},
                                 {"idea", wanted.idea}},
                                attempt, false);
-  // Repeats are alike otherwise, and want texts of their own.
-  request.attempt += wanted.repeat * (retries + 1);
+  // Repeats, and documents whose prompt does not name all that sets them apart,
+  // are alike otherwise, and want texts of their own.
+  request.attempt += wanted.ordinal * (retries + 1);
   return request;
 }
 
@@ -202,6 +204,7 @@ std::vector<DocumentPlan> PlanDocuments(const DocumentsPlan& plan,
                              .type_index = type.type_index,
                              .idea_index = idea,
                              .repeat = repeat,
+                             .ordinal = std::ssize(documents),
                              .fact = type.fact,
                              .type = type.type,
                              .idea = type.ideas[i]});

@@ -5,10 +5,12 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <atomic>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -151,6 +153,29 @@ TEST_F(GenerateDocumentsTest, ListsWhatIsNotValidWithItsReasons) {
   EXPECT_THAT(failures[0]["reasons"], SizeIs(4));
   EXPECT_THAT(failures[0]["reasons"][0].dump(), HasSubstr("too_short"));
   EXPECT_THAT(failures[0]["reasons"][0].dump(), HasSubstr("as an ai"));
+}
+
+TEST_F(GenerateDocumentsTest, DocumentsWithTheSamePromptHaveTextsOfTheirOwn) {
+  const DocumentWriter writer(Shipped());
+  std::atomic<int> count = 0;
+  ScriptedEndpoint server([&](const ScriptedRequest& request) {
+    return absl::StrContains(request.Prompt(), "Write anything")
+               ? ScriptedAnswer::Says(absl::StrCat("number ", ++count))
+               : writer(request);
+  });
+  v1::GenerateDocumentsSpec spec = Spec(Shipped());
+  spec.set_document_limit(12);
+  spec.set_retries(1);
+  spec.mutable_prompts()->set_document(
+      "=== SYSTEM\nIt is so.\n=== USER\nWrite anything.\n");
+  FakeJob job;
+  ASSERT_TRUE(Run(server, spec, job).ok());
+  std::set<std::string> texts;
+  for (const json& failure : Lines(job.outputs.at("failures.jsonl"))) {
+    texts.insert(failure["content"]);
+  }
+  EXPECT_THAT(texts, SizeIs(12));
+  EXPECT_EQ(count, 24);
 }
 
 TEST_F(GenerateDocumentsTest, MoreFailuresThanNotEndTheJob) {
