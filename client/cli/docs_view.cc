@@ -45,6 +45,18 @@ std::string TokensOf(const Json& object) {
                       Count(object, "completion_tokens"), " of replies");
 }
 
+// The buckets that no document hits; a statistic of documents without a
+// universe has none.
+std::string NeverHit(const Json& statistics) {
+  std::vector<std::string> buckets;
+  const auto coverage = statistics.find("pattern_coverage");
+  if (coverage == statistics.end() || !coverage->is_object()) return "";
+  for (const auto& [bucket, share] : coverage->items()) {
+    if (share.is_number() && share == 0) buckets.push_back(bucket);
+  }
+  return absl::StrJoin(buckets, ", ");
+}
+
 }  // namespace
 
 absl::StatusOr<std::string> StatisticsText(const Json& statistics) {
@@ -64,6 +76,8 @@ absl::StatusOr<std::string> StatisticsText(const Json& statistics) {
     table.AddRow({"length", DistributionText(statistics.at("lengths"))});
     table.AddRow(
         {"near-duplicate pairs", Count(statistics, "near_duplicates")});
+    const std::string never = NeverHit(statistics);
+    if (!never.empty()) table.AddRow({"patterns never hit", never});
     if (statistics.contains("calls")) {
       const Json& calls = statistics.at("calls");
       table.AddRow({"calls answered", Count(calls, "answered")});

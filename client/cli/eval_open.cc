@@ -51,7 +51,9 @@ std::string Decimal(const Json& value) {
 // "71.5 of 10", where so many say it.
 std::string Confidence(const Json& variant) {
   const Json& mean = variant.at("confidence_mean");
-  if (!mean.is_number()) return "-";
+  if (!mean.is_number()) {
+    return absl::StrCat("0 of ", variant.at("n").get<int64_t>(), " read");
+  }
   return absl::StrFormat("%.1f of %d", mean.get<double>(),
                          variant.at("confidence_n").get<int64_t>());
 }

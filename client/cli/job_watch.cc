@@ -166,10 +166,14 @@ absl::Status StatusOfEnded(const v1::Job& job) {
   if (job.state() == v1::JOB_STATE_SUCCEEDED) return absl::OkStatus();
   const std::string reason =
       job.reason().empty() ? "" : absl::StrCat(": ", job.reason());
-  const std::string retry = absl::StrCat(
+  std::string retry = absl::StrCat(
       "what it has recorded is kept; go on with: dissonance jobs "
       "retry ",
       ShortName(job.name()));
+  if (!job.outputs().empty()) {
+    absl::StrAppend(&retry, "; get its files with: dissonance jobs fetch ",
+                    ShortName(job.name()), " --out DIR");
+  }
   const absl::Status failed =
       absl::AbortedError(absl::StrCat(job.name(), " failed", reason));
   if (job.state() == v1::JOB_STATE_FAILED && IsOfTheSpec(job.reason())) {

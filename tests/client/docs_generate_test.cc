@@ -24,6 +24,7 @@ constexpr char kStatistics[] =
     R"( "invalid_by_reason": {"missing_bucket": 2, "too_short": 1},)"
     R"( "lengths": {"unit": "characters", "total": 9, "mean": 811.6,)"
     R"( "median": 790, "p95": 1400, "max": 2031}, "near_duplicates": 4,)"
+    R"( "pattern_coverage": {"law": 0.9, "moon": 0.0, "tide": 0},)"
     R"( "calls": {"answered": 1234, "prompt_tokens": 204112,)"
     R"( "completion_tokens": 90011, "cost_usd": 1.25, "cost_from": "prices"}})";
 
@@ -141,6 +142,7 @@ TEST_F(DocsGenerateTest, FetchesTheFilesAndShowsWhatTheyComeTo) {
           "length                mean 812, median 790, 95 % up to 1,400, "
           "longest 2,031 characters\n"
           "near-duplicate pairs  4\n"
+          "patterns never hit    moon, tide\n"
           "calls answered        1,234\n"
           "tokens                204,112 of prompts, 90,011 of replies\n"
           "cost                  1.25 US dollars, by prices\n"));

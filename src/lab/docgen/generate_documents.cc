@@ -95,6 +95,11 @@ class Attempt {
                    .accumulates = false});
     ChatTask* const tasks[] = {&task};
     RETURN_IF_ERROR(calls_.Run(tasks, Nothing));
+    if (!task.is_full() && task.has_no_reply()) {
+      return absl::FailedPreconditionError(
+          absl::StrCat("no reply from endpoint ", plan_.llm.endpoint(), ": ",
+                       task.trouble().message()));
+    }
     if (!task.is_full()) {
       return absl::FailedPreconditionError(absl::StrCat(
           "the model gave no ", plan_.fact_count, " facts of the universe: ",
@@ -254,8 +259,15 @@ json EstimateJson(const DocumentsPlan& plan, const ChatEndpoint& endpoint) {
 
 json ProvenanceOf(const v1::GenerateDocumentsSpec& spec,
                   const DocumentsPlan& plan, const CallTotals& totals) {
-  return {{"endpoint", plan.llm.endpoint().empty() ? ChatEndpoints::kDefault
-                                                   : plan.llm.endpoint()},
+  return {{"endpoint", plan.llm.endpoint()},
+          {"fact_count", plan.fact_count},
+          {"types_per_fact", plan.types_per_fact},
+          {"type_rounds", plan.type_rounds},
+          {"ideas_per_type", plan.ideas_per_type},
+          {"most_repeats", plan.most_repeats},
+          {"document_limit", plan.document_limit},
+          {"retries", plan.retries},
+          {"near_duplicate_similarity", plan.near_duplicate_similarity},
           {"model", plan.llm.model()},
           {"models_that_answered", totals.models},
           {"temperature", plan.llm.temperature()},

@@ -14,6 +14,7 @@ std::optional<ChatRequest> ListTask::Next() {
 
 void ListTask::Take(absl::StatusOr<ChatReply> reply) {
   ++asked_;
+  has_no_reply_ = !reply.ok();
   absl::StatusOr<std::vector<std::string>> items =
       reply.ok() ? ItemsIn(reply->content) : reply.status();
   if (!items.ok()) {

@@ -41,6 +41,8 @@ class ListTask final : public ChatTask {
   bool is_full() const { return items_.size() >= limits_.wanted; }
   // Why it is not full: of the last try.
   const absl::Status& trouble() const { return trouble_; }
+  // Whether that is that there was no reply.
+  bool has_no_reply() const { return has_no_reply_; }
 
  private:
   const Ask ask_;
@@ -50,6 +52,7 @@ class ListTask final : public ChatTask {
   int64_t rounds_ = 0;
   int64_t fruitless_ = 0;  // in a row
   absl::Status trouble_;
+  bool has_no_reply_ = false;
 };
 
 }  // namespace dissonance

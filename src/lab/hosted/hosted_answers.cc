@@ -137,6 +137,10 @@ json ComparisonJson(absl::Span<const McqItem> items, const HostedAnswers& first,
   }
   out["mcnemar_correct"] =
       MixesWorlds(comparison->base) ? json() : PairsJson(comparison->correct);
+  if (MixesWorlds(comparison->base)) {
+    out["no_mcnemar_correct_reason"] =
+        "questions of false_world among others: correct means two things";
+  }
   out["mcnemar_false_belief"] = PairsJson(comparison->false_belief);
   out["flips"] = std::move(flips);
   return out;

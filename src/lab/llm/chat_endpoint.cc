@@ -60,9 +60,11 @@ absl::Status CheckEndpoint(const ChatEndpoint& endpoint) {
   absl::string_view rest = endpoint.base_url;
   const bool is_tls = absl::ConsumePrefix(&rest, "https://");
   if (!is_tls && !absl::ConsumePrefix(&rest, "http://")) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("the endpoint's base URL is \"", endpoint.base_url,
-                     "\"; give one that begins with https://, e.g. ", kOpenAi));
+    return absl::InvalidArgumentError(absl::StrCat(
+        "the endpoint's base URL is \"", endpoint.base_url,
+        "\"; give one that begins with https://, or http:// on this "
+        "machine, e.g. ",
+        kOpenAi));
   }
   if (rest.find('@') != absl::string_view::npos) {
     return absl::InvalidArgumentError(

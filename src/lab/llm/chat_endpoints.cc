@@ -18,7 +18,9 @@ absl::StatusOr<ChatClient*> ChatEndpoints::Find(const std::string& name) {
         "this server has no chat endpoint \"", wanted,
         "\"; there are: ", names.empty() ? "none" : absl::StrJoin(names, ", "),
         "; its administrator adds one as [llm.", wanted,
-        "] to the server's configuration, or sets OPENAI_API_KEY for it"));
+        "] to the server's configuration",
+        wanted == kDefault ? ", or sets OPENAI_API_KEY for it" : "",
+        ", and starts it again"));
   }
   const absl::MutexLock lock(&mutex_);
   std::unique_ptr<ChatClient>& client = clients_[wanted];

@@ -37,8 +37,13 @@ absl::StatusCode CodeOf(int http) {
   }
 }
 
-absl::string_view Advice(int http) {
-  switch (http) {
+absl::string_view Advice(const HttpOutcome& outcome) {
+  if (outcome.code == 400 &&
+      absl::StrContains(outcome.body, "response_format")) {
+    return "; set json_mode = false for this endpoint in the server's "
+           "configuration";
+  }
+  switch (outcome.code) {
     case 401:
       return "; check the key that the server was started with";
     case 404:
@@ -80,9 +85,8 @@ TryVerdict JudgeTry(const HttpOutcome& outcome) {
     return {.next = Next::kRetry,
             .reply = absl::UnavailableError(Told(outcome))};
   }
-  return {.reply =
-              absl::Status(CodeOf(outcome.code),
-                           absl::StrCat(Told(outcome), Advice(outcome.code)))};
+  return {.reply = absl::Status(CodeOf(outcome.code),
+                                absl::StrCat(Told(outcome), Advice(outcome)))};
 }
 
 std::optional<absl::Duration> ParseRetryAfter(absl::string_view text,

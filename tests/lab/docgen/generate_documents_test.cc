@@ -202,6 +202,15 @@ TEST_F(GenerateDocumentsTest, TooFewFactsEndTheJob) {
   EXPECT_EQ(server.requests().size(), 3U);
 }
 
+TEST_F(GenerateDocumentsTest, AnEndpointThatGivesNoReplyIsNotTheModelsFault) {
+  ScriptedEndpoint server([](const ScriptedRequest&) {
+    return ScriptedAnswer::Refuses(503, "out");
+  });
+  FakeJob job;
+  const absl::Status status = Run(server, Spec(Shipped()), job);
+  EXPECT_THAT(status.message(), HasSubstr("no reply from endpoint default: "));
+}
+
 TEST_F(GenerateDocumentsTest, ADryRunAsksNobody) {
   ScriptedEndpoint server{DocumentWriter(Shipped())};
   v1::GenerateDocumentsSpec spec = Spec(Shipped());

@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "absl/strings/match.h"
+
 namespace dissonance {
 namespace {
 
@@ -11,6 +13,14 @@ using Next = TryVerdict::Next;
 
 TryVerdict Of(int code, const std::string& body = "{}") {
   return JudgeTry({.transport = absl::OkStatus(), .code = code, .body = body});
+}
+
+TEST(JudgeTryTest, AnEndpointWithoutJsonModeIsToBeConfiguredSo) {
+  EXPECT_TRUE(absl::StrContains(
+      Of(400, R"({"error": {"message": "response_format is not supported"}})")
+          .reply.status()
+          .message(),
+      "json_mode = false"));
 }
 
 TEST(Judge, WhatPassesIsTriedAgain) {
