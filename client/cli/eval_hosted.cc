@@ -58,7 +58,8 @@ std::string Share(const Json& rate, const Json& interval) {
 // "all__false_world" in words.
 std::string TotalName(const std::string& name) {
   if (name == "all") return "all";
-  return name.substr(name.find("__") + 2);
+  const std::string world = name.substr(name.find("__") + 2);
+  return world == "None" ? "either world" : world;
 }
 
 std::string ModelsTable(const Json& models) {

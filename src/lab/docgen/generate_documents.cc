@@ -125,7 +125,8 @@ class Attempt {
     }
     RETURN_IF_ERROR(calls_.Run(Pointers(tasks), Nothing));
     for (size_t i = 0; i < tasks.size(); ++i) {
-      if (!tasks[i]->is_full()) RETURN_IF_ERROR(Lacks("types", i, *tasks[i]));
+      if (!tasks[i]->is_full())
+        RETURN_IF_ERROR(Lacks("kinds of documents", "fact", i, *tasks[i]));
       std::vector<std::string> types = tasks[i]->TakeItems();
       types.resize(
           std::min(types.size(), static_cast<size_t>(plan_.types_per_fact)));
@@ -152,7 +153,8 @@ class Attempt {
     }
     RETURN_IF_ERROR(calls_.Run(Pointers(tasks), Nothing));
     for (size_t i = 0; i < tasks.size(); ++i) {
-      if (!tasks[i]->is_full()) RETURN_IF_ERROR(Lacks("ideas", i, *tasks[i]));
+      if (!tasks[i]->is_full())
+        RETURN_IF_ERROR(Lacks("ideas", "kind", i, *tasks[i]));
       ideas_[i].ideas = tasks[i]->TakeItems();
       ideas_[i].ideas.resize(std::min(
           ideas_[i].ideas.size(), static_cast<size_t>(plan_.ideas_per_type)));
@@ -161,11 +163,10 @@ class Attempt {
   }
 
   // Fewer than wanted is no error, but is not silent either.
-  absl::Status Lacks(absl::string_view what, size_t number,
-                     const ListTask& task) {
-    return job_.Log(absl::StrCat("fewer ", what, " than wanted for number ",
-                                 number + 1, ": ", task.items().size(), " (",
-                                 task.trouble().message(), ")"));
+  absl::Status Lacks(absl::string_view what, absl::string_view of,
+                     size_t number, const ListTask& task) {
+    return job_.Log(absl::StrCat("fewer ", what, " than wanted for ", of, " ",
+                                 number + 1, ": ", task.trouble().message()));
   }
 
   absl::Status WriteDocuments() {
