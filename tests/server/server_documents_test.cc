@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include <csignal>
+#include <limits>
 #include <map>
 #include <random>
 #include <set>
@@ -13,6 +14,7 @@
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/cleanup/cleanup.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
@@ -54,7 +56,9 @@ std::string Config(const ScriptedEndpoint& endpoint, int in_flight) {
                       "\"\nin_flight = ", in_flight, "\ntimeout_seconds = 5\n");
 }
 
-// An endpoint's model that numbers its answers, in what it says they took.
+// An endpoint's model that numbers its answers, in what it says they took, and
+// gives no more of them than it is let: however late the test comes to kill the
+// server, it has got so far and no further.
 class CountingWriter {
  public:
   ScriptedAnswer operator()(const ScriptedRequest& request)
@@ -63,19 +67,30 @@ class CountingWriter {
     json body = json::parse(answer.body);
     {
       const absl::MutexLock lock(&mutex_);
-      body["usage"]["completion_tokens"] = questions_.size();
+      const size_t number = questions_.size();
+      body["usage"]["completion_tokens"] = number;
       questions_.push_back(request.body);
+      const auto is_let = [this, number] { return number < limit_; };
+      mutex_.Await(absl::Condition(&is_let));
     }
     answer.body = body.dump();
     return answer;
   }
 
-  // Waits until so many questions have come, over all.
-  bool AwaitQuestions(size_t count) ABSL_LOCKS_EXCLUDED(mutex_) {
+  // Waits until so many questions more have come; the last of them, and those
+  // behind it, wait for their answers.
+  bool AwaitQuestions(size_t more) ABSL_LOCKS_EXCLUDED(mutex_) {
     const absl::MutexLock lock(&mutex_);
+    const size_t count = questions_.size() + more;
+    limit_ = count - 1;
     const auto there = [this, count] { return questions_.size() >= count; };
     return mutex_.AwaitWithTimeout(absl::Condition(&there),
                                    ServerProcess::kPatience);
+  }
+  // Answers everything from now on.
+  void Release() ABSL_LOCKS_EXCLUDED(mutex_) {
+    const absl::MutexLock lock(&mutex_);
+    limit_ = std::numeric_limits<size_t>::max();
   }
   // By the answers' numbers.
   std::vector<std::string> questions() const ABSL_LOCKS_EXCLUDED(mutex_) {
@@ -87,6 +102,7 @@ class CountingWriter {
   const DocumentWriter writer_{Universe()};
   mutable absl::Mutex mutex_;
   std::vector<std::string> questions_ ABSL_GUARDED_BY(mutex_);
+  size_t limit_ ABSL_GUARDED_BY(mutex_) = 0;
 };
 
 // The numbers of the answers that the job has recorded; no server runs.
@@ -139,6 +155,7 @@ TEST(ServerDocumentsTest, FiftyKillsCostNoAnswerThatWasRecorded) {
 
   CountingWriter writer;
   ScriptedEndpoint endpoint(std::ref(writer));
+  const absl::Cleanup release = [&writer] { writer.Release(); };
   const TempFolder folder;
   const ServerProcess::Options options = {.data_dir = folder.path(),
                                           .config = Config(endpoint, 3)};
@@ -154,8 +171,7 @@ TEST(ServerDocumentsTest, FiftyKillsCostNoAnswerThatWasRecorded) {
       ASSERT_TRUE(job.ok()) << job.status();
       name = job->name();
     }
-    ASSERT_TRUE(
-        writer.AwaitQuestions(writer.questions().size() + 3 + random() % 6));
+    ASSERT_TRUE(writer.AwaitQuestions(3 + random() % 6));
     server.Signal(SIGKILL);
     ASSERT_EQ(server.AwaitExit(), 128 + SIGKILL);
     const std::vector<std::string> questions = writer.questions();
@@ -169,6 +185,7 @@ TEST(ServerDocumentsTest, FiftyKillsCostNoAnswerThatWasRecorded) {
     // Else it came too late to show anything.
     ASSERT_LT(answered.size(), 1 + 8 + 32 + 256U) << "kill " << kill;
   }
+  writer.Release();
   ServerProcess server(options);
   ASSERT_TRUE(server.AwaitServing());
   EXPECT_EQ(DocsOf(server, name), whole);
