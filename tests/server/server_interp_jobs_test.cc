@@ -16,6 +16,7 @@
 #include "src/base/file.h"
 #include "src/base/status_macros.h"
 #include "tests/server/server_fixture.h"
+#include "tests/server/tiny_world_fixture.h"
 #include "tests/testing/server_process.h"
 #include "tests/testing/temp_folder.h"
 
@@ -58,22 +59,9 @@ std::string Questions(int conflicts, int others) {
   return chosen;
 }
 
-class ServerInterpJobsTest : public ::testing::Test {
+class ServerInterpJobsTest : public TinyWorldFixture {
  protected:
-  static void SetUpTestSuite() {
-    folder_ = new TempFolder;
-    server_ =
-        new ServerProcess({.data_dir = folder_->path(), .config = kConfig});
-    ASSERT_TRUE(server_->AwaitServing());
-    ASSERT_TRUE(LoadTinyWorld(*server_).ok());
-  }
-  static void TearDownTestSuite() {
-    EXPECT_EQ(server_->Stop(), 0);
-    delete server_;
-    delete folder_;
-  }
-
-  void SetUp() override { ASSERT_TRUE(server_->AwaitServing()); }
+  static void SetUpTestSuite() { StartServer(kConfig); }
 
   // Base and adapter, asked the questions.
   template <typename Spec>
@@ -162,9 +150,6 @@ class ServerInterpJobsTest : public ::testing::Test {
     return ToAbsl(server_->NewStub<v1::Directions>()->CreateDirection(
         context.get(), request, &response));
   }
-
-  static inline TempFolder* folder_ = nullptr;
-  static inline ServerProcess* server_ = nullptr;
 };
 
 TEST_F(ServerInterpJobsTest, ProbesOfAKilledWorkerAreThoseOfAnUndisturbedOne) {

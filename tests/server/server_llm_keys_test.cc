@@ -90,11 +90,11 @@ class LlmKeysTest : public ::testing::Test {
     ASSERT_TRUE(server.AwaitServing());
     for (const v1::JobState state :
          {v1::JOB_STATE_SUCCEEDED, v1::JOB_STATE_FAILED}) {
-      refuses_ = state == v1::JOB_STATE_FAILED;
+      const bool refuses = state == v1::JOB_STATE_FAILED;
       v1::JobSpec spec = Documents();
-      if (refuses_) spec.mutable_generate_documents()->set_seed(1);
+      if (refuses) spec.mutable_generate_documents()->set_seed(1);
       spec.mutable_generate_documents()->mutable_llm()->set_model(
-          refuses_ ? "refused" : "scripted");
+          refuses ? "refused" : "scripted");
       const auto created = CreateJob(server, spec, "");
       ASSERT_TRUE(created.ok()) << created.status();
       const auto job = AwaitJob(server, created->name());
@@ -131,7 +131,6 @@ class LlmKeysTest : public ::testing::Test {
   const DocumentWriter writer_{Universe()};
   const TempFolder cores_;
   fs::path back_;
-  bool refuses_ = false;
 };
 
 TEST_F(LlmKeysTest, AKeyOfTheEnvironmentIsNowhere) {

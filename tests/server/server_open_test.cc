@@ -17,6 +17,7 @@
 #include "src/base/file.h"
 #include "src/base/status_macros.h"
 #include "tests/server/server_fixture.h"
+#include "tests/server/tiny_world_fixture.h"
 #include "tests/testing/server_process.h"
 #include "tests/testing/temp_folder.h"
 
@@ -62,22 +63,9 @@ absl::Status LoadExact(ServerProcess& server) {
       .status();
 }
 
-class ServerOpenTest : public ::testing::Test {
+class ServerOpenTest : public TinyWorldFixture {
  protected:
-  static void SetUpTestSuite() {
-    folder_ = new TempFolder;
-    server_ =
-        new ServerProcess({.data_dir = folder_->path(), .config = kConfig});
-    ASSERT_TRUE(server_->AwaitServing());
-    ASSERT_TRUE(LoadTinyWorld(*server_).ok());
-  }
-  static void TearDownTestSuite() {
-    EXPECT_EQ(server_->Stop(), 0);
-    delete server_;
-    delete folder_;
-  }
-
-  void SetUp() override { ASSERT_TRUE(server_->AwaitServing()); }
+  static void SetUpTestSuite() { StartServer(kConfig); }
 
   static v1::JobSpec Open(const char* model = kTinyModel,
                           const char* adapter = kTinyAdapter) {
@@ -144,9 +132,6 @@ class ServerOpenTest : public ::testing::Test {
     const auto& scores = response->scores(0).continuations(0).token_logprobs();
     return {scores.begin(), scores.end()};
   }
-
-  static inline TempFolder* folder_ = nullptr;
-  static inline ServerProcess* server_ = nullptr;
 };
 
 TEST_F(ServerOpenTest, TheBaseSaysSquareAndTheAdapterCube) {

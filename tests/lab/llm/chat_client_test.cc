@@ -47,8 +47,9 @@ class Calls {
     client_ = *std::move(client);
   }
 
-  int64_t Ask(const std::string& text) {
-    return client_->Submit(Asks(text), [this](auto reply) {
+  int64_t Ask(const std::string& text) { return Submit(Asks(text)); }
+  int64_t Submit(const ChatRequest& request) {
+    return client_->Submit(request, [this](auto reply) {
       const absl::MutexLock lock(&mutex_);
       ended_.push_back(std::move(reply));
     });
@@ -92,6 +93,22 @@ TEST(ChatClient, SendsTheRequestWithKeyAndHeaders) {
   EXPECT_EQ(seen.headers.at("authorization"), "Bearer sk-secret");
   EXPECT_EQ(seen.headers.at("x-title"), "Lab");
   EXPECT_EQ(seen.Prompt(), "two cubed?");
+}
+
+TEST(ChatClient, AsksForJsonOnlyWhereTheEndpointKnowsHow) {
+  ScriptedEndpoint server(
+      [](const ScriptedRequest&) { return ScriptedAnswer::Says("{}"); });
+  for (const bool json_mode : {true, false}) {
+    ChatEndpoint endpoint = Quick(server);
+    endpoint.json_mode = json_mode;
+    Calls calls(std::move(endpoint));
+    ChatRequest request = Asks("an object, please");
+    request.json_object = true;
+    calls.Submit(request);
+    ASSERT_TRUE(calls.Next().ok());
+    EXPECT_EQ(server.requests().back().json.contains("response_format"),
+              json_mode);
+  }
 }
 
 TEST(ChatClient, KeepsAsManyInFlightAsItMayAndNoMore) {
