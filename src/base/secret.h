@@ -17,7 +17,11 @@ class Secret {
   Secret() = default;
   explicit Secret(std::string text) : text_(std::move(text)) {}
   Secret(const Secret&) = default;
-  Secret(Secret&& other) noexcept : text_(other.text_) { other.Wipe(); }
+  // A copy, as a move may leave short texts where they were.
+  Secret(Secret&& other) noexcept {
+    text_ = other.text_;
+    other.Wipe();
+  }
   Secret& operator=(Secret other) {
     text_.swap(other.text_);
     return *this;
