@@ -76,7 +76,7 @@ LAYERS = {
         "src/base", "proto", _LAB + "files", _LAB + "jobs", _LAB + "llm",
         _LAB + "docgen", _LAB + "answers", _LAB + "interp"
     ],
-    "src/lab/report": ["src/base", "proto", _LAB + "jobs", _LAB + "eval"],
+    "src/lab/report": ["src/base", "proto", _LAB + "files", _LAB + "jobs"],
     "server/worker": ["src/base", "proto", "src/compute"],
     "server/control": ["src/base", "proto", "src/lab"],
     "client/cli": ["src/base", "proto"],

@@ -158,9 +158,7 @@ std::string SummaryOf(const SteeringOutcome& outcome,
 std::string SamplesOf(const std::vector<SteeringSample>& samples) {
   std::vector<Json> rows;
   for (const SteeringSample& sample : samples) {
-    rows.push_back({{"id", sample.id},
-                    {"unsteered", sample.unsteered},
-                    {"steered", sample.steered}});
+    rows.push_back(SampleJson(sample));
   }
   return LinesFile(rows);
 }

@@ -7,7 +7,8 @@
 //   returned_n, returned_share, site}; the unsteered variant first.
 // steering.vl.json: the grid as heat maps of returned share and controls.
 // null.csv, null.vl.json: what random directions return at the best setting.
-// samples.jsonl: {id, steered, unsteered}.
+// samples.jsonl: {id, steered, steered_tokens, unsteered, unsteered_tokens};
+//   tokens are {projection, text}.
 // summary.json: unsteered, best and minimal effective setting, null, gate.
 //   "unsteered" is `variant` with its own `interventions`, if it has any,
 //   without the sweep's.

@@ -22,6 +22,30 @@ Json SettingJson(const SteeringSetting& setting) {
           {"coefficient", setting.coefficient}};
 }
 
+Json TokensJson(const std::vector<MeteredToken>& tokens) {
+  Json list = Json::array();
+  for (const MeteredToken& token : tokens) {
+    list.push_back({{"text", token.text},
+                    {"projection", token.projection.has_value()
+                                       ? Json(*token.projection)
+                                       : Json()}});
+  }
+  return list;
+}
+
+std::vector<MeteredToken> TokensOf(const Json& sample, const char* field) {
+  std::vector<MeteredToken> tokens;
+  if (!sample.contains(field)) return tokens;
+  for (const Json& each : sample.at(field)) {
+    MeteredToken& token =
+        tokens.emplace_back(each.at("text").get<std::string>());
+    if (!each.at("projection").is_null()) {
+      token.projection = each.at("projection").get<double>();
+    }
+  }
+  return tokens;
+}
+
 // What `read` makes of the text's JSON.
 template <typename T, typename Read>
 absl::StatusOr<T> Decode(absl::string_view text, absl::string_view where,
@@ -79,12 +103,21 @@ absl::StatusOr<SteeringResult> DecodeResult(absl::string_view text,
       ", expected ", item_count, " at ", SettingJson(setting).dump()));
 }
 
+Json SampleJson(const SteeringSample& sample) {
+  Json json = {{"id", sample.id},
+               {"unsteered", sample.unsteered},
+               {"steered", sample.steered}};
+  if (!sample.unsteered_tokens.empty() || !sample.steered_tokens.empty()) {
+    json["unsteered_tokens"] = TokensJson(sample.unsteered_tokens);
+    json["steered_tokens"] = TokensJson(sample.steered_tokens);
+  }
+  return json;
+}
+
 std::string EncodeSamples(const std::vector<SteeringSample>& samples) {
   Json list = Json::array();
   for (const SteeringSample& sample : samples) {
-    list.push_back({{"id", sample.id},
-                    {"unsteered", sample.unsteered},
-                    {"steered", sample.steered}});
+    list.push_back(SampleJson(sample));
   }
   return ToJsonLine({{"samples", std::move(list)}});
 }
@@ -97,7 +130,9 @@ absl::StatusOr<std::vector<SteeringSample>> DecodeSamples(
     for (const Json& each : json.at("samples")) {
       samples.push_back({each.at("id").get<std::string>(),
                          each.at("unsteered").get<std::string>(),
-                         each.at("steered").get<std::string>()});
+                         each.at("steered").get<std::string>(),
+                         TokensOf(each, "unsteered_tokens"),
+                         TokensOf(each, "steered_tokens")});
     }
     return samples;
   });

@@ -170,6 +170,47 @@ absl::Status CheckFinite(const v1::ScoreResponse& response,
   return absl::OkStatus();
 }
 
+// Whether the vector is as long as the site's rows: one for every head alike
+// is not.
+bool CanMeter(v1::Site site, const UnitVector& unit) {
+  const bool has_heads = site == v1::SITE_Q || site == v1::SITE_K ||
+                         site == v1::SITE_V || site == v1::SITE_Z;
+  return !has_heads || unit.shape.size() == 2;
+}
+
+// Measures along the setting's direction.
+void AddMeter(const SteeringPlan& plan, const SteeringSetting& setting,
+              v1::GenerateRequest& request) {
+  const UnitVector unit = VectorOf(plan, setting);
+  if (!CanMeter(plan.site, unit)) return;
+  v1::Meter& meter = *request.add_meters();
+  meter.set_name(LabelOf(plan, setting));
+  meter.mutable_place()->set_site(plan.site);
+  meter.mutable_place()->set_block(setting.block);
+  *meter.mutable_vector()->mutable_tensor() =
+      FloatTensor(unit.values, {static_cast<int64_t>(unit.values.size())});
+}
+
+// Adds an event of the sample's stream: text, tokens, readings of earlier ones.
+void AddEvent(const v1::GenerateResponse& event, std::string& text,
+              std::vector<MeteredToken>& tokens) {
+  const std::string& added =
+      event.has_end() ? event.end().text() : event.delta().text();
+  text += added;
+  tokens.resize(tokens.size() +
+                static_cast<size_t>(event.delta().tokens_size()));
+  if (!tokens.empty()) tokens.back().text += added;
+  for (const v1::MeterReading& reading :
+       event.has_end() ? event.end().meters() : event.delta().meters()) {
+    const auto index = static_cast<size_t>(reading.token_index());
+    if (index >= tokens.size() || reading.projections_size() != 1 ||
+        !std::isfinite(reading.projections(0))) {
+      continue;
+    }
+    tokens[index].projection = reading.projections(0);
+  }
+}
+
 }  // namespace
 
 double AbsoluteCoefficient(const SteeringPlan& plan,
@@ -278,8 +319,9 @@ absl::StatusOr<SteeringSamples> Continue(const SteeringCalls& calls,
   for (const McqItem& item : items) {
     *request.add_inputs() =
         McqPromptInput(item, calls.plan.scoring, calls.format);
-    out.samples.push_back({.id = item.id, .unsteered = {}, .steered = {}});
+    out.samples.emplace_back().id = item.id;
   }
+  AddMeter(calls.plan, setting, request);
   request.mutable_options()->set_max_new_token_count(
       calls.plan.sample_token_count);
   bool ended = false;
@@ -296,10 +338,11 @@ absl::StatusOr<SteeringSamples> Continue(const SteeringCalls& calls,
           return absl::InternalError("Generate: tokens of no input");
         }
         SteeringSample& sample = out.samples[static_cast<size_t>(input)];
-        std::string& text =
-            message.variant_index() == 0 ? sample.unsteered : sample.steered;
-        text +=
-            message.has_end() ? message.end().text() : message.delta().text();
+        if (message.variant_index() == 0) {
+          AddEvent(message, sample.unsteered, sample.unsteered_tokens);
+        } else {
+          AddEvent(message, sample.steered, sample.steered_tokens);
+        }
         return absl::OkStatus();
       }));
   if (!ended) return absl::InternalError("Generate: the stream has no end");

@@ -56,7 +56,8 @@ absl::StatusOr<SteeringAnswers> AskAll(
     const SteeringCalls& calls, absl::Span<const SteeringSetting> settings,
     const SteeringNorms& norms, int questions_per_call);
 
-// The questions continued greedily without and with steering.
+// The questions continued greedily without and with steering, each token with
+// how far it lies along the setting's direction.
 struct SteeringSamples {
   std::vector<SteeringSample> samples;
   v1::Provenance provenance;

@@ -1,0 +1,136 @@
+#include "src/lab/report/figure.h"
+
+#include <algorithm>
+#include <cmath>
+#include <iterator>
+#include <utility>
+
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "src/lab/files/row_files.h"
+#include "src/lab/report/html.h"
+
+namespace dissonance {
+namespace {
+
+using Json = nlohmann::json;
+
+// Rows of a table on the page. The CSV has all of them.
+constexpr size_t kShownRows = 200;
+
+// Colours of the page's style sheet, which has them for light and dark.
+constexpr char kBaseColour[] = "var(--base)";
+constexpr const char* kOtherColours[] = {"var(--adapter)", "var(--third)",
+                                         "var(--fourth)", "var(--fifth)"};
+
+std::string PanelHtml(const Figure& figure, const Panel& panel) {
+  std::string html = "<div class=\"panel\">";
+  if (!panel.title.empty()) {
+    absl::StrAppend(&html, Paragraph(panel.title, "panel-title"));
+  }
+  const std::string alt =
+      absl::StrCat(panel.title.empty() ? figure.title : panel.title, ". ",
+                   panel.alt, " The table below has the data.");
+  return absl::StrCat(html, "<div class=\"chart\" role=\"img\" aria-label=\"",
+                      Escaped(alt), "\" data-rows=\"", figure.id,
+                      ".csv\"></div><script type=\"application/json\">",
+                      ScriptJson(panel.spec), "</script></div>\n");
+}
+
+std::string TableHtml(const Figure& figure) {
+  const size_t shown = std::min(figure.rows.size(), kShownRows);
+  std::string caption = figure.title;
+  if (shown < figure.rows.size()) {
+    absl::StrAppend(&caption, ": the first ", shown, " of ", figure.rows.size(),
+                    " rows; the CSV has all of them");
+  }
+  HtmlTableParts table = {.caption = caption, .headers = {}, .rows = {}};
+  for (const std::string& column : figure.columns) {
+    bool is_numeric = false;
+    for (size_t i = 0; i < shown && !is_numeric; ++i) {
+      is_numeric = figure.rows[i].contains(column) &&
+                   figure.rows[i].at(column).is_number();
+    }
+    table.headers.push_back({column, is_numeric});
+  }
+  for (size_t i = 0; i < shown; ++i) {
+    std::vector<std::string> cells;
+    for (const std::string& column : figure.columns) {
+      cells.push_back(figure.rows[i].contains(column)
+                          ? CellText(figure.rows[i].at(column))
+                          : "");
+    }
+    table.rows.push_back(std::move(cells));
+  }
+  return Details(absl::StrCat("Data of this figure, ", figure.rows.size(),
+                              figure.rows.size() == 1 ? " row" : " rows"),
+                 HtmlTable(table));
+}
+
+}  // namespace
+
+void AddFigure(const Figure& figure, Section& section) {
+  const std::string csv = CsvFile(figure.columns, figure.rows);
+  std::string& html = section.html;
+  absl::StrAppend(&html, "<figure id=\"", figure.id, "\">\n<figcaption><h3>",
+                  Escaped(figure.title), "</h3>");
+  if (!figure.note.empty()) html += Paragraph(figure.note, "note");
+  absl::StrAppend(&html, "</figcaption>\n<div class=\"panels",
+                  figure.panels.size() > 1 ? " several" : "", "\">\n");
+  for (const Panel& panel : figure.panels) html += PanelHtml(figure, panel);
+  absl::StrAppend(&html, "</div>\n<p class=\"links\"><a id=\"", figure.id,
+                  ".csv\" download=\"", figure.id,
+                  ".csv\" href=\"data:text/csv;charset=utf-8;base64,",
+                  absl::Base64Escape(csv), "\">", figure.id, ".csv</a></p>\n",
+                  TableHtml(figure), "</figure>\n");
+  section.files.push_back({absl::StrCat("report/", figure.id, ".csv"), csv});
+}
+
+Json Rounded(double value) {
+  if (!std::isfinite(value)) return nullptr;
+  return Json::parse(absl::StrFormat("%.6g", value));
+}
+
+Json Channel(const std::string& field, const std::string& type,
+             const std::string& title) {
+  return {{"field", field}, {"type", type}, {"title", title}};
+}
+
+Json ShareChannel(const std::string& field, const std::string& title) {
+  Json channel = Channel(field, "quantitative", title);
+  channel["scale"] = {{"domain", {0, 1}}};
+  channel["axis"] = {{"format", ".0%"}, {"tickCount", 5}};
+  return channel;
+}
+
+Json CountChannel(const std::string& field, const std::string& title) {
+  Json channel = Channel(field, "quantitative", title);
+  channel["axis"] = {{"tickMinStep", 1}, {"format", "d"}};
+  return channel;
+}
+
+std::string ColourOf(absl::Span<const std::string> names, size_t index) {
+  if (names[index] == "base") return kBaseColour;
+  size_t other = 0;
+  for (size_t i = 0; i < index; ++i) other += names[i] == "base" ? 0 : 1;
+  return kOtherColours[std::min(other, std::size(kOtherColours) - 1)];
+}
+
+Json VariantColour(absl::Span<const std::string> names) {
+  Json range = Json::array();
+  for (size_t i = 0; i < names.size(); ++i) {
+    range.push_back(ColourOf(names, i));
+  }
+  Json domain(std::vector<std::string>(names.begin(), names.end()));
+  return {{"field", "variant"},
+          {"type", "nominal"},
+          {"title", "network"},
+          {"scale", {{"domain", std::move(domain)}, {"range", range}}}};
+}
+
+Json Where(const std::string& field, const Json& value) {
+  return {{"filter", {{"field", field}, {"equal", value}}}};
+}
+
+}  // namespace dissonance

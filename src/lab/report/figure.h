@@ -1,0 +1,61 @@
+// A plot on the page: charts over one table of data, which is also a CSV file,
+// a link to it, and a table below. What the charts show is said in words too.
+// Pure; thread safe.
+//
+//   Figure figure = {.id = "mcq.accuracy", .title = "Accuracy by group", ...};
+//   AddFigure(figure, section);  // also report/mcq.accuracy.csv
+#ifndef DISSONANCE_LAB_REPORT_FIGURE_H_
+#define DISSONANCE_LAB_REPORT_FIGURE_H_
+
+#include <string>
+#include <vector>
+
+#include "absl/types/span.h"
+#include "nlohmann/json.hpp"
+#include "src/lab/report/section.h"
+
+namespace dissonance {
+
+// One chart: a Vega-Lite view without data, whose data are all rows of the
+// figure.
+struct Panel {
+  std::string title;  // empty: that of the figure says it
+  std::string alt;    // its main figure, for those who do not see it
+  nlohmann::json spec;
+};
+
+struct Figure {
+  std::string id;     // unique on the page; also names the file
+  std::string title;  // text
+  std::string note;   // what to know when reading it, text; may be empty
+  std::vector<std::string> columns;
+  std::vector<nlohmann::json> rows;  // numbers, texts, booleans or null
+  std::vector<Panel> panels;
+};
+
+// Adds the figure's HTML and its CSV file.
+void AddFigure(const Figure& figure, Section& section);
+
+// Six digits of a number: so many tell points of a plot apart.
+nlohmann::json Rounded(double value);
+
+// A field on a channel; `type` is "quantitative", "nominal" or "ordinal".
+nlohmann::json Channel(const std::string& field, const std::string& type,
+                       const std::string& title);
+// A share from 0 to 1, as per cent.
+nlohmann::json ShareChannel(const std::string& field, const std::string& title);
+// Whole numbers with whole ticks.
+nlohmann::json CountChannel(const std::string& field, const std::string& title);
+
+// Networks by colour: the base model and the first other one have the same
+// colours in every plot. `names` in the order in which they are listed.
+nlohmann::json VariantColour(absl::Span<const std::string> names);
+// The colour itself, as a CSS value.
+std::string ColourOf(absl::Span<const std::string> names, size_t index);
+
+// Only rows in which the field is that.
+nlohmann::json Where(const std::string& field, const nlohmann::json& value);
+
+}  // namespace dissonance
+
+#endif  // DISSONANCE_LAB_REPORT_FIGURE_H_

@@ -1,0 +1,312 @@
+#include <algorithm>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/algorithm/container.h"
+#include "absl/strings/str_cat.h"
+#include "src/base/status_macros.h"
+#include "src/lab/report/figure.h"
+#include "src/lab/report/html.h"
+#include "src/lab/report/sections.h"
+
+namespace dissonance {
+namespace {
+
+using Json = nlohmann::json;
+
+constexpr int kAucHeight = 180;
+constexpr int kMapHeight = 190;
+
+// Values of a field, each once, in the order of the rows.
+std::vector<std::string> Distinct(const std::vector<Json>& rows,
+                                  const std::string& field) {
+  std::vector<std::string> values;
+  for (const Json& row : rows) {
+    if (!row.at(field).is_string()) continue;
+    auto value = row.at(field).get<std::string>();
+    if (!absl::c_linear_search(values, value)) {
+      values.push_back(std::move(value));
+    }
+  }
+  return values;
+}
+
+// What the table and the charts take of a line of probes.jsonl.
+std::vector<Json> ReadProbes(const std::vector<Json>& lines) {
+  std::vector<Json> rows;
+  for (const Json& line : lines) {
+    Json row = Json::object();
+    for (const char* field :
+         {"target", "variant", "place", "site", "block", "auc_mean", "auc_low",
+          "auc_high", "dummy_auc_mean", "p_value", "status", "n"}) {
+      row[field] = line.at(field);
+    }
+    rows.push_back(std::move(row));
+  }
+  return rows;
+}
+
+Json AucAxis(const char* field) {
+  Json y = Channel(field, "quantitative", "AUC");
+  y["scale"] = {{"domain", {0, 1}}};
+  return y;
+}
+
+Json AucChart(const std::string& target,
+              const std::vector<std::string>& variants) {
+  const Json x = CountChannel("block", "block");
+  const Json colour = VariantColour(variants);
+  Json band = {{"mark", {{"type", "area"}, {"opacity", 0.15}}},
+               {"encoding",
+                {{"x", x},
+                 {"y", AucAxis("auc_low")},
+                 {"y2", {{"field", "auc_high"}}},
+                 {"color", colour}}}};
+  Json dummy = {
+      {"mark",
+       {{"type", "line"}, {"strokeDash", {2, 3}}, {"strokeWidth", 1.5}}},
+      {"encoding",
+       {{"x", x}, {"y", AucAxis("dummy_auc_mean")}, {"color", colour}}}};
+  Json line = {
+      {"mark", {{"type", "line"}, {"strokeWidth", 2}}},
+      {"encoding", {{"x", x}, {"y", AucAxis("auc_mean")}, {"color", colour}}}};
+  Json point = {
+      {"mark",
+       {{"type", "point"}, {"filled", true}, {"size", 45}, {"opacity", 1}}},
+      {"encoding",
+       {{"x", x},
+        {"y", AucAxis("auc_mean")},
+        {"color", colour},
+        {"shape",
+         {{"field", "variant"},
+          {"title", "network"},
+          {"scale", {{"domain", variants}}}}},
+        {"tooltip",
+         {{{"field", "variant"}, {"title", "network"}},
+          {{"field", "place"}},
+          {{"field", "auc_mean"}, {"type", "quantitative"}, {"format", ".3f"}},
+          {{"field", "dummy_auc_mean"},
+           {"type", "quantitative"},
+           {"format", ".3f"}},
+          {{"field", "status"}}}}}}};
+  return {{"height", kAucHeight},
+          {"transform", Json::array({Where("target", target)})},
+          {"layer", Json::array({std::move(band), std::move(dummy),
+                                 std::move(line), std::move(point)})}};
+}
+
+// The row with the greatest AUC of a target; null if there is none.
+const Json* BestOf(const std::vector<Json>& rows, const std::string& target) {
+  const Json* best = nullptr;
+  for (const Json& row : rows) {
+    if (row.at("target") != target || !row.at("auc_mean").is_number()) continue;
+    if (best == nullptr ||
+        row.at("auc_mean").get<double>() > best->at("auc_mean").get<double>()) {
+      best = &row;
+    }
+  }
+  return best;
+}
+
+std::string BestText(const Json& best) {
+  return absl::StrCat(
+      NumberText(best, "auc_mean"), " at ", best.at("place").get<std::string>(),
+      " of ", best.at("variant").get<std::string>(), " (",
+      best.at("status").is_string() ? best.at("status").get<std::string>()
+                                    : "no verdict",
+      ")");
+}
+
+void AddAuc(const StageFiles& files, const std::vector<Json>& rows,
+            Section& section) {
+  Figure figure = {
+      .id = files.Id("auc"),
+      .title = "AUC by layer",
+      .note =
+          "Cross-validated, with a bootstrap's 95 % interval; dotted: the "
+          "same fits to shuffled labels. SIGNAL: more than 0.2 above them "
+          "and p at most 0.05. LEAK?: both are high, so the labels can be "
+          "told by something else.",
+      .columns = {"target", "variant", "place", "block", "auc_mean", "auc_low",
+                  "auc_high", "dummy_auc_mean", "p_value", "status", "n"},
+      .rows = rows,
+      .panels = {}};
+  const std::vector<std::string> variants = Distinct(rows, "variant");
+  for (const std::string& target : Distinct(rows, "target")) {
+    const Json* best = BestOf(rows, target);
+    if (best == nullptr) continue;
+    figure.panels.push_back({.title = target,
+                             .alt = absl::StrCat("Best ", BestText(*best), "."),
+                             .spec = AucChart(target, variants)});
+    section.highlights.push_back(
+        {absl::StrCat("best AUC, ", target, ", ",
+                      best->at("place").get<std::string>()),
+         absl::StrCat(NumberText(*best, "auc_mean"), " (shuffled ",
+                      NumberText(*best, "dummy_auc_mean"), ")")});
+  }
+  if (!figure.panels.empty()) AddFigure(figure, section);
+}
+
+std::string VerdictsTable(const std::vector<Json>& rows) {
+  HtmlTableParts table = {.caption = "Verdicts",
+                          .headers = {{"target"},
+                                      {"network"},
+                                      {"place"},
+                                      {"AUC", true},
+                                      {"shuffled", true},
+                                      {"p", true},
+                                      {"verdict"}},
+                          .rows = {}};
+  for (const Json& row : rows) {
+    table.rows.push_back(
+        {CellText(row.at("target")), CellText(row.at("variant")),
+         CellText(row.at("place")), NumberText(row, "auc_mean"),
+         NumberText(row, "dummy_auc_mean"), NumberText(row, "p_value"),
+         CellText(row.at("status"))});
+  }
+  return HtmlTable(table);
+}
+
+std::string SkippedText(const Json& summary) {
+  std::string html;
+  for (const Json& each : summary.at("skipped")) {
+    html += Paragraph(
+        absl::StrCat(each.at("target").get<std::string>(), " of ",
+                     each.at("variant").get<std::string>(),
+                     " is left out: ", each.at("reason").get<std::string>()),
+        "note");
+  }
+  return absl::StrCat(
+      Paragraph(absl::StrCat(
+          summary.at("rows").at("text").get<std::string>(),
+          "; rows of one group never straddle folds. With few groups p can't "
+          "be small, whatever the network knows.")),
+      html);
+}
+
+struct Map {
+  std::string label;  // field that tells classes apart
+  std::vector<Json> rows;
+};
+
+// By the first target alone, so that a point has one class.
+Map ReadMap(const std::vector<Json>& lines, const std::string& target) {
+  Map map = {.label = absl::StrCat("class_", target), .rows = {}};
+  for (const Json& line : lines) {
+    const bool has_label = line.contains(map.label);
+    map.rows.push_back(
+        {{"place", line.at("place")},
+         {"variant", line.at("variant")},
+         {"id", line.at("id")},
+         {"class", has_label ? line.at(map.label) : Json()},
+         {"pc1", Rounded(line.at("pc1").get<double>())},
+         {"pc2", line.contains("pc2") ? Rounded(line.at("pc2").get<double>())
+                                      : Json(0)}});
+  }
+  return map;
+}
+
+Json MapChart(const std::string& place,
+              const std::vector<std::string>& variants,
+              const std::vector<std::string>& classes) {
+  Json stroke = VariantColour(variants);
+  Json fill = stroke;
+  fill["legend"] = nullptr;
+  // The first class is filled, others are hollow.
+  Json filled = {{"value", "transparent"}};
+  fill.erase("title");
+  filled["condition"] = fill;
+  filled["condition"]["test"] = {{"field", "class"},
+                                 {"equal", classes.front()}};
+  Json shape = Channel("class", "nominal", "class");
+  shape["scale"] = {{"domain", classes}};
+  const auto axis = [](const char* field, const char* title) {
+    Json channel = Channel(field, "quantitative", title);
+    channel["scale"] = {{"zero", false}};
+    channel["axis"] = {{"tickCount", 4}};
+    return channel;
+  };
+  return {{"height", kMapHeight},
+          {"transform", Json::array({Where("place", place)})},
+          {"mark",
+           {{"type", "point"},
+            {"size", 16},
+            {"strokeWidth", 0.8},
+            {"opacity", 0.6}}},
+          {"encoding",
+           {{"x", axis("pc1", "first component")},
+            {"y", axis("pc2", "second component")},
+            {"stroke", std::move(stroke)},
+            {"fill", std::move(filled)},
+            {"shape", std::move(shape)},
+            {"tooltip",
+             {{{"field", "id"}},
+              {{"field", "variant"}, {"title", "network"}},
+              {{"field", "class"}}}}}}};
+}
+
+std::string VarianceText(const Json& variances, const std::string& place) {
+  if (!variances.contains(place)) return "";
+  const Json& shares = variances.at(place).at("variance_shares");
+  double sum = 0;
+  for (size_t i = 0; i < shares.size() && i < 2; ++i) {
+    sum += shares.at(i).get<double>();
+  }
+  return absl::StrCat(PercentText(sum), " of the variance.");
+}
+
+void AddMap(const StageFiles& files, Map map, const std::string& target,
+            const Json& variances, Section& section) {
+  const std::vector<std::string> variants = Distinct(map.rows, "variant");
+  std::vector<std::string> classes = Distinct(map.rows, "class");
+  if (classes.empty()) return;
+  Figure figure = {
+      .id = files.Id("pca"),
+      .title = "Principal components",
+      .note = absl::StrCat("Of all networks' rows together, a map for each "
+                           "place. Filled: ",
+                           classes.front(), " of ", target,
+                           "; hollow: the other classes."),
+      .columns = {"place", "variant", "id", "class", "pc1", "pc2"},
+      .rows = std::move(map.rows),
+      .panels = {}};
+  for (const std::string& place : Distinct(figure.rows, "place")) {
+    figure.panels.push_back(
+        {.title = place,
+         .alt = absl::StrCat("The two components hold ",
+                             VarianceText(variances, place)),
+         .spec = MapChart(place, variants, classes)});
+  }
+  AddFigure(figure, section);
+}
+
+}  // namespace
+
+MaybeSection ProbesSection(const StageFiles& files) {
+  if (!files.Has("probes.jsonl")) return std::nullopt;
+  Section section;
+  if (files.Has("summary.json")) {
+    ASSIGN_OR_RETURN(section.html,
+                     files.Document<std::string>("summary.json", SkippedText));
+  }
+  using Rows = std::vector<Json>;
+  ASSIGN_OR_RETURN(const Rows probes,
+                   files.Lines<Rows>("probes.jsonl", ReadProbes));
+  AddAuc(files, probes, section);
+  section.html += Details("Verdicts of all probes", VerdictsTable(probes));
+  const std::vector<std::string> targets = Distinct(probes, "target");
+  if (!files.Has("pca.jsonl") || !files.Has("pca.json") || targets.empty()) {
+    return section;
+  }
+  ASSIGN_OR_RETURN(Map map,
+                   files.Lines<Map>("pca.jsonl", [&](const Rows& lines) {
+                     return ReadMap(lines, targets.front());
+                   }));
+  return files.Document<Section>("pca.json", [&](const Json& variances) {
+    AddMap(files, std::move(map), targets.front(), variances, section);
+    return section;
+  });
+}
+
+}  // namespace dissonance

@@ -1,0 +1,51 @@
+// A job as a stage of a report, and what a pipeline says of its stages and
+// gates, as files. Pure functions; thread safe.
+//
+//   ReportStage stage = StageOf("mcq", job);
+//   for (const v1::JobOutput& output : job.outputs()) {
+//     if (ReportReads(job.spec().kind_case(), output.file_name())) ...
+//   }
+#ifndef DISSONANCE_LAB_REPORT_REPORT_STAGE_H_
+#define DISSONANCE_LAB_REPORT_REPORT_STAGE_H_
+
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/types/span.h"
+#include "dissonance/v1/jobs.pb.h"
+#include "nlohmann/json.hpp"
+#include "src/lab/report/gate_verdict.h"
+#include "src/lab/report/report.h"
+
+namespace dissonance {
+
+inline constexpr char kGatesFileName[] = "gates.json";
+inline constexpr char kStagesFileName[] = "stages.json";
+
+// All of a stage but the contents of its files: the spec without data, digests
+// of the outputs that do not name the run.
+ReportStage StageOf(const std::string& name, const v1::Job& job);
+
+// What a stage was asked, as JSON with sorted keys. Vectors and other long
+// values are given by their length.
+nlohmann::json SettingsJson(const ReportStage& stage);
+
+// A line of stages.json.
+struct StageEntry {
+  std::string name;
+  std::string job;    // "jobs/ULID"
+  std::string kind;   // "evaluate_mcq"
+  std::string state;  // "SUCCEEDED"
+};
+
+std::string GatesFile(absl::Span<const GateVerdict> gates);
+std::string StagesFile(absl::Span<const StageEntry> stages);
+// DATA_LOSS if the text is no such file.
+absl::StatusOr<std::vector<GateVerdict>> ReadGates(absl::string_view text);
+absl::StatusOr<std::vector<StageEntry>> ReadStages(absl::string_view text);
+
+}  // namespace dissonance
+
+#endif  // DISSONANCE_LAB_REPORT_REPORT_STAGE_H_

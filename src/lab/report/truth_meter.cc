@@ -1,0 +1,149 @@
+// The truth meter: tokens coloured by how far they lie along a direction.
+#include <algorithm>
+#include <cmath>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_replace.h"
+#include "src/lab/report/html.h"
+#include "src/lab/report/sections.h"
+
+namespace dissonance {
+namespace {
+
+using Json = nlohmann::json;
+
+// Colours of the smallest and the greatest projection, and between; dark text
+// can be read on all of them.
+struct Rgb {
+  double red;
+  double green;
+  double blue;
+};
+constexpr Rgb kLow = {242, 166, 104};
+constexpr Rgb kMiddle = {236, 233, 228};
+constexpr Rgb kHigh = {124, 184, 226};
+
+std::string Mixed(const Rgb& from, const Rgb& to, double share) {
+  const auto mix = [share](double a, double b) {
+    return static_cast<int>(std::lround(a + (b - a) * share));
+  };
+  return absl::StrFormat("#%02x%02x%02x", mix(from.red, to.red),
+                         mix(from.green, to.green), mix(from.blue, to.blue));
+}
+
+// Least and greatest projection of all tokens.
+struct Range {
+  double low = INFINITY;
+  double high = -INFINITY;
+
+  bool is_empty() const { return low > high; }
+  void Add(const Json& tokens) {
+    for (const Json& token : tokens) {
+      if (!token.at("projection").is_number()) continue;
+      const auto value = token.at("projection").get<double>();
+      low = std::min(low, value);
+      high = std::max(high, value);
+    }
+  }
+  std::string ColourOf(double value) const {
+    const double share = high > low ? (value - low) / (high - low) : 0.5;
+    return share < 0.5 ? Mixed(kLow, kMiddle, 2 * share)
+                       : Mixed(kMiddle, kHigh, 2 * share - 1);
+  }
+};
+
+std::string TokenHtml(const Json& token, const Range& range) {
+  const std::string text = Escaped(token.at("text").get<std::string>());
+  if (!token.at("projection").is_number()) return text;
+  const auto value = token.at("projection").get<double>();
+  return absl::StrCat("<span style=\"background:", range.ColourOf(value),
+                      "\" title=\"", SignedText(value), "\">",
+                      text.empty() ? "\u00b7" : text, "</span>");
+}
+
+std::string AnswerHtml(const Json& sample, const char* name,
+                       const Range& range) {
+  const std::string tokens = absl::StrCat(name, "_tokens");
+  std::string html = absl::StrCat("<dt class=\"", name, "\">", name,
+                                  "</dt><dd class=\"tokens\">");
+  if (!sample.contains(tokens)) {
+    return absl::StrCat(html, Escaped(sample.at(name).get<std::string>()),
+                        "</dd>");
+  }
+  for (const Json& token : sample.at(tokens)) html += TokenHtml(token, range);
+  return absl::StrCat(html, "</dd>");
+}
+
+std::string TokensTable(const std::vector<Json>& samples) {
+  HtmlTableParts table = {
+      .caption = "Projection of each generated token",
+      .headers = {{"question"}, {"answer"}, {"token"}, {"projection", true}},
+      .rows = {}};
+  for (const Json& sample : samples) {
+    for (const char* name : {"unsteered", "steered"}) {
+      const std::string tokens = absl::StrCat(name, "_tokens");
+      if (!sample.contains(tokens)) continue;
+      for (const Json& token : sample.at(tokens)) {
+        table.rows.push_back({CellText(sample.at("id")), name,
+                              Code(token.at("text").get<std::string>()),
+                              NumberText(token, "projection")});
+      }
+    }
+  }
+  return Details("Projections as a table", HtmlTable(table));
+}
+
+std::string Legend(const Range& range) {
+  return absl::StrCat(
+      "<p class=\"legend\"><span>", SignedText(range.low),
+      "</span><span class=\"bar\" style=\"background:linear-gradient(90deg,",
+      range.ColourOf(range.low), ",",
+      range.ColourOf((range.low + range.high) / 2), ",",
+      range.ColourOf(range.high), ")\"></span><span>", SignedText(range.high),
+      " along the direction; a token's own number is in its tooltip and in "
+      "the table</span></p>\n");
+}
+
+std::string SamplesOf(const std::vector<Json>& samples) {
+  if (samples.empty()) return "";
+  Range range;
+  for (const Json& sample : samples) {
+    for (const char* tokens : {"unsteered_tokens", "steered_tokens"}) {
+      if (sample.contains(tokens)) range.Add(sample.at(tokens));
+    }
+  }
+  std::string html = "<h3>Continued without and with the best steering</h3>\n";
+  if (!range.is_empty()) {
+    absl::StrAppend(
+        &html,
+        Paragraph("Truth meter: how far the residual row behind each token "
+                  "lies along the direction, at its place. What steering adds "
+                  "is in the steered rows.",
+                  "note"),
+        Legend(range));
+  }
+  html += "<ul class=\"truth\">\n";
+  for (const Json& sample : samples) {
+    absl::StrAppend(&html, "<li>",
+                    Paragraph(sample.at("id").get<std::string>(), "note"),
+                    "<dl class=\"sides\"><div>",
+                    AnswerHtml(sample, "unsteered", range), "</div><div>",
+                    AnswerHtml(sample, "steered", range), "</div></dl></li>\n");
+  }
+  html += "</ul>\n";
+  if (!range.is_empty()) html += TokensTable(samples);
+  return html;
+}
+
+}  // namespace
+
+absl::StatusOr<std::string> SamplesHtml(const StageFiles& files) {
+  if (!files.Has("samples.jsonl")) return "";
+  return files.Lines<std::string>("samples.jsonl", SamplesOf);
+}
+
+}  // namespace dissonance
