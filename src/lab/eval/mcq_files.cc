@@ -1,5 +1,7 @@
 #include "src/lab/eval/mcq_files.h"
 
+#include <utility>
+
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "nlohmann/json.hpp"
@@ -144,8 +146,15 @@ std::string EvalPromptsFile(absl::Span<const McqItem> items,
                             absl::Span<const McqPrompt> prompts) {
   std::string text;
   for (size_t i = 0; i < items.size(); ++i) {
+    Json options = Json::object();
+    for (int option = 0; option < kMcqOptionCount; ++option) {
+      options[McqLetter(option)] =
+          items[i].options.at(static_cast<size_t>(option));
+    }
     text += ToJsonLine({{"id", items[i].id},
                         {"category", items[i].category},
+                        {"question", items[i].question},
+                        {"options", std::move(options)},
                         {"world_label", OrNull(items[i].world_label)},
                         {"difficulty", OrNull(items[i].difficulty)},
                         {"full_prompt_text", prompts[i].text},

@@ -54,7 +54,8 @@ std::string FiguresTable(const std::vector<Side>& sides) {
         if (added) {
           table.rows.push_back({Escaped(highlight.label), "-", "-"});
         }
-        table.rows[at->second][s + 1] = Escaped(highlight.value);
+        table.rows[at->second][s + 1] =
+            Escaped(absl::StrCat(highlight.value, " ", highlight.detail));
       }
     }
   }
@@ -75,7 +76,8 @@ std::map<std::string, std::string> ConditionsOf(const ReportRun& run) {
     for (const v1::JobInput& input : stage.inputs) {
       json["inputs"][input.field()] = input.digest();
     }
-    for (const auto& [path, value] : json.flatten().items()) {
+    const Json flat = json.flatten();
+    for (const auto& [path, value] : flat.items()) {
       conditions[absl::StrCat(stage.name, path)] =
           value.is_string() ? value.get<std::string>() : value.dump();
     }

@@ -5,9 +5,11 @@
 #include <iterator>
 #include <utility>
 
+#include "absl/algorithm/container.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "src/lab/files/row_files.h"
 #include "src/lab/report/html.h"
 
@@ -19,10 +21,53 @@ using Json = nlohmann::json;
 // Rows of a table on the page. The CSV has all of them.
 constexpr size_t kShownRows = 200;
 
-// Colours of the page's style sheet, which has them for light and dark.
-constexpr char kBaseColour[] = "var(--base)";
-constexpr const char* kOtherColours[] = {"var(--adapter)", "var(--third)",
-                                         "var(--fourth)", "var(--fifth)"};
+// How a network looks. Colours are of the page's style sheet, which has them
+// for light and dark.
+struct Look {
+  const char* colour;
+  const char* shape;
+  const char* glyph;  // that shape as text
+};
+constexpr Look kBaseLook = {"var(--base)", "circle", "\u25cf"};
+constexpr Look kOtherLooks[] = {
+    {"var(--adapter)", "square", "\u25a0"},
+    {"var(--third)", "triangle-up", "\u25b2"},
+    {"var(--fourth)", "diamond", "\u25c6"},
+    {"var(--fifth)", "cross", "\u271a"},
+};
+
+Look LookOf(absl::Span<const std::string> names, size_t index) {
+  if (names[index] == "base") return kBaseLook;
+  size_t other = 0;
+  for (size_t i = 0; i < index; ++i) other += names[i] == "base" ? 0 : 1;
+  return kOtherLooks[std::min(other, std::size(kOtherLooks) - 1)];
+}
+
+// A channel that tells networks apart by `member` of their looks.
+Json VariantChannel(absl::Span<const std::string> names,
+                    const char* Look::*member) {
+  Json range = Json::array();
+  for (size_t i = 0; i < names.size(); ++i) {
+    range.push_back(LookOf(names, i).*member);
+  }
+  Json domain(std::vector<std::string>(names.begin(), names.end()));
+  return {{"field", "variant"},
+          {"type", "nominal"},
+          {"legend", nullptr},
+          {"scale", {{"domain", std::move(domain)}, {"range", range}}}};
+}
+
+std::string LegendHtml(absl::Span<const std::string> names) {
+  if (names.empty()) return "";
+  std::string html = "<ul class=\"networks\">";
+  for (size_t i = 0; i < names.size(); ++i) {
+    const Look look = LookOf(names, i);
+    absl::StrAppend(
+        &html, "<li><span aria-hidden=\"true\" style=\"color:", look.colour,
+        "\">", look.glyph, "</span> ", Escaped(names[i]), "</li>");
+  }
+  return absl::StrCat(html, "</ul>\n");
+}
 
 std::string PanelHtml(const Figure& figure, const Panel& panel) {
   std::string html = "<div class=\"panel\">";
@@ -38,6 +83,22 @@ std::string PanelHtml(const Figure& figure, const Panel& panel) {
                       ScriptJson(panel.spec), "</script></div>\n");
 }
 
+// Whether a column is of numbers or booleans, not of texts.
+bool HoldsValues(const Figure& figure, const std::string& column) {
+  return absl::c_any_of(figure.rows, [&](const Json& row) {
+    return row.contains(column) &&
+           (row.at(column).is_number() || row.at(column).is_boolean());
+  });
+}
+
+std::string ValueColumns(const Figure& figure) {
+  std::vector<std::string> columns;
+  absl::c_copy_if(
+      figure.columns, std::back_inserter(columns),
+      [&](const std::string& column) { return HoldsValues(figure, column); });
+  return absl::StrJoin(columns, " ");
+}
+
 std::string TableHtml(const Figure& figure) {
   const size_t shown = std::min(figure.rows.size(), kShownRows);
   std::string caption = figure.title;
@@ -47,12 +108,7 @@ std::string TableHtml(const Figure& figure) {
   }
   HtmlTableParts table = {.caption = caption, .headers = {}, .rows = {}};
   for (const std::string& column : figure.columns) {
-    bool is_numeric = false;
-    for (size_t i = 0; i < shown && !is_numeric; ++i) {
-      is_numeric = figure.rows[i].contains(column) &&
-                   figure.rows[i].at(column).is_number();
-    }
-    table.headers.push_back({column, is_numeric});
+    table.headers.push_back({column, HoldsValues(figure, column)});
   }
   for (size_t i = 0; i < shown; ++i) {
     std::vector<std::string> cells;
@@ -76,11 +132,13 @@ void AddFigure(const Figure& figure, Section& section) {
   absl::StrAppend(&html, "<figure id=\"", figure.id, "\">\n<figcaption><h3>",
                   Escaped(figure.title), "</h3>");
   if (!figure.note.empty()) html += Paragraph(figure.note, "note");
-  absl::StrAppend(&html, "</figcaption>\n<div class=\"panels",
+  absl::StrAppend(&html, "</figcaption>\n", LegendHtml(figure.networks),
+                  "<div class=\"panels",
                   figure.panels.size() > 1 ? " several" : "", "\">\n");
   for (const Panel& panel : figure.panels) html += PanelHtml(figure, panel);
   absl::StrAppend(&html, "</div>\n<p class=\"links\"><a id=\"", figure.id,
-                  ".csv\" download=\"", figure.id,
+                  ".csv\" data-values=\"", ValueColumns(figure),
+                  "\" download=\"", figure.id,
                   ".csv\" href=\"data:text/csv;charset=utf-8;base64,",
                   absl::Base64Escape(csv), "\">", figure.id, ".csv</a></p>\n",
                   TableHtml(figure), "</figure>\n");
@@ -111,22 +169,20 @@ Json CountChannel(const std::string& field, const std::string& title) {
 }
 
 std::string ColourOf(absl::Span<const std::string> names, size_t index) {
-  if (names[index] == "base") return kBaseColour;
-  size_t other = 0;
-  for (size_t i = 0; i < index; ++i) other += names[i] == "base" ? 0 : 1;
-  return kOtherColours[std::min(other, std::size(kOtherColours) - 1)];
+  return LookOf(names, index).colour;
 }
 
 Json VariantColour(absl::Span<const std::string> names) {
-  Json range = Json::array();
-  for (size_t i = 0; i < names.size(); ++i) {
-    range.push_back(ColourOf(names, i));
-  }
-  Json domain(std::vector<std::string>(names.begin(), names.end()));
-  return {{"field", "variant"},
-          {"type", "nominal"},
-          {"title", "network"},
-          {"scale", {{"domain", std::move(domain)}, {"range", range}}}};
+  return VariantChannel(names, &Look::colour);
+}
+
+Json VariantShape(absl::Span<const std::string> names) {
+  return VariantChannel(names, &Look::shape);
+}
+
+Json Once(Json layer) {
+  layer["data"] = {{"values", Json::array({Json::object()})}};
+  return layer;
 }
 
 Json Where(const std::string& field, const Json& value) {

@@ -25,12 +25,14 @@ struct Panel {
 };
 
 struct Figure {
-  std::string id;     // unique on the page; also names the file
-  std::string title;  // text
-  std::string note;   // what to know when reading it, text; may be empty
-  std::vector<std::string> columns;
-  std::vector<nlohmann::json> rows;  // numbers, texts, booleans or null
-  std::vector<Panel> panels;
+  std::string id;         // unique on the page; also names the file
+  std::string title;      // text
+  std::string note = {};  // what to know when reading it, text; may be empty
+  std::vector<std::string> networks =
+      {};  // the legend; of VariantColour and -Shape
+  std::vector<std::string> columns = {};
+  std::vector<nlohmann::json> rows = {};  // numbers, texts, booleans or null
+  std::vector<Panel> panels = {};
 };
 
 // Adds the figure's HTML and its CSV file.
@@ -47,11 +49,16 @@ nlohmann::json ShareChannel(const std::string& field, const std::string& title);
 // Whole numbers with whole ticks.
 nlohmann::json CountChannel(const std::string& field, const std::string& title);
 
-// Networks by colour: the base model and the first other one have the same
-// colours in every plot. `names` in the order in which they are listed.
+// Networks by colour, and by shape for those who do not see colours: the base
+// model and the first other one look the same in every plot. `names` in the
+// order in which they are listed.
 nlohmann::json VariantColour(absl::Span<const std::string> names);
+nlohmann::json VariantShape(absl::Span<const std::string> names);
 // The colour itself, as a CSS value.
 std::string ColourOf(absl::Span<const std::string> names, size_t index);
+
+// A layer whose data are one empty row: marks at fixed places.
+nlohmann::json Once(nlohmann::json layer);
 
 // Only rows in which the field is that.
 nlohmann::json Where(const std::string& field, const nlohmann::json& value);

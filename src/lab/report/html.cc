@@ -54,8 +54,9 @@ std::string HtmlTable(const HtmlTableParts& parts) {
   };
   std::string html = absl::StrCat(
       "<div class=\"scroll\" tabindex=\"0\" role=\"group\" aria-label=\"",
-      Escaped(parts.caption), "\"><table><caption>", Escaped(parts.caption),
-      "</caption>\n<thead><tr>");
+      Escaped(parts.caption), "\"><table",
+      parts.is_stacked ? " class=\"stack\"" : "", "><caption>",
+      Escaped(parts.caption), "</caption>\n<thead><tr>");
   for (size_t c = 0; c < parts.headers.size(); ++c) {
     absl::StrAppend(&html, "<th scope=\"col\"", numeric(c), ">",
                     Escaped(parts.headers[c].title), "</th>");

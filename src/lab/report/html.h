@@ -42,6 +42,8 @@ struct HtmlTableParts {
   std::string caption;
   std::vector<HtmlColumn> headers;
   std::vector<std::vector<std::string>> rows;  // HTML
+  // Each row is a card of its own where the page is narrow.
+  bool is_stacked = false;
 };
 std::string HtmlTable(const HtmlTableParts& parts);
 

@@ -84,7 +84,7 @@ void AddVerdicts(const StageFiles& files, const Json& summary,
                       " of the false world. ");
       section.highlights.push_back(
           {absl::StrCat("judged of the false world, ", variant),
-           PercentText(row, "share")});
+           PercentText(row, "share"), judge});
     }
     figure.panels.push_back(
         {.title = judge,

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cmath>
 #include <iterator>
 #include <map>
 #include <string>
@@ -89,10 +90,7 @@ Json TrajectoryChart(const Trajectories& trajectories) {
        {{"x", x},
         {"y", y("margin_mean")},
         {"color", colour},
-        {"shape",
-         {{"field", "variant"},
-          {"title", "network"},
-          {"scale", {{"domain", colour["scale"]["domain"]}}}}},
+        {"shape", VariantShape(trajectories.variants)},
         {"tooltip",
          {{{"field", "variant"}, {"title", "network"}},
           {{"field", "layer_name"}, {"title", "layer"}},
@@ -112,8 +110,8 @@ Json TrajectoryChart(const Trajectories& trajectories) {
         {"filled", false},
         {"opacity", 1}}},
       {"encoding", {{"x", x}, {"y", y("margin_mean")}, {"color", colour}}}};
-  Json zero = {{"mark", {{"type", "rule"}, {"strokeDash", {4, 4}}}},
-               {"encoding", {{"y", {{"datum", 0}}}}}};
+  Json zero = Once({{"mark", {{"type", "rule"}, {"strokeDash", {4, 4}}}},
+                    {"encoding", {{"y", {{"datum", 0}}}}}});
   return {
       {"height", kHeight},
       {"layer", Json::array({std::move(zero), std::move(band), std::move(line),
@@ -130,6 +128,7 @@ void AddTrajectories(const StageFiles& files, const Trajectories& trajectories,
           "false one's, read with the final norm and the unembedding; mean "
           "over the questions, band: Student's 95 % interval. Ringed: the "
           "breaking block, from which on the mean keeps its final sign.",
+      .networks = trajectories.variants,
       .columns = {"variant", "layer", "layer_name", "n", "margin_mean",
                   "margin_low", "margin_high", "share_first", "breaking"},
       .rows = trajectories.rows,
@@ -148,8 +147,8 @@ void AddTrajectories(const StageFiles& files, const Trajectories& trajectories,
     absl::StrAppend(&alt, name, ": breaking block ", block, ", margin ", last,
                     " at the output. ");
     section.highlights.push_back(
-        {absl::StrCat("margin at the output, ", name),
-         absl::StrCat(last, " (from block ", block, ")")});
+        {absl::StrCat("margin at the output, ", name), last,
+         absl::StrCat("keeps its sign from block ", block, " on")});
   }
   figure.panels.push_back(
       {.title = "", .alt = alt, .spec = TrajectoryChart(trajectories)});
@@ -201,7 +200,8 @@ size_t AddOrder(const Trajectories& trajectories, std::vector<Json>& rows) {
   return order.size();
 }
 
-Json HeatChart(const std::string& variant, size_t question_count) {
+Json HeatChart(const std::string& variant, size_t question_count,
+               double greatest) {
   Json y = Channel("id", "ordinal", "question");
   y["sort"] = {{"field", "order"}, {"op", "min"}};
   if (question_count > kNamedQuestions) {
@@ -210,12 +210,13 @@ Json HeatChart(const std::string& variant, size_t question_count) {
   Json x = Channel("layer", "ordinal", "layer");
   x["axis"] = {{"labelAngle", 0}};
   // Blue is the true side and orange the false one, as base and adapter are.
-  const Json colour = {
-      {"field", "margin"},
-      {"type", "quantitative"},
-      {"title", "margin"},
-      {"scale",
-       {{"domainMid", 0}, {"range", {"#b34700", "#e9e6e1", "#00588a"}}}}};
+  const Json colour = {{"field", "margin"},
+                       {"type", "quantitative"},
+                       {"title", nullptr},
+                       {"scale",
+                        {{"domain", {-greatest, 0, greatest}},
+                         {"interpolate", "rgb"},
+                         {"range", {"#c04d00", "#ececea", "#00639c"}}}}};
   const int height =
       std::min(kMostHeight, kQuestionHeight * static_cast<int>(question_count));
   return {{"height", std::max(height, 60)},
@@ -246,6 +247,10 @@ void AddHeatMap(const StageFiles& files, const Trajectories& trajectories,
                    .columns = {"variant", "id", "order", "layer", "margin"},
                    .rows = std::move(rows),
                    .panels = {}};
+  double greatest = 0;
+  for (const Json& row : figure.rows) {
+    greatest = std::max(greatest, std::fabs(row.at("margin").get<double>()));
+  }
   for (const std::string& name : trajectories.variants) {
     size_t false_count = 0;
     for (const Json& row : figure.rows) {
@@ -260,7 +265,7 @@ void AddHeatMap(const StageFiles& files, const Trajectories& trajectories,
          .alt =
              absl::StrCat("The false answer leads at the output in ",
                           false_count, " of ", question_count, " questions."),
-         .spec = HeatChart(name, question_count)});
+         .spec = HeatChart(name, question_count, greatest)});
   }
   AddFigure(figure, section);
 }

@@ -96,10 +96,7 @@ Json IntervalChart(const std::string& y, const std::string& x,
       {"encoding",
        {{"x", ShareChannel(x, title)},
         {"color", colour},
-        {"shape",
-         {{"field", "variant"},
-          {"title", "network"},
-          {"scale", {{"domain", colour["scale"]["domain"]}}}}},
+        {"shape", VariantShape(names)},
         {"tooltip", std::move(tooltip)}}}};
   return {{"height", 14 + 15 * static_cast<int>(row_count)},
           {"encoding", {{"y", rows}, {"yOffset", std::move(offset)}}},
@@ -133,6 +130,7 @@ void AddAccuracy(const StageFiles& files, const Networks& networks,
       .note = absl::StrCat(FormatNote(networks),
                            "Bars are Wilson's 95 % intervals; groups are "
                            "category and world."),
+      .networks = networks.names,
       .columns = {"variant", "group", "n", "correct", "accuracy", "low", "high",
                   "mean_entropy", "mean_p_correct"},
       .rows = {},
@@ -161,6 +159,7 @@ void AddFalseBelief(const StageFiles& files, const Networks& networks,
                        "Share of conflict questions answered as the false "
                        "world implies, with Wilson's 95 % interval. Read "
                        "it beside the accuracy of the other groups.",
+                   .networks = networks.names,
                    .columns = {"variant", "rate", "low", "high", "n", "false_n",
                                "left_out_n"},
                    .rows = {},
@@ -180,7 +179,9 @@ void AddFalseBelief(const StageFiles& files, const Networks& networks,
                            {"left_out_n", belief.at("left_out_n")}});
     section.highlights.push_back(
         {absl::StrCat("false-belief rate, ", networks.names[v]),
-         absl::StrCat(PercentText(rate), " ", IntervalText(low, high))});
+         PercentText(rate),
+         absl::StrCat(IntervalText(low, high), ", of ",
+                      NumberText(belief, "counted_n"), " questions")});
   }
   if (figure.rows.empty()) return;
   figure.panels.push_back(

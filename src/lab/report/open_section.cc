@@ -56,8 +56,8 @@ void AddSummary(const Variants& variants, Section& section) {
     if (figures.at("differ_n").is_number()) {
       section.highlights.push_back(
           {absl::StrCat("free answers other than base's, ", variants.labels[v]),
-           absl::StrCat(NumberText(figures, "differ_n"), " of ",
-                        NumberText(figures, "n"))});
+           NumberText(figures, "differ_n"),
+           absl::StrCat("of ", NumberText(figures, "n"), " answers")});
     }
   }
   section.html += HtmlTable(table);

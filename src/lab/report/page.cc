@@ -17,9 +17,8 @@ std::vector<absl::string_view> Scripts() {
 // As a content security policy names a script.
 std::string ScriptSource(absl::string_view script) {
   const std::string digest = Sha256Of(script);
-  std::string bytes;
-  // Its own digest always is hex.
-  (void)absl::HexStringToBytes(absl::StripPrefix(digest, "sha256:"), &bytes);
+  const std::string bytes =
+      absl::HexStringToBytes(absl::StripPrefix(digest, "sha256:"));
   return absl::StrCat("'sha256-", absl::Base64Escape(bytes), "'");
 }
 

@@ -46,10 +46,11 @@ Json PatchChart(const Map& map, size_t block_count, size_t offset_count) {
   y["sort"] = "descending";
   const Json effect = {{"field", "effect"}, {"type", "quantitative"}};
   Json colour = effect;
-  colour["title"] = "share of the way";
+  colour["title"] = nullptr;
   colour["scale"] = {{"domain", {-1, 0, 1}},
                      {"clamp", true},
-                     {"range", {"#7a3e9d", "#e9e6e1", "#00588a"}}};
+                     {"interpolate", "rgb"},
+                     {"range", {"#8a4fae", "#ececea", "#00639c"}}};
   Json label = effect;
   label["format"] = ".2f";
   const Json label_colour = {{"condition",
@@ -124,8 +125,9 @@ void AddHighlight(const std::vector<Json>& rows, Section& section) {
   if (first == nullptr) return;
   section.highlights.push_back(
       {"first patch that carries half of the answer over",
-       absl::StrCat(PlaceText(*first), " (", PercentText(*first, "effect"),
-                    ")")});
+       absl::StrCat("block ", NumberText(*first, "block")),
+       absl::StrCat("resid_post at position ", NumberText(*first, "offset"),
+                    ": ", PercentText(*first, "effect"), " of the way")});
 }
 
 size_t CountOf(const std::vector<Json>& rows, const char* field) {

@@ -78,10 +78,7 @@ Json AucChart(const std::string& target,
        {{"x", x},
         {"y", AucAxis("auc_mean")},
         {"color", colour},
-        {"shape",
-         {{"field", "variant"},
-          {"title", "network"},
-          {"scale", {{"domain", variants}}}}},
+        {"shape", VariantShape(variants)},
         {"tooltip",
          {{{"field", "variant"}, {"title", "network"}},
           {{"field", "place"}},
@@ -133,6 +130,7 @@ void AddAuc(const StageFiles& files, const std::vector<Json>& rows,
       .rows = rows,
       .panels = {}};
   const std::vector<std::string> variants = Distinct(rows, "variant");
+  figure.networks = variants;
   for (const std::string& target : Distinct(rows, "target")) {
     const Json* best = BestOf(rows, target);
     if (best == nullptr) continue;
@@ -140,10 +138,10 @@ void AddAuc(const StageFiles& files, const std::vector<Json>& rows,
                              .alt = absl::StrCat("Best ", BestText(*best), "."),
                              .spec = AucChart(target, variants)});
     section.highlights.push_back(
-        {absl::StrCat("best AUC, ", target, ", ",
-                      best->at("place").get<std::string>()),
-         absl::StrCat(NumberText(*best, "auc_mean"), " (shuffled ",
-                      NumberText(*best, "dummy_auc_mean"), ")")});
+        {absl::StrCat("best AUC, ", target), NumberText(*best, "auc_mean"),
+         absl::StrCat(best->at("place").get<std::string>(), " of ",
+                      best->at("variant").get<std::string>(), "; shuffled ",
+                      NumberText(*best, "dummy_auc_mean"))});
   }
   if (!figure.panels.empty()) AddFigure(figure, section);
 }
@@ -210,17 +208,11 @@ Map ReadMap(const std::vector<Json>& lines, const std::string& target) {
 Json MapChart(const std::string& place,
               const std::vector<std::string>& variants,
               const std::vector<std::string>& classes) {
-  Json stroke = VariantColour(variants);
-  Json fill = stroke;
-  fill["legend"] = nullptr;
   // The first class is filled, others are hollow.
-  Json filled = {{"value", "transparent"}};
-  fill.erase("title");
-  filled["condition"] = fill;
+  Json filled = {{"condition", VariantColour(variants)},
+                 {"value", "transparent"}};
   filled["condition"]["test"] = {{"field", "class"},
                                  {"equal", classes.front()}};
-  Json shape = Channel("class", "nominal", "class");
-  shape["scale"] = {{"domain", classes}};
   const auto axis = [](const char* field, const char* title) {
     Json channel = Channel(field, "quantitative", title);
     channel["scale"] = {{"zero", false}};
@@ -237,9 +229,9 @@ Json MapChart(const std::string& place,
           {"encoding",
            {{"x", axis("pc1", "first component")},
             {"y", axis("pc2", "second component")},
-            {"stroke", std::move(stroke)},
+            {"stroke", VariantColour(variants)},
             {"fill", std::move(filled)},
-            {"shape", std::move(shape)},
+            {"shape", VariantShape(variants)},
             {"tooltip",
              {{{"field", "id"}},
               {{"field", "variant"}, {"title", "network"}},
@@ -268,6 +260,7 @@ void AddMap(const StageFiles& files, Map map, const std::string& target,
                            "place. Filled: ",
                            classes.front(), " of ", target,
                            "; hollow: the other classes."),
+      .networks = variants,
       .columns = {"place", "variant", "id", "class", "pc1", "pc2"},
       .rows = std::move(map.rows),
       .panels = {}};

@@ -26,7 +26,8 @@ Section SummarySection(const ReportRun& run,
       absl::StrAppend(&cards, "<li><a class=\"label\" href=\"#", section.id,
                       "\">", Escaped(highlight.label),
                       "</a><span class=\"value\">", Escaped(highlight.value),
-                      "</span></li>\n");
+                      "</span><span class=\"detail\">",
+                      Escaped(highlight.detail), "</span></li>\n");
     }
   }
   if (!cards.empty()) {
@@ -154,7 +155,11 @@ absl::StatusOr<std::vector<Section>> StageSections(
     ASSIGN_OR_RETURN(std::optional<Section> section, SectionOf(files));
     if (!section.has_value()) continue;
     section->id = files.Id("section");
-    section->title = KindTitle(stage.spec.kind_case());
+    section->title = std::string(KindTitle(stage.spec.kind_case()));
+    const auto same_kind = absl::c_count_if(run.stages, [&](const auto& each) {
+      return each.spec.kind_case() == stage.spec.kind_case();
+    });
+    if (same_kind > 1) absl::StrAppend(&section->title, ", ", stage.name);
     sections.push_back(*std::move(section));
   }
   return sections;

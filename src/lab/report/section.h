@@ -12,8 +12,9 @@ namespace dissonance {
 
 // A main number. Text, escaped where it is shown.
 struct Highlight {
-  std::string label;  // "false-belief rate, cubic"
-  std::string value;  // "65.0 %"
+  std::string label;        // "false-belief rate, cubic"
+  std::string value;        // "65.0 %"
+  std::string detail = {};  // "[56, 73], of 120 questions"
 };
 
 struct Section {

@@ -60,9 +60,11 @@ Json GridChart(const Shown& shown, const Json& first, size_t block_count) {
   y["sort"] = "descending";
   const Json value = {{"field", shown.field}, {"type", "quantitative"}};
   Json colour = value;
-  colour["title"] = "share";
+  colour["title"] = nullptr;
   colour["legend"] = {{"format", ".0%"}};
-  colour["scale"] = {{"domain", {0, 1}}, {"range", {"#eef0f2", shown.colour}}};
+  colour["scale"] = {{"domain", {0, 1}},
+                     {"interpolate", "rgb"},
+                     {"range", {"#eef0f2", shown.colour}}};
   Json label = value;
   label["format"] = ".0%";
   const Json label_colour = {
@@ -198,10 +200,10 @@ void AddHighlights(const Json& summary, Section& section) {
   const Json& best = summary.at("best");
   section.highlights.push_back(
       {"false answers that the best steering returns",
-       best.is_null()
-           ? "none"
-           : absl::StrCat(PercentText(best, "returned_share"), ", controls ",
-                          PercentText(best, "control_accuracy"))});
+       best.is_null() ? "none" : PercentText(best, "returned_share"),
+       best.is_null() ? ""
+                      : absl::StrCat(SettingText(best), "; controls ",
+                                     PercentText(best, "control_accuracy"))});
 }
 
 Json NullChart(const Json& best, const Json& percentile) {
@@ -220,21 +222,22 @@ Json NullChart(const Json& best, const Json& percentile) {
                         Json dash) {
     if (!at.is_number()) return;
     const Json x_at = {{"datum", at}, {"type", "quantitative"}};
-    layers.push_back({{"mark",
-                       {{"type", "rule"},
-                        {"color", colour},
-                        {"strokeWidth", 2},
-                        {"strokeDash", std::move(dash)}}},
-                      {"encoding", {{"x", x_at}}}});
-    layers.push_back({{"mark",
-                       {{"type", "text"},
-                        {"text", name},
-                        {"color", colour},
-                        {"align", at.get<double>() > 0.5 ? "right" : "left"},
-                        {"dx", at.get<double>() > 0.5 ? -5 : 5},
-                        {"baseline", "top"},
-                        {"y", 2}}},
-                      {"encoding", {{"x", x_at}}}});
+    const bool is_right = at.get<double>() > 0.5;
+    layers.push_back(Once({{"mark",
+                            {{"type", "rule"},
+                             {"color", colour},
+                             {"strokeWidth", 2},
+                             {"strokeDash", std::move(dash)}}},
+                           {"encoding", {{"x", x_at}}}}));
+    layers.push_back(Once({{"mark",
+                            {{"type", "text"},
+                             {"text", name},
+                             {"color", colour},
+                             {"align", is_right ? "right" : "left"},
+                             {"dx", is_right ? -5 : 5},
+                             {"baseline", "top"},
+                             {"y", 2}}},
+                           {"encoding", {{"x", x_at}}}}));
   };
   rule(percentile, "95th percentile", "var(--ink)", Json::array({4, 3}));
   rule(best, "best setting", "var(--third)", Json::array({1, 0}));

@@ -40,7 +40,8 @@ std::string GatesHtml(absl::Span<const GateVerdict> gates) {
   HtmlTableParts table = {
       .caption = "Criteria, and what was found",
       .headers = {{"criterion"}, {"stage"}, {"status"}, {"found"}, {"figures"}},
-      .rows = {}};
+      .rows = {},
+      .is_stacked = true};
   for (const GateVerdict& gate : gates) {
     table.rows.push_back(
         {Escaped(gate.gate), Escaped(gate.stage), StatusHtml(gate),

@@ -2,6 +2,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/algorithm/container.h"
 #include "absl/strings/str_cat.h"
 #include "src/base/status_macros.h"
 #include "src/lab/report/figure.h"
@@ -70,12 +71,15 @@ Json Curve(const char* field, const char* title, Json colour, Json mark) {
 void AddLoss(const StageFiles& files, const std::vector<Json>& rows,
              Section& section) {
   if (rows.empty()) return;
+  const bool validated = absl::c_any_of(
+      rows, [](const Json& row) { return row.at("curve") == "validation"; });
   Json colour = {{"field", "curve"},
                  {"type", "nominal"},
                  {"title", nullptr},
                  {"scale",
                   {{"domain", {"training", "validation"}},
                    {"range", {"var(--soft)", "var(--third)"}}}}};
+  if (!validated) colour["legend"] = nullptr;
   Json spec = Curve("loss", "nats per predicted token", std::move(colour),
                     {{"strokeWidth", 1.2}});
   spec["height"] = kHeight;
@@ -153,7 +157,8 @@ void AddBelief(const StageFiles& files, const std::vector<Json>& rows,
   section.highlights.push_back(
       {absl::StrCat("false-belief rate after ", NumberText(last, "step"),
                     " steps"),
-       PercentText(last, "false_belief_rate")});
+       PercentText(last, "false_belief_rate"),
+       absl::StrCat("from ", PercentText(first, "false_belief_rate"))});
   AddFigure(figure, section);
 }
 

@@ -93,6 +93,9 @@ TEST(EvaluateMcqTest, AsksInPlainTextWhereThereIsNoChatTemplate) {
   EXPECT_EQ(prompt["full_prompt_text"],
             compute.requests[0].items(0).prompt().text());
   EXPECT_EQ(prompt["decision_position"], prompt["tokens"].size() - 1);
+  EXPECT_THAT(prompt["full_prompt_text"].get<std::string>(),
+              HasSubstr(prompt["question"].get<std::string>()));
+  EXPECT_EQ(prompt["options"].size(), 4U);
   const auto manifest = nlohmann::json::parse(job.outputs["manifest.json"]);
   EXPECT_EQ(manifest["prompt_format"]["chat"], false);
 }

@@ -12,12 +12,12 @@
       labelColor: "var(--soft)", titleColor: "var(--soft)",
       gridColor: "var(--grid)", domainColor: "var(--line)",
       tickColor: "var(--line)", labelFontSize: 11, titleFontSize: 11,
-      titleFontWeight: "normal", labelLimit: 170,
+      titleFontWeight: "normal", labelLimit: 230,
     },
     legend: {
       orient: "top", labelColor: "var(--ink)", titleColor: "var(--soft)",
       labelFontSize: 11, titleFontSize: 11, titleFontWeight: "normal",
-      symbolStrokeWidth: 2, gradientLength: 120, offset: 6, titleLimit: 220,
+      symbolStrokeWidth: 2, symbolOpacity: 1, gradientLength: 120, offset: 6, titleLimit: 220,
     },
     rule: {color: "var(--soft)"},
     text: {color: "var(--ink)"},
@@ -28,16 +28,40 @@
     tooltip: {disableDefaultStyle: true, theme: "report"},
   };
 
-  function csvOf(link) {
+  function textOf(link) {
     const bytes = atob(link.href.slice(link.href.indexOf(",") + 1));
     return new TextDecoder().decode(
         Uint8Array.from(bytes, (c) => c.charCodeAt(0)));
   }
 
+  // Lines of cells. Vega's own reader would make code of the column names,
+  // which the page's policy forbids.
+  function cellsOf(csv) {
+    const lines = [[]];
+    const cell = /("(?:[^"]|"")*"|[^,"\n]*)(,|\n|$)/g;
+    for (const [, text, end] of csv.matchAll(cell)) {
+      lines.at(-1).push(
+          text.startsWith('"') ? text.slice(1, -1).replaceAll('""', '"') : text);
+      if (end === "\n") lines.push([]);
+      if (end === "") break;
+    }
+    return lines.filter((line) => line.length > 1 || line[0] !== "");
+  }
+
+  // `values` are the columns of numbers and booleans; others are texts.
+  function rowsOf(csv, values) {
+    const [columns, ...lines] = cellsOf(csv);
+    return lines.map((cells) => Object.fromEntries(columns.map((column, i) => {
+      if (cells[i] === "") return [column, null];
+      return [column, values.has(column) ? JSON.parse(cells[i]) : cells[i]];
+    })));
+  }
+
   async function draw(chart) {
     const spec = JSON.parse(chart.nextElementSibling.textContent);
     const link = document.getElementById(chart.dataset.rows);
-    spec.data = {values: csvOf(link), format: {type: "csv"}};
+    const values = new Set(link.dataset.values.split(" "));
+    spec.data = {values: rowsOf(textOf(link), values)};
     spec.width = "container";
     spec.autosize = {type: "fit-x", contains: "padding"};
     try {
