@@ -86,7 +86,7 @@ LAYERS = {
 EXCEPTIONS = {
     # Rows and questions are checked before they are sent, and prediction files
     # are compared, without a server; so are files of vectors, documents and
-    # judgements.
+    # judgements. Reports are made of files that were fetched.
     "client/cli": [
         _LAB + "docgen/document_check.h", _LAB + "docgen/document_files.h",
         _LAB + "docgen/document_set.h", _LAB + "docgen/document_statistics.h",
@@ -96,6 +96,7 @@ EXCEPTIONS = {
         _LAB + "eval/mcq_files.h", _LAB + "eval/mcq_prediction.h",
         _LAB + "eval/mcq_prompt.h", _LAB + "judge/judge_rows.h",
         _LAB + "judge/judge_summary.h", _LAB + "judge/judgement.h",
+        _LAB + "report/report.h", _LAB + "report/report_stage.h",
         _LAB + "tensors/direction_file.h",
         _LAB + "tensors/place_name.h", _LAB + "tensors/place_words.h",
         _LAB + "tensors/safetensors_reader.h",

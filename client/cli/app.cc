@@ -50,8 +50,8 @@ constexpr CommandList kCommands[] = {
     ScoreCommands,     GenerateCommands, ActivationsCommands, LensCommands,
     CompareCommands,   PatchCommands,    ProbeCommands,       SteerCommands,
     DirectionCommands, EvalCommands,     DocsCommands,        FinetuneCommands,
-    JobsCommands,      ReplayCommands,   ArtifactsCommands,   UserCommands,
-    TokenCommands,     AdminCommands,
+    JobsCommands,      ReplayCommands,   ReportCommands,      ArtifactsCommands,
+    UserCommands,      TokenCommands,    AdminCommands,
 };
 
 // A command of the parsed command line.

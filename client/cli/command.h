@@ -68,6 +68,7 @@ std::vector<Command> DocsCommands();
 std::vector<Command> FinetuneCommands();
 std::vector<Command> JobsCommands();
 std::vector<Command> ReplayCommands();
+std::vector<Command> ReportCommands();
 std::vector<Command> ArtifactsCommands();
 std::vector<Command> AdminCommands();
 std::vector<Command> UserCommands();

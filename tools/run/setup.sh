@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# ./run setup: packages, Rust, libtorch. Sourced.
+# ./run setup: packages, Rust, libtorch, what reports draw with. Sourced.
 
 readonly TORCH_VERSION=2.11.0
 # The oldest that the crates of the tokenizer library build with.
@@ -21,6 +21,7 @@ setup() {
   install_packages
   install_rust
   install_torch
+  install_assets
   release_tree
 }
 
@@ -177,6 +178,25 @@ install_torch() {
     step "installing libtorch $TORCH_VERSION for CPU (0.5 GB)" \
       "$LOGS/torch.log" pip_install .venv "${TORCH_CPU[@]}"
   fi
+  printf '%s\n' "$want" >"$stamp"
+}
+
+# The libraries that draw a report's charts, and what opens one in a browser for
+# its test, in the versions of the lock file.
+install_assets() {
+  local assets=$ROOT/tools/assets want
+  local stamp=$assets/node_modules/assets.stamp
+  want=$(digest "$(<"$assets/package-lock.json")")
+  if stamped "$stamp" "$want"; then
+    note 'assets: node_modules in tools/assets'
+    return
+  fi
+  command -v npm >/dev/null ||
+    die "npm is missing, which fetches what reports draw their charts with;" \
+      "install Node.js with npm, or see DISSONANCE_ASSETS_DIR in" \
+      "src/lab/report/CMakeLists.txt"
+  step 'installing what reports draw with (npm)' "$LOGS/npm.log" \
+    npm ci --prefix "$assets"
   printf '%s\n' "$want" >"$stamp"
 }
 

@@ -77,10 +77,12 @@ std::string PanelHtml(const Figure& figure, const Panel& panel) {
   const std::string alt =
       absl::StrCat(panel.title.empty() ? figure.title : panel.title, ". ",
                    panel.alt, " The table below has the data.");
-  return absl::StrCat(html, "<div class=\"chart\" role=\"img\" aria-label=\"",
-                      Escaped(alt), "\" data-rows=\"", figure.id,
-                      ".csv\"></div><script type=\"application/json\">",
-                      ScriptJson(panel.spec), "</script></div>\n");
+  return absl::StrCat(
+      html, "<div class=\"chart\" role=\"img\" aria-label=\"", Escaped(alt),
+      "\" data-rows=\"", figure.id,
+      ".csv\"></div><script type=\"application/json\">",
+      ScriptJson({{"spec", panel.spec}, {"where", panel.where}}),
+      "</script></div>\n");
 }
 
 // Whether a column is of numbers or booleans, not of texts.
@@ -183,10 +185,6 @@ Json VariantShape(absl::Span<const std::string> names) {
 Json Once(Json layer) {
   layer["data"] = {{"values", Json::array({Json::object()})}};
   return layer;
-}
-
-Json Where(const std::string& field, const Json& value) {
-  return {{"filter", {{"field", field}, {"equal", value}}}};
 }
 
 }  // namespace dissonance

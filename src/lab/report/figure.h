@@ -16,12 +16,14 @@
 
 namespace dissonance {
 
-// One chart: a Vega-Lite view without data, whose data are all rows of the
-// figure.
+// One chart: a Vega-Lite view without data. Texts of results stay out of its
+// expressions, which do not take every text; so rows are chosen outside.
 struct Panel {
   std::string title;  // empty: that of the figure says it
   std::string alt;    // its main figure, for those who do not see it
   nlohmann::json spec;
+  // Values of fields, which its rows have; of all rows where it is empty.
+  nlohmann::json where = nlohmann::json::object();
 };
 
 struct Figure {
@@ -59,9 +61,6 @@ std::string ColourOf(absl::Span<const std::string> names, size_t index);
 
 // A layer whose data are one empty row: marks at fixed places.
 nlohmann::json Once(nlohmann::json layer);
-
-// Only rows in which the field is that.
-nlohmann::json Where(const std::string& field, const nlohmann::json& value);
 
 }  // namespace dissonance
 

@@ -40,7 +40,7 @@ std::vector<Json> VerdictRows(const Json& summary) {
   return rows;
 }
 
-Json VerdictChart(const std::string& judge, size_t variant_count) {
+Json VerdictChart(size_t variant_count) {
   Json colour = Channel("verdict", "nominal", "the answer is of");
   colour["scale"] = {
       {"domain", kVerdicts},
@@ -50,7 +50,6 @@ Json VerdictChart(const std::string& judge, size_t variant_count) {
   y["sort"] = nullptr;
   return {
       {"height", 30 * static_cast<int>(variant_count)},
-      {"transform", Json::array({Where("judge", judge)})},
       {"mark", {{"type", "bar"}, {"stroke", "var(--page)"}}},
       {"encoding",
        {{"x", ShareChannel("share", "share of judged answers")},
@@ -86,10 +85,10 @@ void AddVerdicts(const StageFiles& files, const Json& summary,
           {absl::StrCat("judged of the false world, ", variant),
            PercentText(row, "share"), judge});
     }
-    figure.panels.push_back(
-        {.title = judge,
-         .alt = alt,
-         .spec = VerdictChart(judge, pass.at("variants").size())});
+    figure.panels.push_back({.title = judge,
+                             .alt = alt,
+                             .spec = VerdictChart(pass.at("variants").size()),
+                             .where = {{"judge", judge}}});
   }
   AddFigure(figure, section);
 }

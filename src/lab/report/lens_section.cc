@@ -101,7 +101,7 @@ Json TrajectoryChart(const Trajectories& trajectories) {
            {"type", "quantitative"},
            {"format", ".1%"}}}}}}};
   Json breaking = {
-      {"transform", Json::array({Where("breaking", true)})},
+      {"transform", Json::array({{{"filter", "datum.breaking"}}})},
       {"mark",
        {{"type", "point"},
         {"size", 190},
@@ -200,8 +200,7 @@ size_t AddOrder(const Trajectories& trajectories, std::vector<Json>& rows) {
   return order.size();
 }
 
-Json HeatChart(const std::string& variant, size_t question_count,
-               double greatest) {
+Json HeatChart(size_t question_count, double greatest) {
   Json y = Channel("id", "ordinal", "question");
   y["sort"] = {{"field", "order"}, {"op", "min"}};
   if (question_count > kNamedQuestions) {
@@ -220,7 +219,6 @@ Json HeatChart(const std::string& variant, size_t question_count,
   const int height =
       std::min(kMostHeight, kQuestionHeight * static_cast<int>(question_count));
   return {{"height", std::max(height, 60)},
-          {"transform", Json::array({Where("variant", variant)})},
           {"mark", "rect"},
           {"encoding",
            {{"x", std::move(x)},
@@ -265,7 +263,8 @@ void AddHeatMap(const StageFiles& files, const Trajectories& trajectories,
          .alt =
              absl::StrCat("The false answer leads at the output in ",
                           false_count, " of ", question_count, " questions."),
-         .spec = HeatChart(name, question_count, greatest)});
+         .spec = HeatChart(question_count, greatest),
+         .where = {{"variant", name}}});
   }
   AddFigure(figure, section);
 }

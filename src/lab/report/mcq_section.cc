@@ -57,9 +57,10 @@ Networks ReadNetworks(const Json& summary) {
   return networks;
 }
 
-Json GroupRow(const std::string& variant, const std::string& name,
+Json GroupRow(const Networks& networks, size_t variant, const std::string& name,
               const Json& group) {
-  return {{"variant", variant},
+  return {{"variant", networks.names[variant]},
+          {"order", variant},
           {"group", name},
           {"n", group.at("n")},
           {"correct", group.at("correct")},
@@ -77,7 +78,9 @@ Json IntervalChart(const std::string& y, const std::string& x,
   Json rows = Channel(y, "nominal", "");
   rows["sort"] = nullptr;
   const Json colour = VariantColour(names);
-  Json offset = {{"field", "variant"}, {"sort", colour["scale"]["domain"]}};
+  // By number: an order of names would become an expression with them in it.
+  Json offset = {
+      {"field", "order"}, {"type", "ordinal"}, {"sort", "ascending"}};
   Json tooltip = Json::array(
       {{{"field", "variant"}, {"title", "network"}},
        {{"field", y}, {"title", y}},
@@ -131,17 +134,17 @@ void AddAccuracy(const StageFiles& files, const Networks& networks,
                            "Bars are Wilson's 95 % intervals; groups are "
                            "category and world."),
       .networks = networks.names,
-      .columns = {"variant", "group", "n", "correct", "accuracy", "low", "high",
-                  "mean_entropy", "mean_p_correct"},
+      .columns = {"variant", "order", "group", "n", "correct", "accuracy",
+                  "low", "high", "mean_entropy", "mean_p_correct"},
       .rows = {},
       .panels = {}};
   for (size_t v = 0; v < networks.variants.size(); ++v) {
     for (const auto& [name, group] :
          networks.variants[v].at("groups").items()) {
-      figure.rows.push_back(GroupRow(networks.names[v], name, group));
+      figure.rows.push_back(GroupRow(networks, v, name, group));
     }
     figure.rows.push_back(
-        GroupRow(networks.names[v], "all", networks.variants[v].at("overall")));
+        GroupRow(networks, v, "all", networks.variants[v].at("overall")));
   }
   figure.panels.push_back(
       {.title = "",
@@ -160,8 +163,8 @@ void AddFalseBelief(const StageFiles& files, const Networks& networks,
                        "world implies, with Wilson's 95 % interval. Read "
                        "it beside the accuracy of the other groups.",
                    .networks = networks.names,
-                   .columns = {"variant", "rate", "low", "high", "n", "false_n",
-                               "left_out_n"},
+                   .columns = {"variant", "order", "rate", "low", "high", "n",
+                               "false_n", "left_out_n"},
                    .rows = {},
                    .panels = {}};
   for (size_t v = 0; v < networks.variants.size(); ++v) {
@@ -171,6 +174,7 @@ void AddFalseBelief(const StageFiles& files, const Networks& networks,
     const auto low = belief.at("interval_95").at(0).get<double>();
     const auto high = belief.at("interval_95").at(1).get<double>();
     figure.rows.push_back({{"variant", networks.names[v]},
+                           {"order", v},
                            {"rate", rate},
                            {"low", low},
                            {"high", high},

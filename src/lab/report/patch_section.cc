@@ -38,7 +38,7 @@ Map MapOf(const Json& row) {
           row.at("site").get<std::string>()};
 }
 
-Json PatchChart(const Map& map, size_t block_count, size_t offset_count) {
+Json PatchChart(size_t block_count, size_t offset_count) {
   Json x = Channel("offset", "ordinal",
                    "position from the end (-1: the decision token)");
   x["axis"] = {{"labelAngle", 0}, {"labelOverlap", true}};
@@ -76,9 +76,6 @@ Json PatchChart(const Map& map, size_t block_count, size_t offset_count) {
          {"encoding", {{"text", std::move(label)}, {"color", label_colour}}}});
   }
   return {{"height", kCellHeight * static_cast<int>(block_count)},
-          {"transform",
-           Json::array({Where("direction", map.direction),
-                        Where("method", map.method), Where("site", map.site)})},
           {"encoding", {{"x", std::move(x)}, {"y", std::move(y)}}},
           {"layer", std::move(layers)}};
 }
@@ -176,7 +173,10 @@ MaybeSection PatchSection(const StageFiles& files) {
                    ? "No effect could be measured."
                    : absl::StrCat("Furthest: ", PlaceText(*best), ", ",
                                   PercentText(*best, "effect"), " of the way."),
-           .spec = PatchChart(map, blocks, offsets)});
+           .spec = PatchChart(blocks, offsets),
+           .where = {{"direction", map.direction},
+                     {"method", map.method},
+                     {"site", map.site}}});
     }
     AddHighlight(figure.rows, section);
     AddFigure(figure, section);

@@ -53,8 +53,7 @@ Json AucAxis(const char* field) {
   return y;
 }
 
-Json AucChart(const std::string& target,
-              const std::vector<std::string>& variants) {
+Json AucChart(const std::vector<std::string>& variants) {
   const Json x = CountChannel("block", "block");
   const Json colour = VariantColour(variants);
   Json band = {{"mark", {{"type", "area"}, {"opacity", 0.15}}},
@@ -88,7 +87,6 @@ Json AucChart(const std::string& target,
            {"format", ".3f"}},
           {{"field", "status"}}}}}}};
   return {{"height", kAucHeight},
-          {"transform", Json::array({Where("target", target)})},
           {"layer", Json::array({std::move(band), std::move(dummy),
                                  std::move(line), std::move(point)})}};
 }
@@ -136,7 +134,8 @@ void AddAuc(const StageFiles& files, const std::vector<Json>& rows,
     if (best == nullptr) continue;
     figure.panels.push_back({.title = target,
                              .alt = absl::StrCat("Best ", BestText(*best), "."),
-                             .spec = AucChart(target, variants)});
+                             .spec = AucChart(variants),
+                             .where = {{"target", target}}});
     section.highlights.push_back(
         {absl::StrCat("best AUC, ", target), NumberText(*best, "auc_mean"),
          absl::StrCat(best->at("place").get<std::string>(), " of ",
@@ -205,14 +204,11 @@ Map ReadMap(const std::vector<Json>& lines, const std::string& target) {
   return map;
 }
 
-Json MapChart(const std::string& place,
-              const std::vector<std::string>& variants,
-              const std::vector<std::string>& classes) {
+Json MapChart(const std::vector<std::string>& variants) {
   // The first class is filled, others are hollow.
   Json filled = {{"condition", VariantColour(variants)},
                  {"value", "transparent"}};
-  filled["condition"]["test"] = {{"field", "class"},
-                                 {"equal", classes.front()}};
+  filled["condition"]["test"] = "datum.is_first_class";
   const auto axis = [](const char* field, const char* title) {
     Json channel = Channel(field, "quantitative", title);
     channel["scale"] = {{"zero", false}};
@@ -220,7 +216,6 @@ Json MapChart(const std::string& place,
     return channel;
   };
   return {{"height", kMapHeight},
-          {"transform", Json::array({Where("place", place)})},
           {"mark",
            {{"type", "point"},
             {"size", 16},
@@ -245,7 +240,8 @@ std::string VarianceText(const Json& variances, const std::string& place) {
   for (size_t i = 0; i < shares.size() && i < 2; ++i) {
     sum += shares.at(i).get<double>();
   }
-  return absl::StrCat(PercentText(sum), " of the variance.");
+  return absl::StrCat("The two components hold ", PercentText(sum),
+                      " of the variance.");
 }
 
 void AddMap(const StageFiles& files, Map map, const std::string& target,
@@ -261,15 +257,18 @@ void AddMap(const StageFiles& files, Map map, const std::string& target,
                            classes.front(), " of ", target,
                            "; hollow: the other classes."),
       .networks = variants,
-      .columns = {"place", "variant", "id", "class", "pc1", "pc2"},
+      .columns = {"place", "variant", "id", "class", "is_first_class", "pc1",
+                  "pc2"},
       .rows = std::move(map.rows),
       .panels = {}};
+  for (Json& row : figure.rows) {
+    row["is_first_class"] = row.at("class") == classes.front();
+  }
   for (const std::string& place : Distinct(figure.rows, "place")) {
-    figure.panels.push_back(
-        {.title = place,
-         .alt = absl::StrCat("The two components hold ",
-                             VarianceText(variances, place)),
-         .spec = MapChart(place, variants, classes)});
+    figure.panels.push_back({.title = place,
+                             .alt = VarianceText(variances, place),
+                             .spec = MapChart(variants),
+                             .where = {{"place", place}}});
   }
   AddFigure(figure, section);
 }

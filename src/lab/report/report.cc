@@ -11,6 +11,7 @@
 #include "src/base/status_macros.h"
 #include "src/lab/report/html.h"
 #include "src/lab/report/page.h"
+#include "src/lab/report/report_stage.h"
 #include "src/lab/report/sections.h"
 #include "src/lab/report/stage_sections.h"
 
@@ -113,38 +114,6 @@ bool ReportReads(v1::JobSpec::KindCase kind, absl::string_view file_name) {
       break;
   }
   return false;
-}
-
-absl::string_view KindTitle(v1::JobSpec::KindCase kind) {
-  switch (kind) {
-    case v1::JobSpec::kGenerateDocuments:
-      return "Synthetic documents";
-    case v1::JobSpec::kFineTune:
-      return "Fine-tuning";
-    case v1::JobSpec::kEvaluateMcq:
-      return "Multiple-choice questions";
-    case v1::JobSpec::kEvaluateOpen:
-      return "Free answers";
-    case v1::JobSpec::kJudge:
-      return "Free answers, judged";
-    case v1::JobSpec::kLogitLens:
-      return "Logit lens";
-    case v1::JobSpec::kTrainProbes:
-      return "Probes";
-    case v1::JobSpec::kPatchSweep:
-      return "Patching";
-    case v1::JobSpec::kSteeringSweep:
-      return "Steering";
-    case v1::JobSpec::kExtractActivations:
-      return "Activations";
-    case v1::JobSpec::kFitDirections:
-      return "Directions";
-    case v1::JobSpec::kPipeline:
-      return "Pipeline";
-    case v1::JobSpec::KIND_NOT_SET:
-      break;
-  }
-  return "Unknown job";
 }
 
 absl::StatusOr<std::vector<Section>> StageSections(

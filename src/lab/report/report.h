@@ -42,7 +42,8 @@ struct ReportRun {
   std::vector<GateVerdict> gates;
 };
 
-// Whether the report reads such a file of a job of that kind.
+// Whether the report reads such a file of a job of that kind. A job as a stage:
+// StageOf of report_stage.h, and the contents of these files.
 bool ReportReads(v1::JobSpec::KindCase kind, absl::string_view file_name);
 
 // DATA_LOSS, naming stage and file, for a file that is not of its job's form.

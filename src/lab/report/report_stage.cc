@@ -18,14 +18,18 @@ using Json = nlohmann::json;
 
 constexpr size_t kLongText = 200;
 
+// Null if there is none.
+const google::protobuf::FieldDescriptor* KindField(const v1::JobSpec& spec) {
+  return spec.GetReflection()->GetOneofFieldDescriptor(
+      spec, spec.GetDescriptor()->FindOneofByName("kind"));
+}
+
 // Whatever kind it is, its data are the field of that name.
 void ClearData(v1::JobSpec& spec) {
-  const google::protobuf::Reflection* of_spec = spec.GetReflection();
-  const google::protobuf::FieldDescriptor* kind =
-      of_spec->GetOneofFieldDescriptor(
-          spec, spec.GetDescriptor()->FindOneofByName("kind"));
+  const google::protobuf::FieldDescriptor* kind = KindField(spec);
   if (kind == nullptr) return;
-  google::protobuf::Message* own = of_spec->MutableMessage(&spec, kind);
+  google::protobuf::Message* own =
+      spec.GetReflection()->MutableMessage(&spec, kind);
   const auto* data = own->GetDescriptor()->FindFieldByName("data");
   if (data != nullptr) own->GetReflection()->ClearField(own, data);
 }
@@ -65,6 +69,43 @@ absl::StatusOr<T> ReadOf(absl::string_view text, const char* name,
 }
 
 }  // namespace
+
+absl::string_view KindTitle(v1::JobSpec::KindCase kind) {
+  switch (kind) {
+    case v1::JobSpec::kGenerateDocuments:
+      return "Synthetic documents";
+    case v1::JobSpec::kFineTune:
+      return "Fine-tuning";
+    case v1::JobSpec::kEvaluateMcq:
+      return "Multiple-choice questions";
+    case v1::JobSpec::kEvaluateOpen:
+      return "Free answers";
+    case v1::JobSpec::kJudge:
+      return "Free answers, judged";
+    case v1::JobSpec::kLogitLens:
+      return "Logit lens";
+    case v1::JobSpec::kTrainProbes:
+      return "Probes";
+    case v1::JobSpec::kPatchSweep:
+      return "Patching";
+    case v1::JobSpec::kSteeringSweep:
+      return "Steering";
+    case v1::JobSpec::kExtractActivations:
+      return "Activations";
+    case v1::JobSpec::kFitDirections:
+      return "Directions";
+    case v1::JobSpec::kPipeline:
+      return "Pipeline";
+    case v1::JobSpec::KIND_NOT_SET:
+      break;
+  }
+  return "Unknown job";
+}
+
+std::string KindName(const v1::JobSpec& spec) {
+  const google::protobuf::FieldDescriptor* kind = KindField(spec);
+  return kind == nullptr ? "unknown" : std::string(kind->name());
+}
 
 ReportStage StageOf(const std::string& name, const v1::Job& job) {
   ReportStage stage = {

@@ -24,6 +24,11 @@ namespace dissonance {
 inline constexpr char kGatesFileName[] = "gates.json";
 inline constexpr char kStagesFileName[] = "stages.json";
 
+// A kind of job in words, "Multiple-choice questions", and as the field of a
+// spec is called, "evaluate_mcq".
+absl::string_view KindTitle(v1::JobSpec::KindCase kind);
+std::string KindName(const v1::JobSpec& spec);
+
 // All of a stage but the contents of its files: the spec without data, digests
 // of the outputs that do not name the run.
 ReportStage StageOf(const std::string& name, const v1::Job& job);

@@ -10,7 +10,6 @@
 #include <string>
 
 #include "absl/status/statusor.h"
-#include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "src/lab/report/gate_verdict.h"
 #include "src/lab/report/report.h"
@@ -43,9 +42,6 @@ std::string GatesHtml(absl::Span<const GateVerdict> gates);
 
 // What computed what from what: networks, inputs, files.
 Section ProvenanceSection(const ReportRun& run, const std::string& id);
-
-// A kind of job in words, "Multiple-choice questions".
-absl::string_view KindTitle(v1::JobSpec::KindCase kind);
 
 }  // namespace dissonance
 

@@ -53,7 +53,7 @@ std::vector<Json> GridRows(const std::vector<Json>& lines) {
   return rows;
 }
 
-Json GridChart(const Shown& shown, const Json& first, size_t block_count) {
+Json GridChart(const Shown& shown, size_t block_count) {
   Json x = Channel("coefficient", "ordinal", "coefficient");
   x["axis"] = {{"labelAngle", 0}};
   Json y = Channel("block", "ordinal", "block");
@@ -80,9 +80,6 @@ Json GridChart(const Shown& shown, const Json& first, size_t block_count) {
        {{"field", "damage_added"}}});
   return {
       {"height", kCellHeight * static_cast<int>(block_count)},
-      {"transform", Json::array({Where("phase", "grid"),
-                                 Where("direction", first.at("direction")),
-                                 Where("positions", first.at("positions"))})},
       {"encoding", {{"x", std::move(x)}, {"y", std::move(y)}}},
       {"layer",
        Json::array(
@@ -157,7 +154,10 @@ void AddGrid(const StageFiles& files, std::vector<Json> rows,
                       ? "No setting returns an answer with controls that hold."
                       : absl::StrCat("Best setting: ", SettingText(best), ": ",
                                      PercentText(best, shown.field), "."),
-           .spec = GridChart(shown, first, blocks)});
+           .spec = GridChart(shown, blocks),
+           .where = {{"phase", "grid"},
+                     {"direction", first.at("direction")},
+                     {"positions", first.at("positions")}}});
     }
   }
   AddFigure(figure, section);

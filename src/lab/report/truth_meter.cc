@@ -104,8 +104,7 @@ std::string Legend(const Range& range) {
       range.ColourOf(range.low), ",",
       range.ColourOf((range.low + range.high) / 2), ",",
       range.ColourOf(range.high), ")\"></span><span>", SignedText(range.high),
-      " along the direction; a token's own number is in its tooltip and in "
-      "the table</span></p>\n");
+      "</span></p>\n");
 }
 
 std::string SamplesOf(const std::vector<Json>& samples) {
@@ -120,10 +119,12 @@ std::string SamplesOf(const std::vector<Json>& samples) {
   if (!range.is_empty()) {
     absl::StrAppend(
         &html,
-        Paragraph("Truth meter: how far the residual row behind each token "
-                  "lies along the direction, at its place. What steering adds "
-                  "is in the steered rows.",
-                  "note"),
+        Paragraph(
+            "Truth meter: how far the residual row behind each token "
+            "lies along the direction, at its place; the number is in the "
+            "token's tooltip and in the table below. What steering adds "
+            "is in the steered rows.",
+            "note"),
         Legend(range));
   }
   html += "<ul class=\"truth\">\n";

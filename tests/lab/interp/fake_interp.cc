@@ -88,14 +88,28 @@ class FakeSequence {
     const v1::Variant& variant = request_.variants(message_.variant_index());
     v1::GenerateDelta& delta = *message_.mutable_delta();
     delta.clear_tokens();
+    delta.clear_meters();
+    AddReading(delta);
+    ++token_count_;
     v1::GeneratedToken& added = *delta.add_tokens();
     added.set_token_id(static_cast<unsigned char>(token));
     added.set_logprob(
         FakeLogProb(absl::StrCat(variant.adapter(), "|", text_.substr(0, next_),
                                  "|", static_cast<int>(token))));
   }
+  // A token's reading comes a step after it.
+  template <typename Event>
+  void AddReading(Event& event) const {
+    if (request_.meters().empty() || token_count_ == 0) return;
+    v1::MeterReading& reading = *event.add_meters();
+    reading.set_token_index(token_count_ - 1);
+    for (int m = 0; m < request_.meters_size(); ++m) {
+      reading.add_projections(10 * message_.variant_index() + token_count_ - 1);
+    }
+  }
   void SetEnd() {
     v1::GenerateEnd& end = *message_.mutable_end();
+    AddReading(end);
     if (!is_cut()) end.set_text(".");
     end.set_finish_reason(is_cut() ? v1::FINISH_REASON_LENGTH
                                    : v1::FINISH_REASON_STOP_TOKEN);
@@ -107,6 +121,7 @@ class FakeSequence {
   const v1::GenerateRequest& request_;
   const std::string text_;
   size_t next_ = 0;
+  int token_count_ = 0;
   Stage stage_ = Stage::kPrompt;
   v1::GenerateResponse message_;
 };

@@ -12,7 +12,7 @@
       labelColor: "var(--soft)", titleColor: "var(--soft)",
       gridColor: "var(--grid)", domainColor: "var(--line)",
       tickColor: "var(--line)", labelFontSize: 11, titleFontSize: 11,
-      titleFontWeight: "normal", labelLimit: 230,
+      titleFontWeight: "normal",
     },
     legend: {
       orient: "top", labelColor: "var(--ink)", titleColor: "var(--soft)",
@@ -58,12 +58,16 @@
   }
 
   async function draw(chart) {
-    const spec = JSON.parse(chart.nextElementSibling.textContent);
+    const {spec, where} = JSON.parse(chart.nextElementSibling.textContent);
     const link = document.getElementById(chart.dataset.rows);
     const values = new Set(link.dataset.values.split(" "));
-    spec.data = {values: rowsOf(textOf(link), values)};
+    const rows = rowsOf(textOf(link), values).filter((row) => Object.entries(
+        where).every(([field, value]) => row[field] === value));
+    spec.data = {values: rows};
     spec.width = "container";
     spec.autosize = {type: "fit-x", contains: "padding"};
+    // Long names must leave room for the plot.
+    spec.config = {axis: {labelLimit: Math.max(90, chart.clientWidth * 0.3)}};
     try {
       await vegaEmbed(chart, spec, OPTIONS);
     } catch (error) {

@@ -1,0 +1,154 @@
+// Reports of jobs, pipelines and two of them.
+#include "absl/strings/str_cat.h"
+#include "nlohmann/json.hpp"
+#include "tests/client/cli_fixture.h"
+
+namespace dissonance {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+class ReportCommandTest : public CliTest {
+ protected:
+  ReportCommandTest() : server_(StartServer()) {}
+
+  void AddOutput(v1::Job& job, const std::string& name,
+                 const std::string& contents) {
+    v1::JobOutput& output = *job.add_outputs();
+    output.set_file_name(name);
+    output.set_artifact(server_.artifacts().Add(contents));
+  }
+
+  // Documents of which so many are valid.
+  void AddDocuments(const std::string& name, int valid) {
+    v1::Job job;
+    job.set_name(name);
+    job.set_state(v1::JOB_STATE_SUCCEEDED);
+    job.mutable_spec()->mutable_generate_documents();
+    AddOutput(job, "docs.jsonl", "{}\n");
+    AddOutput(job, "statistics.json",
+              absl::StrCat("{\"documents\": 120, \"valid\": ", valid,
+                           ", \"error_share\": 0.1, "
+                           "\"invalid_by_reason\": {}}"));
+    server_.AddJob(job);
+  }
+
+  v1::Job Pipeline(const std::string& name, const std::string& title) {
+    v1::Job job;
+    job.set_name(name);
+    job.set_state(v1::JOB_STATE_SUCCEEDED);
+    job.mutable_spec()->mutable_pipeline()->set_title(title);
+    return job;
+  }
+
+  void AddPipeline(const std::string& name, const std::string& title,
+                   const std::string& stage_job) {
+    v1::Job job = Pipeline(name, title);
+    AddOutput(job, "report.html", "the server's page");
+    AddOutput(job, "report/docs.csv", "a,b\n");
+    AddOutput(job, "manifest.json", "{}");
+    AddOutput(job, "gates.json",
+              "{\"gates\": [{\"gate\": \"documents\", \"stage\": \"docs\", "
+              "\"status\": \"warn\", \"text\": \"few\", \"figures\": {}, "
+              "\"forced\": false}]}");
+    AddOutput(job, "stages.json",
+              absl::StrCat("{\"stages\": [{\"name\": \"docs\", \"job\": \"",
+                           stage_job,
+                           "\", \"kind\": \"generate_documents\", \"state\": "
+                           "\"SUCCEEDED\"}, {\"name\": \"mcq\", \"job\": \"\", "
+                           "\"kind\": \"evaluate_mcq\", \"state\": "
+                           "\"WAITING\"}]}"));
+    server_.AddJob(job);
+  }
+
+  FakeServer& server_;
+};
+
+TEST_F(ReportCommandTest, MakesOneOfAnyJob) {
+  AddDocuments("jobs/A", 110);
+  const CommandResult result = Run({"report", "A", "--out", Path("out")});
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_EQ(result.out, Path("out/report.html") + "\n");
+  EXPECT_THAT(ReadFile("out/report.html"),
+              AllOf(HasSubstr("<title>Synthetic documents</title>"),
+                    HasSubstr("110 of 120")));
+}
+
+TEST_F(ReportCommandTest, FetchesThatOfAPipelineWithItsData) {
+  AddDocuments("jobs/A", 110);
+  AddPipeline("jobs/P", "Cubic", "jobs/A");
+  const CommandResult result =
+      Run({"report", "jobs/P", "--out", Path("out"), "-o", "json"});
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  const auto json = nlohmann::json::parse(result.out);
+  EXPECT_EQ(json["report"], Path("out/report.html"));
+  EXPECT_EQ(json["files"].size(), 2U);
+  EXPECT_EQ(ReadFile("out/report.html"), "the server's page");
+  EXPECT_EQ(ReadFile("out/report/docs.csv"), "a,b\n");
+}
+
+TEST_F(ReportCommandTest, ComparesTwoPipelinesStageByStage) {
+  AddDocuments("jobs/A", 110);
+  AddDocuments("jobs/B", 111);
+  AddPipeline("jobs/P", "Cubic", "jobs/A");
+  AddPipeline("jobs/Q", "Square", "jobs/B");
+  const CommandResult result =
+      Run({"report", "P", "--with", "Q", "--out", Path("out")});
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_THAT(ReadFile("out/report.html"),
+              AllOf(HasSubstr("<title>Cubic and Square</title>"),
+                    HasSubstr("110 of 120"), HasSubstr("111 of 120"),
+                    HasSubstr("! warning")));
+}
+
+TEST_F(ReportCommandTest, ComparesTwoJobsOfOneKindAlone) {
+  AddDocuments("jobs/A", 110);
+  AddDocuments("jobs/B", 111);
+  EXPECT_EQ(Run({"report", "A", "--with", "B", "--out", Path("out")}).exit_code,
+            0);
+  AddPipeline("jobs/P", "Cubic", "jobs/A");
+  const CommandResult result =
+      Run({"report", "A", "--with", "P", "--out", Path("out")});
+  EXPECT_EQ(result.exit_code, 1);
+  EXPECT_THAT(result.err,
+              HasSubstr("--with: jobs/P is of another kind than jobs/A"));
+}
+
+TEST_F(ReportCommandTest, SaysWhatToDoBeforeTheJobHasEnded) {
+  v1::Job job = Pipeline("jobs/P", "Cubic");
+  job.set_state(v1::JOB_STATE_RUNNING);
+  server_.AddJob(job);
+  const CommandResult result = Run({"report", "P", "--out", Path("out")});
+  EXPECT_EQ(result.exit_code, 1);
+  EXPECT_THAT(result.err, AllOf(HasSubstr("jobs/P is running"),
+                                HasSubstr("dissonance jobs watch P")));
+}
+
+TEST_F(ReportCommandTest, SaysThatAJobHasNothingToTell) {
+  v1::Job job;
+  job.set_name("jobs/X");
+  job.set_state(v1::JOB_STATE_FAILED);
+  job.mutable_spec()->mutable_extract_activations();
+  server_.AddJob(job);
+  const CommandResult result = Run({"report", "X", "--out", Path("out")});
+  EXPECT_EQ(result.exit_code, 1);
+  EXPECT_THAT(result.err, HasSubstr("jobs/X (extract_activations) is failed "
+                                    "and has no files that a report tells"));
+}
+
+TEST_F(ReportCommandTest, WithoutADisplayOpenSaysWhereTheFileIs) {
+  AddDocuments("jobs/A", 110);
+  const CommandResult result =
+      Run({"report", "A", "--out", Path("out"), "--open"});
+  EXPECT_EQ(result.exit_code, 0);
+  EXPECT_THAT(result.err,
+              HasSubstr("there is no display; open this file in a browser: " +
+                        Path("out/report.html")));
+  EXPECT_THAT(Run({"report", "A", "--out", Path("out")}).err,
+              Not(HasSubstr("open this file")));
+}
+
+}  // namespace
+}  // namespace dissonance
