@@ -25,10 +25,10 @@ Json SettingJson(const SteeringSetting& setting) {
 Json TokensJson(const std::vector<MeteredToken>& tokens) {
   Json list = Json::array();
   for (const MeteredToken& token : tokens) {
-    list.push_back({{"text", token.text},
-                    {"projection", token.projection.has_value()
-                                       ? Json(*token.projection)
-                                       : Json()}});
+    list.push_back(
+        {{"text", token.text},
+         {"projection",
+          token.projection.has_value() ? Json(*token.projection) : Json()}});
   }
   return list;
 }

@@ -54,8 +54,10 @@ std::string FiguresTable(const std::vector<Side>& sides) {
         if (added) {
           table.rows.push_back({Escaped(highlight.label), "-", "-"});
         }
-        table.rows[at->second][s + 1] =
-            Escaped(absl::StrCat(highlight.value, " ", highlight.detail));
+        table.rows[at->second][s + 1] = Escaped(
+            highlight.detail.empty()
+                ? highlight.value
+                : absl::StrCat(highlight.value, " (", highlight.detail, ")"));
       }
     }
   }
@@ -161,10 +163,13 @@ absl::StatusOr<std::vector<JobFile>> MakeComparison(const ReportRun& first,
     RETURN_IF_ERROR(Annotate(sections.status(), kNames[s]));
     sides[s].sections = *std::move(sections);
   }
-  PageParts page = {.title = absl::StrCat(first.title, " and ", second.title),
-                    .kind = "Two experiments side by side",
-                    .sections = {},
-                    .is_comparison = true};
+  const bool same_title = first.title == second.title;
+  PageParts page = {
+      .title = same_title ? absl::StrCat(first.title, ", twice")
+                          : absl::StrCat(first.title, " and ", second.title),
+      .kind = "Two experiments side by side",
+      .sections = {},
+      .is_comparison = true};
   page.sections.push_back(SummaryOf(sides));
   std::vector<JobFile> files(1);
   for (Section& section : Paired(sides)) {

@@ -306,18 +306,43 @@ std::string FlipsHtml(const Comparison& comparison, const Questions& questions,
   return html;
 }
 
-// Answers of hosted models: figures alone.
+// Of a model that answered anything: a total for each world, and the belief.
+void AddHostedRows(const Json& model, HtmlTableParts& table) {
+  const std::string name = Escaped(model.at("model").get<std::string>());
+  const std::string answered =
+      absl::StrCat(NumberText(model, "answered_count"), " of ",
+                   NumberText(model, "question_count"));
+  if (!model.contains("totals")) {
+    table.rows.push_back({name, answered, "-", "-", "-"});
+    return;
+  }
+  for (const auto& [world, total] : model.at("totals").items()) {
+    table.rows.push_back({name, answered, Escaped(world),
+                          PercentText(total, "accuracy"),
+                          PercentText(model.at("false_belief"), "rate")});
+  }
+}
+
 MaybeSection HostedSection(const StageFiles& files) {
-  ASSIGN_OR_RETURN(
-      const std::string text,
-      files.Document<std::string>("hosted_report.json", [](const Json& report) {
-        return report.dump(2, ' ', false, Json::error_handler_t::replace);
-      }));
-  Section section;
-  section.html =
-      absl::StrCat(Paragraph("Hosted chat models, asked by letter."),
-                   "<pre class=\"scroll\">", Escaped(text), "</pre>\n");
-  return section;
+  return files.Document<Section>("hosted_report.json", [](const Json& report) {
+    HtmlTableParts table = {.caption = "Hosted chat models, asked by letter",
+                            .headers = {{"model"},
+                                        {"answered", true},
+                                        {"questions"},
+                                        {"accuracy", true},
+                                        {"false-belief rate", true}},
+                            .rows = {}};
+    for (const Json& model : report.at("models")) AddHostedRows(model, table);
+    Section section;
+    section.html = HtmlTable(table);
+    if (report.contains("comparison") &&
+        report.at("comparison").contains("flips")) {
+      section.html += Paragraph(
+          absl::StrCat(report.at("comparison").at("flips").size(),
+                       " questions are answered differently by the two."));
+    }
+    return section;
+  });
 }
 
 }  // namespace

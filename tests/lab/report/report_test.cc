@@ -299,6 +299,22 @@ TEST(ReportTest, ShowsAFlipWithItsQuestionAndBothAnswers) {
   EXPECT_THAT(html, HasSubstr("<summary>The other 2</summary>"));
 }
 
+TEST(ReportTest, HostedModelsHaveATableOfWhatTheyAnswered) {
+  ReportRun run = MadeUpRun("");
+  ReportStage& stage = StageNamed(run, "mcq");
+  stage.files = {{"hosted_report.json",
+                  R"({"models": [{"model": "default/<b>", "question_count": 9,
+           "answered_count": 8, "false_belief": {"rate": 0.25},
+           "totals": {"all": {"accuracy": 0.5}}},
+          {"model": "default/mute", "question_count": 9,
+           "answered_count": 0}]})"}};
+  const std::string html = PageOf(run);
+  EXPECT_THAT(html, HasSubstr("default/&lt;b&gt;</th><td class=\"n\">8 of 9"
+                              "</td><td>all</td><td class=\"n\">50.0 %</td>"
+                              "<td class=\"n\">25.0 %</td>"));
+  EXPECT_THAT(html, HasSubstr("default/mute</th><td class=\"n\">0 of 9</td>"));
+}
+
 TEST(ReportTest, TheTruthMeterColoursTokensAndSaysTheirNumbers) {
   const std::string html = PageOf(MadeUpRun("x"));
   // The ends of the range, and the same text without a number.
@@ -321,7 +337,7 @@ TEST(ComparisonTest, MainFiguresStandSideBySide) {
   const std::string html = Made(MakeComparison(first, second))[kReportFileName];
   EXPECT_THAT(html,
               HasSubstr("<th scope=\"row\">valid documents</th><td>110 of "
-                        "120 </td><td>111 of 120 </td>"));
+                        "120</td><td>111 of 120</td>"));
   EXPECT_THAT(html, HasSubstr("Both were asked the same and computed by"));
 }
 
