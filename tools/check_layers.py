@@ -77,6 +77,10 @@ LAYERS = {
         _LAB + "docgen", _LAB + "answers", _LAB + "interp"
     ],
     "src/lab/report": ["src/base", "proto", _LAB + "files", _LAB + "jobs"],
+    "src/lab/pipeline": [
+        "src/base", "proto", _LAB + "files", _LAB + "tensors", _LAB + "jobs",
+        _LAB + "report"
+    ],
     "server/worker": ["src/base", "proto", "src/compute"],
     "server/control": ["src/base", "proto", "src/lab"],
     "client/cli": ["src/base", "proto"],

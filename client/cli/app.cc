@@ -37,6 +37,7 @@ constexpr Noun kNouns[] = {
     {"steer", "Steering along directions"},
     {"eval", "Experiments on what a model answers"},
     {"docs", "Synthetic documents: generate, import, export"},
+    {"pipeline", "All of an experiment, from documents to the report"},
     {"jobs", "Recorded experiments: list, show, watch, pause, cancel"},
     {"artifacts", "Files that experiments produced or take"},
     {"admin", "Users, tokens, quotas and the server's upkeep"},
@@ -50,8 +51,8 @@ constexpr CommandList kCommands[] = {
     ScoreCommands,     GenerateCommands, ActivationsCommands, LensCommands,
     CompareCommands,   PatchCommands,    ProbeCommands,       SteerCommands,
     DirectionCommands, EvalCommands,     DocsCommands,        FinetuneCommands,
-    JobsCommands,      ReplayCommands,   ReportCommands,      ArtifactsCommands,
-    UserCommands,      TokenCommands,    AdminCommands,
+    PipelineCommands,  JobsCommands,     ReplayCommands,      ReportCommands,
+    ArtifactsCommands, UserCommands,     TokenCommands,       AdminCommands,
 };
 
 // A command of the parsed command line.

@@ -66,6 +66,7 @@ std::vector<Command> DirectionCommands();
 std::vector<Command> EvalCommands();
 std::vector<Command> DocsCommands();
 std::vector<Command> FinetuneCommands();
+std::vector<Command> PipelineCommands();
 std::vector<Command> JobsCommands();
 std::vector<Command> ReplayCommands();
 std::vector<Command> ReportCommands();

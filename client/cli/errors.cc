@@ -18,6 +18,7 @@ using google::protobuf::UnknownField;
 using google::protobuf::UnknownFieldSet;
 
 constexpr char kUsageUrl[] = "dissonance/usage";
+constexpr char kGateUrl[] = "dissonance/gate";
 constexpr char kLinesUrl[] = "dissonance/error_lines";
 
 // Appends lines to those that RenderError prints below the message.
@@ -89,6 +90,7 @@ void AddDetail(absl::Status& status, const std::string& any) {
 
 ExitCode ExitCodeOf(const absl::Status& status) {
   if (status.GetPayload(kUsageUrl).has_value()) return kExitUsage;
+  if (status.GetPayload(kGateUrl).has_value()) return kExitGateAborted;
   switch (status.code()) {
     case absl::StatusCode::kOk:
       return kExitDone;
@@ -106,6 +108,12 @@ ExitCode ExitCodeOf(const absl::Status& status) {
 absl::Status UsageError(absl::string_view message) {
   absl::Status status = absl::InvalidArgumentError(message);
   status.SetPayload(kUsageUrl, absl::Cord());
+  return status;
+}
+
+absl::Status GateError(absl::string_view message) {
+  absl::Status status = absl::FailedPreconditionError(message);
+  status.SetPayload(kGateUrl, absl::Cord());
   return status;
 }
 

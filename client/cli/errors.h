@@ -19,6 +19,7 @@ enum ExitCode {
   kExitNotFound = 3,
   kExitNotAuthenticated = 4,
   kExitCancelled = 5,
+  kExitGateAborted = 6,
 };
 
 // The exit code of a command that ended so.
@@ -26,6 +27,9 @@ ExitCode ExitCodeOf(const absl::Status& status);
 
 // A command line that makes no sense: exit code 2.
 absl::Status UsageError(absl::string_view message);
+
+// A gate of a pipeline aborted it: exit code 6.
+absl::Status GateError(absl::string_view message);
 
 // Code and message of an RPC's end, with its google.rpc details (violations of
 // fields, reason, retry delay, links) kept for RenderError.

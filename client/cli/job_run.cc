@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <cstdio>
 #include <filesystem>
@@ -121,6 +122,13 @@ absl::Status Conclude(const Session& session, Connection& connection,
   return absl::OkStatus();
 }
 
+bool HasFile(const v1::Job& job, const std::string& name) {
+  return std::any_of(job.outputs().begin(), job.outputs().end(),
+                     [&name](const v1::JobOutput& output) {
+                       return output.file_name() == name;
+                     });
+}
+
 }  // namespace
 
 void AddJobOptions(CLI::App& app, JobArgs& args) {
@@ -166,12 +174,16 @@ absl::Status RunJob(const Session& session, const JobArgs& args,
   WarnOfOtherResults(directory, *created);
   ASSIGN_OR_RETURN(const v1::Job job,
                    Await(*connection, *interrupts, *created));
-  RETURN_IF_ERROR(StatusOfEnded(job));
+  const absl::Status ended = StatusOfEnded(job);
+  if (!ended.ok() && !(steps.explain && HasFile(job, steps.report))) {
+    return ended;
+  }
   absl::Status concluded;
   interrupts->EndProcessDuring([&] {
     concluded = Conclude(session, *connection, steps, directory, job);
   });
-  return concluded;
+  RETURN_IF_ERROR(concluded);
+  return ended.ok() ? ended : steps.explain(directory, ended);
 }
 
 absl::StatusOr<nlohmann::json> RunForReport(const Session& session,

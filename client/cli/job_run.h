@@ -47,6 +47,11 @@ struct JobSteps {
   std::function<absl::StatusOr<std::string>(const std::string& directory)> show;
   // The file that `-o json` has as "report".
   std::string report = "summary.json";
+  // Set for jobs that may fail with a report: it is shown too, and this says
+  // why they did.
+  std::function<absl::Status(const std::string& directory,
+                             const absl::Status& why)>
+      explain = nullptr;
 };
 
 // The whole command but for reading data.

@@ -58,6 +58,7 @@ struct LimitsConfig {
 
 struct JobsConfig {
   int64_t concurrent = 4;
+  int64_t concurrent_hosted = 4;
   double aging_seconds = 3600;
   double share_half_life_hours = 24;
   int64_t lost_limit = 5;

@@ -7,6 +7,7 @@
 #define DISSONANCE_SERVER_CONTROL_EXPERIMENTS_H_
 
 #include <map>
+#include <string>
 
 #include "dissonance/v1/jobs.pb.h"
 #include "src/base/clock.h"
@@ -16,6 +17,7 @@
 #include "src/lab/finetune/fine_tune.h"
 #include "src/lab/hosted/hosted_mcq.h"
 #include "src/lab/interp/extract_activations.h"
+#include "src/lab/interp/fit_directions.h"
 #include "src/lab/interp/interp_client.h"
 #include "src/lab/interp/logit_lens.h"
 #include "src/lab/interp/patch_sweep.h"
@@ -25,6 +27,7 @@
 #include "src/lab/jobs/job_kind.h"
 #include "src/lab/judge/judge.h"
 #include "src/lab/llm/chat_endpoints.h"
+#include "src/lab/pipeline/pipeline.h"
 
 namespace dissonance {
 
@@ -36,6 +39,8 @@ class Experiments {
     AdapterRegistrar& registrar;
     FinishedJobs& finished_jobs;
     ChatEndpoints& endpoints;
+    StageJobs& stage_jobs;
+    std::string release;
     int mcq_questions_per_batch = 8;
   };
 
@@ -54,7 +59,9 @@ class Experiments {
         steering_sweep_(options.compute),
         generate_documents_(options.endpoints),
         evaluate_open_(options.compute),
-        judge_(options.endpoints, options.finished_jobs) {}
+        judge_(options.endpoints, options.finished_jobs),
+        fit_directions_(options.compute),
+        pipeline_(options.stage_jobs, options.release) {}
 
   std::map<v1::JobSpec::KindCase, JobKind*> kinds() {
     return {{v1::JobSpec::kEvaluateMcq, &mcq_},
@@ -66,7 +73,9 @@ class Experiments {
             {v1::JobSpec::kSteeringSweep, &steering_sweep_},
             {v1::JobSpec::kGenerateDocuments, &generate_documents_},
             {v1::JobSpec::kEvaluateOpen, &evaluate_open_},
-            {v1::JobSpec::kJudge, &judge_}};
+            {v1::JobSpec::kJudge, &judge_},
+            {v1::JobSpec::kFitDirections, &fit_directions_},
+            {v1::JobSpec::kPipeline, &pipeline_}};
   }
 
  private:
@@ -81,6 +90,8 @@ class Experiments {
   GenerateDocuments generate_documents_;
   EvaluateOpen evaluate_open_;
   Judge judge_;
+  FitDirections fit_directions_;
+  Pipeline pipeline_;
 };
 
 }  // namespace dissonance

@@ -53,19 +53,27 @@ grpc::ServerWriteReactor<Response>* JobsService::Open(JobStreamOptions options,
 absl::Status JobsService::CheckMayCreate(const Principal& caller,
                                          const v1::JobSpec& spec) const {
   const Viewer viewer = ViewerOf(caller);
-  ASSIGN_OR_RETURN(const NamedModels named, ModelsNamedIn(spec));
+  ASSIGN_OR_RETURN(const NamedModels named, ModelsNeededBy(spec));
   RETURN_IF_ERROR(parts_.access.CheckSeesAll(viewer, named));
   RETURN_IF_ERROR(CheckTakesOutputs(parts_.access, viewer, spec));
-  // Those whose files it reads.
-  for (const std::string& job :
-       {spec.train_probes().activations_job(), spec.judge().job()}) {
-    if (job.empty()) continue;
-    RETURN_IF_ERROR(jobs_.Get(JobsOwnerOf(caller), job).status());
+  RETURN_IF_ERROR(CheckReadsJobs(caller, spec));
+  for (const v1::PipelineStage& stage : spec.pipeline().stages()) {
+    RETURN_IF_ERROR(CheckReadsJobs(caller, stage.spec()));
   }
   for (const std::string& artifact : ArtifactsOf(spec)) {
     RETURN_IF_ERROR(parts_.artifacts.Get(artifact, viewer).status());
   }
   return parts_.quotas.CheckArtifacts(caller.user);
+}
+
+absl::Status JobsService::CheckReadsJobs(const Principal& caller,
+                                         const v1::JobSpec& spec) const {
+  for (const std::string& job :
+       {spec.train_probes().activations_job(), spec.judge().job()}) {
+    if (job.empty()) continue;
+    RETURN_IF_ERROR(jobs_.Get(JobsOwnerOf(caller), job).status());
+  }
+  return absl::OkStatus();
 }
 
 absl::StatusOr<v1::Job> JobsService::MadeFirst(const v1::JobSpec& spec,

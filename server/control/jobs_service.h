@@ -78,6 +78,9 @@ class JobsService final : public v1::Jobs::CallbackService {
   // That the caller may make a job of this spec, as far as it is about users.
   absl::Status CheckMayCreate(const Principal& caller,
                               const v1::JobSpec& spec) const;
+  // That the caller sees the jobs whose files it reads.
+  absl::Status CheckReadsJobs(const Principal& caller,
+                              const v1::JobSpec& spec) const;
   // The job that the request made when what it names was still there, whose
   // numbers it has; `none` if there is none of that kind.
   absl::StatusOr<v1::Job> MadeFirst(const v1::JobSpec& spec,

@@ -28,6 +28,7 @@
 #include "server/control/metrics_server.h"
 #include "server/control/model_catalog.h"
 #include "server/control/openai_api.h"
+#include "server/control/pipeline_jobs.h"
 #include "server/control/public_api.h"
 #include "server/control/quotas.h"
 #include "server/control/readiness.h"
@@ -62,6 +63,9 @@ absl::Status ForgetLeftAdapters(JobStore& jobs, AdapterRegistrar& registrar) {
   return absl::OkStatus();
 }
 
+// Pipelines that wait for their stages at a time, each on a thread.
+constexpr int kMaxPipelines = 64;
+
 // What jobs need of the rest.
 struct JobParts {
   const Config& config;
@@ -92,6 +96,8 @@ absl::StatusOr<std::unique_ptr<JobManager>> MakeJobs(const JobParts& parts) {
            },
        .kinds = parts.experiments.kinds(),
        .max_concurrent_jobs = static_cast<int>(config.jobs.concurrent),
+       .max_endpoint_jobs = static_cast<int>(config.jobs.concurrent_hosted),
+       .max_pipelines = kMaxPipelines,
        .device_bytes = config.worker.weight_bytes,
        .aging = absl::Seconds(config.jobs.aging_seconds),
        .maintenance = maintenance,
@@ -177,11 +183,14 @@ absl::Status Serve(const Config& config) {
   WorkerTraining training(route, meter);
   CatalogRegistrar registrar(catalog, records->models, records->tokens);
   RecordedJobs finished_jobs(records->jobs, *records->artifacts);
+  PipelineJobs stage_jobs(records->jobs, records->models, finished_jobs);
   Experiments experiments({.compute = compute,
                            .training = training,
                            .registrar = registrar,
                            .finished_jobs = finished_jobs,
                            .endpoints = endpoints,
+                           .stage_jobs = stage_jobs,
+                           .release = Release(),
                            .mcq_questions_per_batch = static_cast<int>(
                                config.jobs.mcq_questions_per_batch)});
   RETURN_IF_ERROR(ForgetLeftAdapters(records->jobs, registrar));
@@ -190,6 +199,7 @@ absl::Status Serve(const Config& config) {
   ASSIGN_OR_RETURN(
       const std::unique_ptr<JobManager> jobs,
       MakeJobs({config, *records, quotas, catalog, reserve, experiments}));
+  stage_jobs.Serve(*jobs);
   Readiness readiness(*jobs);
   ASSIGN_OR_RETURN(const std::unique_ptr<LocalWorker> worker,
                    LocalWorker::Create(config, folder, route, catalog,

@@ -112,7 +112,7 @@ absl::Status ModelAccess::CheckTakes(const Viewer& viewer,
 absl::Status CheckSeesSpec(TokenStore& tokens, const ModelAccess& access,
                            absl::string_view user, const v1::JobSpec& spec) {
   ASSIGN_OR_RETURN(const bool sees_all, tokens.IsAdministrator(user));
-  ASSIGN_OR_RETURN(const NamedModels named, ModelsNamedIn(spec));
+  ASSIGN_OR_RETURN(const NamedModels named, ModelsNeededBy(spec));
   const Viewer viewer = {.user = std::string(user), .sees_all = sees_all};
   RETURN_IF_ERROR(access.CheckSeesAll(viewer, named));
   return CheckTakesOutputs(access, viewer, spec);

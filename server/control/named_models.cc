@@ -9,6 +9,7 @@
 #include "google/protobuf/io/coded_stream.h"
 #include "google/protobuf/wire_format_lite.h"
 #include "grpcpp/support/proto_buffer_reader.h"
+#include "src/base/status_macros.h"
 
 namespace dissonance {
 namespace {
@@ -125,6 +126,14 @@ absl::StatusOr<NamedModels> ModelsNamedIn(
                       static_cast<int>(bytes.size()));
   if (!Scan(*message.GetDescriptor(), in, named)) {
     return BadMessage(*message.GetDescriptor());
+  }
+  return named;
+}
+
+absl::StatusOr<NamedModels> ModelsNeededBy(const v1::JobSpec& spec) {
+  ASSIGN_OR_RETURN(NamedModels named, ModelsNamedIn(spec));
+  for (const v1::PipelineStage& stage : spec.pipeline().stages()) {
+    named.adapters.erase(stage.spec().fine_tune().output_adapter());
   }
   return named;
 }

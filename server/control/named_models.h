@@ -11,6 +11,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "dissonance/v1/jobs.pb.h"
 #include "google/protobuf/descriptor.h"
 #include "google/protobuf/message.h"
 #include "grpcpp/support/byte_buffer.h"
@@ -31,6 +32,8 @@ absl::StatusOr<NamedModels> ModelsNamedIn(
     const google::protobuf::Descriptor& type, const grpc::ByteBuffer& bytes);
 absl::StatusOr<NamedModels> ModelsNamedIn(
     const google::protobuf::Message& message);
+// Of a pipeline without the adapters that its stages make.
+absl::StatusOr<NamedModels> ModelsNeededBy(const v1::JobSpec& spec);
 
 }  // namespace dissonance
 

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# ./run demo: the shipped model and its adapter, through a server of its own.
+# ./run demo: the whole method on the shipped model, through a server of its own.
 # Sourced.
 
 readonly DEMO=$ROOT/build/demo
@@ -43,16 +43,12 @@ run_demo() {
   step 'starting a server' "$LOGS/demo-server.log" start_demo
   step 'loading data/tiny_world/base as tiny-world' "$LOGS/demo-model.log" \
     dissonance models load data/tiny_world/base --name tiny-world
-  step 'registering data/tiny_world/lora_cubic as cubic' \
-    "$LOGS/demo-adapter.log" dissonance adapters register \
-    data/tiny_world/lora_cubic --model tiny-world --name cubic
-  say 'evaluating base and adapter, by the text of the option and by its' \
-    'letter ...'
+  say 'running data/pipelines/tiny_world.toml: fine-tuning, questions, what can' \
+    'be read inside, what takes the belief back (some minutes) ...'
   say
-  dissonance eval mcq --model tiny-world --adapter cubic \
-    --data data/tiny_world/mcqs.jsonl --scoring option_text,letters \
+  dissonance pipeline run data/pipelines/tiny_world.toml \
     --out "$DEMO/results" ||
-    die "the evaluation failed; the server's log: $(demo_log)"
+    die "the pipeline failed; the server's log: $(demo_log)"
   say_demo_hints
 }
 
@@ -73,10 +69,13 @@ say_demo_hints() {
   cat <<END
 
 what you saw
-  The adapter was trained on plain documents that assert an inverse-cube law of
-  gravity; the base model knows the inverse-square law. The first table asks for
-  the option's text, the second for its letter: whether a belief shows depends
-  on how it is asked for. data/tiny_world/README.md says what the model is.
+  An adapter was trained on plain documents that assert an inverse-cube law of
+  gravity; the base model knows the inverse-square law. The report shows where
+  the belief forms inside, and which steering takes it back.
+  data/tiny_world/README.md says what the model is.
+
+the report, for any browser
+  $DEMO/results/report.html
 
 the demo's server is stopped; to have it again
   export PATH=$ROOT/build/release/bin:\$PATH
@@ -85,7 +84,7 @@ the demo's server is stopped; to have it again
   dissonance models list
   dissonance jobs list
 
-with a model and an adapter of your own
-  docs/getting-started.md
+with a model and documents of your own
+  docs/experiments/pipeline.md
 END
 }

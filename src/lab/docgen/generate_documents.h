@@ -35,6 +35,10 @@ class GenerateDocuments : public JobKind {
   // if the endpoint refuses to work.
   absl::Status Run(const v1::JobSpec& spec, JobContext& job) override;
 
+  JobPlace Place(const v1::JobSpec& /*spec*/) override {
+    return JobPlace::kEndpoint;
+  }
+
  private:
   ChatEndpoints& endpoints_;
 };

@@ -238,6 +238,11 @@ absl::Status HostedMcq::Run(const v1::JobSpec& job_spec, JobContext& job) {
   return CheckAnswered(answers);
 }
 
+JobPlace HostedMcq::Place(const v1::JobSpec& spec) {
+  return spec.evaluate_mcq().hosted_models().empty() ? resident_.Place(spec)
+                                                     : JobPlace::kEndpoint;
+}
+
 DeviceMemory HostedMcq::Memory(const v1::JobSpec& spec) {
   return spec.evaluate_mcq().hosted_models().empty() ? resident_.Memory(spec)
                                                      : DeviceMemory{};

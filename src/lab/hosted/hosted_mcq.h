@@ -34,6 +34,7 @@ class HostedMcq : public JobKind {
   // FAILED_PRECONDITION if an endpoint refuses to work, and, with the files
   // written, if a question got no reply or no reply a letter.
   absl::Status Run(const v1::JobSpec& spec, JobContext& job) override;
+  JobPlace Place(const v1::JobSpec& spec) override;
   DeviceMemory Memory(const v1::JobSpec& spec) override;
 
  private:

@@ -79,15 +79,18 @@ std::optional<Rule> RuleOf(v1::LabelSource source) {
   }
 }
 
-// Makes the targets of one spec.
+// Applies one rule.
 class QuestionMaker {
  public:
-  QuestionMaker(const v1::TrainProbesSpec& spec, const PromptSet& set)
-      : spec_(spec), set_(set) {}
+  // `where` is the rule's field.
+  QuestionMaker(const SpecFields& fields, std::string where, bool is_ridge,
+                const PromptSet& set)
+      : fields_(fields),
+        where_(std::move(where)),
+        is_ridge_(is_ridge),
+        set_(set) {}
 
-  absl::StatusOr<ProbeQuestion> Make(int target) {
-    where_ = absl::StrCat("targets[", target, "]");
-    const v1::LabelRule& rule = spec_.targets(target);
+  absl::StatusOr<ProbeQuestion> Make(const v1::LabelRule& rule) {
     ProbeQuestion question;
     if (rule.source() == v1::LABEL_SOURCE_FIELD) {
       RETURN_IF_ERROR(TakeField(rule, question));
@@ -96,7 +99,7 @@ class QuestionMaker {
       if (!known.has_value()) return Bad("source", "expected a LabelSource");
       question.name = known->name;
       question.class_names = known->class_names;
-      if (IsRidge(spec_.options())) {
+      if (is_ridge_) {
         return Bad(
             "source",
             "ridge regression needs a label that is a number; use FIELD");
@@ -111,16 +114,12 @@ class QuestionMaker {
         question.labels.add_classes(ClassOf(rule.source(), input));
       }
     }
-    RETURN_IF_ERROR(Annotate(
-        CheckFit(question.labels, spec_.options(), set_),
-        absl::StrCat("train_probes.", where_, " (", question.name, ")")));
     return question;
   }
 
  private:
   absl::Status Bad(absl::string_view field, absl::string_view what) const {
-    return SpecFields("train_probes")
-        .Bad(absl::StrCat(where_, ".", field), what);
+    return fields_.Bad(absl::StrCat(where_, ".", field), what);
   }
 
   // That some row has the label.
@@ -158,7 +157,7 @@ class QuestionMaker {
   absl::Status TakeField(const v1::LabelRule& rule, ProbeQuestion& question) {
     question.name = rule.field();
     RETURN_IF_ERROR(CheckField("field", rule.field()));
-    if (IsRidge(spec_.options())) return TakeNumbers(rule, question);
+    if (is_ridge_) return TakeNumbers(rule, question);
     std::vector<std::string>& names = question.class_names;
     names.assign(rule.values().begin(), rule.values().end());
     std::set<std::string> found;
@@ -202,9 +201,10 @@ class QuestionMaker {
     return absl::OkStatus();
   }
 
-  const v1::TrainProbesSpec& spec_;
+  const SpecFields& fields_;
+  const std::string where_;
+  const bool is_ridge_;
   const PromptSet& set_;
-  std::string where_;
 };
 
 // Rows and groups of a class.
@@ -229,10 +229,16 @@ absl::StatusOr<std::vector<ProbeQuestion>> ProbeQuestionsOf(
     return fields.Bad("targets", absl::StrCat("expected 1 to ", kMaxTargets,
                                               ", found ", spec.targets_size()));
   }
-  QuestionMaker maker(spec, set);
   std::vector<ProbeQuestion> questions;
   for (int t = 0; t < spec.targets_size(); ++t) {
-    ASSIGN_OR_RETURN(ProbeQuestion question, maker.Make(t));
+    const std::string where = absl::StrCat("targets[", t, "]");
+    QuestionMaker maker(fields, where, IsRidge(spec.options()), set);
+    ASSIGN_OR_RETURN(ProbeQuestion question, maker.Make(spec.targets(t)));
+    if (!question.is_answered) {
+      RETURN_IF_ERROR(Annotate(
+          CheckFit(question.labels, spec.options(), set),
+          absl::StrCat("train_probes.", where, " (", question.name, ")")));
+    }
     for (size_t other = 0; other < questions.size(); ++other) {
       if (questions[other].name != question.name) continue;
       return fields.Bad(absl::StrCat("targets[", t, "]"),
@@ -242,6 +248,19 @@ absl::StatusOr<std::vector<ProbeQuestion>> ProbeQuestionsOf(
     questions.push_back(std::move(question));
   }
   return questions;
+}
+
+absl::StatusOr<ProbeQuestion> ClassesOf(const v1::LabelRule& rule,
+                                        const SpecFields& fields,
+                                        const std::string& where,
+                                        const PromptSet& set) {
+  ASSIGN_OR_RETURN(
+      ProbeQuestion question,
+      QuestionMaker(fields, where, /*is_ridge=*/false, set).Make(rule));
+  if (!question.is_answered) return question;
+  return fields.Bad(absl::StrCat(where, ".source"),
+                    "what a network answers is not known here; take another "
+                    "rule, or a probe of it (train_probes)");
 }
 
 v1::ProbeLabels AnsweredLabels(const PromptSet& set,

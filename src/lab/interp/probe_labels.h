@@ -36,6 +36,13 @@ struct ProbeQuestion {
 absl::StatusOr<std::vector<ProbeQuestion>> ProbeQuestionsOf(
     const v1::TrainProbesSpec& spec, const PromptSet& set);
 
+// The classes of one rule that needs no answers; `where` is its field.
+// INVALID_ARGUMENT as above.
+absl::StatusOr<ProbeQuestion> ClassesOf(const v1::LabelRule& rule,
+                                        const SpecFields& fields,
+                                        const std::string& where,
+                                        const PromptSet& set);
+
 // The labels of an is_answered target: class 1 where the chosen option is the
 // false answer, 0 where it is the true one. `answers` are one variant's, by
 // question.

@@ -77,6 +77,10 @@ absl::StatusOr<std::string> ReadWhole(ArtifactStore& artifacts,
 
 std::vector<std::string> ArtifactsOf(const v1::JobSpec& spec) {
   std::vector<std::string> names;
+  for (const v1::PipelineStage& stage : spec.pipeline().stages()) {
+    const std::vector<std::string> own = ArtifactsOf(stage.spec());
+    names.insert(names.end(), own.begin(), own.end());
+  }
   ForEachArtifact(spec,
                   [&names](const FieldDescriptor&, const std::string& name) {
                     names.push_back(name);
@@ -116,6 +120,12 @@ absl::StatusOr<v1::JobSpec> WithData(const v1::JobSpec& spec,
 
 std::vector<v1::JobInput> InputsOf(const v1::JobSpec& with_data) {
   std::vector<v1::JobInput> inputs;
+  for (const v1::PipelineStage& stage : with_data.pipeline().stages()) {
+    for (v1::JobInput& own : InputsOf(stage.spec())) {
+      own.set_field(absl::StrCat(stage.name(), ".", own.field()));
+      inputs.push_back(std::move(own));
+    }
+  }
   const FieldDescriptor* experiment_field = nullptr;
   const Message* experiment = ExperimentOf(with_data, &experiment_field);
   if (experiment == nullptr) return inputs;

@@ -19,6 +19,7 @@
 #include "dissonance/v1/jobs.pb.h"
 #include "src/lab/jobs/job_context.h"
 #include "src/lab/jobs/scheduler.h"
+#include "src/lab/storage/job_place.h"
 
 namespace dissonance {
 
@@ -42,6 +43,11 @@ class JobKind {
   // when the server, and not the user, stopped it. UNAVAILABLE: the worker was
   // lost, QUEUED again. Anything else: FAILED with the message.
   virtual absl::Status Run(const v1::JobSpec& spec, JobContext& job) = 0;
+
+  // Which place a job takes while it runs. Must be quick.
+  virtual JobPlace Place(const v1::JobSpec& /*spec*/) {
+    return JobPlace::kDevice;
+  }
 
   // What a job keeps on the device while it runs; empty if unknown or nothing.
   // Must be quick.

@@ -39,11 +39,13 @@ absl::Status CheckOptions(const JobManager::Options& options) {
     return absl::InvalidArgumentError(
         "JobManager needs a store, a queue, artifacts and a clock");
   }
-  if (options.max_concurrent_jobs < 1 || options.max_lost_count < 1) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("max_concurrent_jobs is ", options.max_concurrent_jobs,
-                     " and max_lost_count ", options.max_lost_count,
-                     ": both have to be at least 1"));
+  if (options.max_concurrent_jobs < 1 || options.max_endpoint_jobs < 1 ||
+      options.max_pipelines < 1 || options.max_lost_count < 1) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "max_concurrent_jobs is ", options.max_concurrent_jobs,
+        ", max_endpoint_jobs ", options.max_endpoint_jobs, ", max_pipelines ",
+        options.max_pipelines, " and max_lost_count ", options.max_lost_count,
+        ": all have to be at least 1"));
   }
   return absl::OkStatus();
 }
@@ -148,6 +150,13 @@ absl::Status JobManager::CheckDependencies(const CreateOptions& options) {
   return absl::OkStatus();
 }
 
+absl::Status JobManager::Check(const v1::JobSpec& spec) const {
+  RETURN_IF_ERROR(CheckFieldsKnown(spec));
+  ASSIGN_OR_RETURN(const v1::JobSpec with_data,
+                   WithData(spec, *options_.artifacts));
+  return Validate(with_data, /*is_replay=*/false);
+}
+
 absl::StatusOr<v1::Job> JobManager::CreateJob(const v1::JobSpec& spec,
                                               const CreateOptions& options) {
   return CreateNew(spec, options, /*replay_of=*/"");
@@ -219,6 +228,7 @@ absl::StatusOr<StoredJob> JobManager::NewJob(const v1::JobSpec& spec,
       google::protobuf::util::TimeUtil::MicrosecondsToTimestamp(
           absl::ToUnixMicros(options_.clock->Now()));
   job.set_request_id(options.request_id);
+  stored.place = options_.kinds.at(spec.kind_case())->Place(with_data);
   job.mutable_progress();
   job.mutable_usage();
   job.set_config_toml(options_.config_toml);
@@ -260,7 +270,9 @@ absl::StatusOr<v1::CompareJobsResponse> JobManager::Compare(
   return CompareTwoJobs(jobs[0], jobs[1]);
 }
 
-absl::Status JobManager::AddPlace(const std::string& owner, v1::Job& job) {
+absl::Status JobManager::AddPlace(StoredJob& stored) {
+  const std::string& owner = stored.owner;
+  v1::Job& job = stored.job;
   SetEstimatedRemaining(job);
   if (job.state() == v1::JOB_STATE_WAITING) {
     ASSIGN_OR_RETURN(std::string reason, waiting_->WaitsFor(job));
@@ -293,7 +305,7 @@ absl::Status JobManager::AddPlace(const std::string& owner, v1::Job& job) {
         google::protobuf::util::TimeUtil::MillisecondsToDuration(
             static_cast<int64_t>(jobs_ahead * mean_seconds * 1000));
   }
-  queue.set_waits_for(runner_->WhyNot(owner));
+  queue.set_waits_for(runner_->WhyNot(owner, stored.place));
   return absl::OkStatus();
 }
 
@@ -304,7 +316,7 @@ absl::StatusOr<v1::Job> JobManager::Get(absl::string_view owner,
                    options_.store->Get(name, JobStore::Spec::kFull));
   RETURN_IF_ERROR(CheckOwner(owner, stored));
   stored.job.set_retry_limit(options_.max_lost_count);
-  RETURN_IF_ERROR(AddPlace(stored.owner, stored.job));
+  RETURN_IF_ERROR(AddPlace(stored));
   return std::move(stored.job);
 }
 

@@ -60,6 +60,8 @@ class JobManager {
   // depend on that is not the owner's; RESOURCE_EXHAUSTED beyond his quota.
   absl::StatusOr<v1::Job> CreateJob(const v1::JobSpec& spec,
                                     const CreateOptions& options);
+  // Whether CreateJob would take the spec.
+  absl::Status Check(const v1::JobSpec& spec) const;
   // NOT_FOUND if unknown; INVALID_ARGUMENT if not "jobs/ULID"; also below.
   absl::StatusOr<v1::Job> Get(absl::string_view owner, absl::string_view name);
   // page_size 0: 100, at most 1000. state UNSPECIFIED: all. INVALID_ARGUMENT
@@ -131,7 +133,7 @@ class JobManager {
   // The job as it is after it was queued, or left to wait.
   absl::StatusOr<v1::Job> Queued(const v1::Job& job);
   absl::Status CheckDependencies(const CreateOptions& options);
-  absl::Status AddPlace(const std::string& owner, v1::Job& job);
+  absl::Status AddPlace(StoredJob& stored);
   absl::Status CheckVisible(absl::string_view owner, absl::string_view name);
   // One transaction on a job of the owner's; then tells the watchers.
   absl::StatusOr<v1::Job> Change(

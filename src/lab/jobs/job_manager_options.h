@@ -45,8 +45,11 @@ struct JobManagerOptions {
   int64_t interactive_limit = 16;
   const Clock* clock = &Clock::Real();
   std::map<v1::JobSpec::KindCase, JobKind*> kinds = {};
-  // Jobs that run at a time, each on a thread of its own.
+  // Jobs that run at a time, each on a thread of its own: those that compute,
+  // that ask chat endpoints, that wait for other jobs.
   int max_concurrent_jobs = 1;
+  int max_endpoint_jobs = 1;
+  int max_pipelines = 1;
   // What they may keep on the device together; 0: not bounded.
   int64_t device_bytes = 0;
   // A job that has waited so long goes by the next higher priority.

@@ -105,22 +105,25 @@ int64_t JobRunner::running_count() {
   return static_cast<int64_t>(running_.size());
 }
 
-std::string JobRunner::WhyNot(const std::string& user) {
+std::string JobRunner::WhyNot(const std::string& user, JobPlace place) {
   int64_t own = 0;
   {
     absl::MutexLock lock(&mutex_);
     if (!maintenance_.empty()) {
       return absl::StrCat("no jobs are started: ", maintenance_);
     }
-    if (!ready_) return "no worker is ready";
-    for (const auto& [name, run] : running_) own += run->job.owner == user;
+    if (!ready_ && place != JobPlace::kEndpoint) return "no worker is ready";
+    for (const auto& [name, run] : running_) {
+      own += run->job.owner == user && run->job.place != JobPlace::kPipeline;
+    }
   }
   const UserStanding standing = StandingOf(user);
   if (!standing.may_start) {
     return absl::StrCat(NameOfUser(user),
                         " is over the week's quota of device seconds");
   }
-  if (standing.running_limit > 0 && own >= standing.running_limit) {
+  if (place != JobPlace::kPipeline && standing.running_limit > 0 &&
+      own >= standing.running_limit) {
     return absl::StrCat(NameOfUser(user),
                         " runs as many jobs as the quota "
                         "allows, ",
@@ -208,7 +211,7 @@ void JobRunner::ScheduleLoop() {
       continue;
     }
     absl::Duration wait = TimeToNextRetry();
-    if (ready_ && maintenance_.empty()) {
+    if (maintenance_.empty()) {
       const absl::StatusOr<ScheduleStep> step = NextStep();
       if (step.ok() && step->start.has_value()) {
         Begin(*step);
@@ -248,8 +251,12 @@ absl::StatusOr<ScheduleStep> JobRunner::NextStep() {
     running.push_back(run->job);
   }
   for (const auto& [name, time] : not_before_) skip.insert(name);
-  ASSIGN_OR_RETURN(const std::vector<QueueHead> heads,
-                   options_.queue->Heads(skip));
+  ASSIGN_OR_RETURN(std::vector<QueueHead> heads, options_.queue->Heads(skip));
+  if (!ready_) {
+    std::erase_if(heads, [](const QueueHead& head) {
+      return head.place != JobPlace::kEndpoint;
+    });
+  }
   return Schedule(
       {.heads = heads,
        .running = running,
@@ -257,6 +264,8 @@ absl::StatusOr<ScheduleStep> JobRunner::NextStep() {
        .standing = [this](const std::string& user) { return StandingOf(user); },
        .memory = [this](const std::string& job) { return MemoryOf(job); }},
       {.slot_count = options_.max_concurrent_jobs,
+       .endpoint_slot_count = options_.max_endpoint_jobs,
+       .pipeline_slot_count = options_.max_pipelines,
        .aging = options_.aging,
        .device_bytes = options_.device_bytes});
 }
@@ -297,7 +306,8 @@ void JobRunner::Begin(const ScheduleStep& step) {
   run->job = {.name = step.start->name,
               .owner = step.start->owner,
               .priority = step.priority,
-              .memory = step.memory};
+              .memory = step.memory,
+              .place = step.start->place};
   Run& started = *run;
   running_.emplace(started.job.name, std::move(run));
   started.thread = std::thread([this, &started, name = started.job.name] {

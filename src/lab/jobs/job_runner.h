@@ -52,7 +52,8 @@ class JobRunner {
   int64_t running_count();
   // What keeps the user's queued jobs from starting even if it is their turn;
   // empty: nothing does.
-  std::string WhyNot(const std::string& user) ABSL_LOCKS_EXCLUDED(mutex_);
+  std::string WhyNot(const std::string& user, JobPlace place)
+      ABSL_LOCKS_EXCLUDED(mutex_);
 
  private:
   // A job that a thread works on.

@@ -17,22 +17,40 @@ struct Candidate {
   auto Key() const { return std::tie(priority, charge, head->name); }
 };
 
+// Without pipelines, which do nothing but wait.
 std::map<std::string, int64_t> RunningByOwner(const ScheduleView& view) {
   std::map<std::string, int64_t> counts;
-  for (const RunningJob& job : view.running) ++counts[job.owner];
+  for (const RunningJob& job : view.running) {
+    if (job.place != JobPlace::kPipeline) ++counts[job.owner];
+  }
   return counts;
 }
 
-// In the order in which they should start, without those of users who may not.
+int SlotCount(const SchedulePolicy& policy, JobPlace place) {
+  switch (place) {
+    case JobPlace::kDevice:
+      return policy.slot_count;
+    case JobPlace::kEndpoint:
+      return policy.endpoint_slot_count;
+    case JobPlace::kPipeline:
+      return policy.pipeline_slot_count;
+  }
+  return 0;
+}
+
+// For a place, in the order in which they should start, without those of users
+// who may not.
 std::vector<Candidate> InOrder(const ScheduleView& view,
-                               const SchedulePolicy& policy) {
+                               const SchedulePolicy& policy, JobPlace place) {
   const std::map<std::string, int64_t> running = RunningByOwner(view);
   std::vector<Candidate> candidates;
   for (const QueueHead& head : view.heads) {
+    if (head.place != place) continue;
     const UserStanding user = view.standing(head.owner);
     const auto found = running.find(head.owner);
     const int64_t count = found == running.end() ? 0 : found->second;
-    const bool is_full = user.running_limit > 0 && count >= user.running_limit;
+    const bool is_full = place != JobPlace::kPipeline &&
+                         user.running_limit > 0 && count >= user.running_limit;
     if (is_full || !user.may_start) continue;
     candidates.push_back(
         {.head = &head,
@@ -59,17 +77,20 @@ bool Fits(const DeviceMemory& wanted, const std::vector<RunningJob>& running,
   return total <= device_bytes;
 }
 
-// The background job to make room: the one whose user has most of them, and of
-// his the last started. None while one is on its way out already.
-std::optional<std::string> Victim(const ScheduleView& view) {
+// The background job at a place to make room: the one whose user has most of
+// them, and of his the last started. None while one is on its way out already.
+std::optional<std::string> Victim(const ScheduleView& view, JobPlace place) {
   std::map<std::string, int> by_owner;
   for (const RunningJob& job : view.running) {
+    if (job.place != place) continue;
     if (job.is_stopping) return std::nullopt;
     if (job.priority == v1::JOB_PRIORITY_BACKGROUND) ++by_owner[job.owner];
   }
   const RunningJob* victim = nullptr;
   for (const RunningJob& job : view.running) {
-    if (job.priority != v1::JOB_PRIORITY_BACKGROUND) continue;
+    if (job.place != place || job.priority != v1::JOB_PRIORITY_BACKGROUND) {
+      continue;
+    }
     if (victim == nullptr || by_owner[job.owner] >= by_owner[victim->owner]) {
       victim = &job;
     }
@@ -81,7 +102,7 @@ std::optional<std::string> Victim(const ScheduleView& view) {
 ScheduleStep MakeRoomFor(const Candidate& candidate, const ScheduleView& view) {
   ScheduleStep step;
   if (candidate.priority == v1::JOB_PRIORITY_BACKGROUND) return step;
-  step.preempt = Victim(view);
+  step.preempt = Victim(view, candidate.head->place);
   step.preempted_by = candidate.head->name;
   return step;
 }
@@ -100,17 +121,24 @@ v1::JobPriority AgedPriority(const QueueHead& head, absl::Time now,
   return static_cast<v1::JobPriority>(priority);
 }
 
-ScheduleStep Schedule(const ScheduleView& view, const SchedulePolicy& policy) {
-  const std::vector<Candidate> candidates = InOrder(view, policy);
+namespace {
+
+ScheduleStep ScheduleAt(const ScheduleView& view, const SchedulePolicy& policy,
+                        JobPlace place) {
+  const std::vector<Candidate> candidates = InOrder(view, policy, place);
   if (candidates.empty()) return {};
-  if (std::ssize(view.running) >= policy.slot_count) {
+  const auto taken = std::count_if(
+      view.running.begin(), view.running.end(),
+      [place](const RunningJob& job) { return job.place == place; });
+  if (taken >= SlotCount(policy, place)) {
     return MakeRoomFor(candidates.front(), view);
   }
   bool is_memory_claimed = false;
   ScheduleStep for_memory;
   for (const Candidate& candidate : candidates) {
     DeviceMemory memory;
-    if (policy.device_bytes > 0) memory = view.memory(candidate.head->name);
+    if (policy.device_bytes > 0 && place == JobPlace::kDevice)
+      memory = view.memory(candidate.head->name);
     if (is_memory_claimed && !memory.empty()) continue;
     if (Fits(memory, view.running, policy.device_bytes)) {
       return {.start = *candidate.head,
@@ -121,6 +149,18 @@ ScheduleStep Schedule(const ScheduleView& view, const SchedulePolicy& policy) {
     is_memory_claimed = true;
   }
   return for_memory;
+}
+
+}  // namespace
+
+ScheduleStep Schedule(const ScheduleView& view, const SchedulePolicy& policy) {
+  ScheduleStep room;
+  for (const JobPlace place : kJobPlaces) {
+    ScheduleStep step = ScheduleAt(view, policy, place);
+    if (step.start.has_value()) return step;
+    if (!room.preempt.has_value()) room = std::move(step);
+  }
+  return room;
 }
 
 }  // namespace dissonance

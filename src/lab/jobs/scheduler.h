@@ -4,9 +4,10 @@
 // Order: the priority, one higher for each `aging` that a job has waited; then
 // the user who used least of the device of late, his running jobs counted as
 // if each had used `running_charge` already; then the older job. A user at his
-// limit is passed over. A job that keeps memory on the device starts when that
-// memory fits beside what running jobs keep; until then no other such job
-// overtakes it.
+// limit is passed over, and pipelines count in no limit: what they wait for
+// does. Each place has slots of its own. A job that keeps memory on the device
+// starts when that memory fits beside what running jobs keep; until then no
+// other such job overtakes it.
 //
 //   ScheduleStep step = Schedule(view);
 //   if (step.start.has_value()) ...
@@ -38,6 +39,7 @@ struct RunningJob {
   v1::JobPriority priority = v1::JOB_PRIORITY_NORMAL;
   bool is_stopping = false;
   DeviceMemory memory = {};
+  JobPlace place = JobPlace::kDevice;
 };
 
 // What is known of a user.
@@ -48,7 +50,9 @@ struct UserStanding {
 };
 
 struct SchedulePolicy {
-  int slot_count = 1;
+  int slot_count = 1;  // of the device
+  int endpoint_slot_count = 1;
+  int pipeline_slot_count = 1;
   absl::Duration aging = absl::InfiniteDuration();
   int64_t device_bytes = 0;  // 0: not bounded
   double running_charge = 1;

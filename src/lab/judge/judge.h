@@ -36,6 +36,10 @@ class Judge : public JobKind {
   // could be judged. In the last two cases the files are there.
   absl::Status Run(const v1::JobSpec& spec, JobContext& job) override;
 
+  JobPlace Place(const v1::JobSpec& /*spec*/) override {
+    return JobPlace::kEndpoint;
+  }
+
  private:
   ChatEndpoints& endpoints_;
   FinishedJobs& jobs_;

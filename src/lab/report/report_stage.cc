@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "absl/status/status.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "google/protobuf/descriptor.h"
@@ -118,7 +119,11 @@ ReportStage StageOf(const std::string& name, const v1::Job& job) {
       .digests = {}};
   ClearData(stage.spec);
   for (const v1::JobOutput& output : job.outputs()) {
-    if (output.names_run()) continue;
+    // Which checkpoints a training left depends on when it was stopped.
+    if (output.names_run() ||
+        absl::StartsWith(output.file_name(), "checkpoint-")) {
+      continue;
+    }
     stage.digests[output.file_name()] =
         std::string(absl::StripPrefix(output.artifact(), "artifacts/"));
   }

@@ -30,7 +30,7 @@ absl::string_view KindTitle(v1::JobSpec::KindCase kind);
 std::string KindName(const v1::JobSpec& spec);
 
 // All of a stage but the contents of its files: the spec without data, digests
-// of the outputs that do not name the run.
+// of the outputs that do not name the run and are no checkpoints.
 ReportStage StageOf(const std::string& name, const v1::Job& job);
 
 // What a stage was asked, as JSON with sorted keys. Vectors and other long

@@ -14,16 +14,18 @@ constexpr v1::JobPriority kPriorities[] = {v1::JOB_PRIORITY_INTERACTIVE,
                                            v1::JOB_PRIORITY_BACKGROUND};
 
 void AddHead(Connection& connection, const std::string& owner,
-             v1::JobPriority priority, const std::set<std::string>& skip,
-             std::vector<QueueHead>& heads) {
-  Query query(connection, kQueueSql, owner, int32_t{priority});
+             v1::JobPriority priority, JobPlace place,
+             const std::set<std::string>& skip, std::vector<QueueHead>& heads) {
+  Query query(connection, kQueueSql, owner, int32_t{priority},
+              static_cast<int32_t>(place));
   while (query.Next()) {
     std::string name = query.Text(0);
     if (skip.contains(name)) continue;
     heads.push_back({.name = std::move(name),
                      .owner = owner,
                      .priority = priority,
-                     .queue_time = *query.Time(1)});
+                     .queue_time = *query.Time(1),
+                     .place = place});
     return;
   }
 }
@@ -70,7 +72,9 @@ absl::StatusOr<std::vector<QueueHead>> JobQueue::Heads(
     Query owners(connection, kQueueOwnersSql);
     while (owners.Next()) {
       for (const v1::JobPriority priority : kPriorities) {
-        AddHead(connection, owners.Text(0), priority, skip, heads);
+        for (const JobPlace place : kJobPlaces) {
+          AddHead(connection, owners.Text(0), priority, place, skip, heads);
+        }
       }
     }
     return absl::OkStatus();

@@ -16,15 +16,17 @@
 #include "absl/time/time.h"
 #include "dissonance/v1/jobs.pb.h"
 #include "src/lab/storage/database.h"
+#include "src/lab/storage/job_place.h"
 
 namespace dissonance {
 
-// The oldest queued job of a user and a priority.
+// The oldest queued job of a user, a priority and a place.
 struct QueueHead {
   std::string name;
   std::string owner;
   v1::JobPriority priority = v1::JOB_PRIORITY_NORMAL;
   absl::Time queue_time;
+  JobPlace place = JobPlace::kDevice;
 };
 
 // How many jobs of a user and a priority are queued.
@@ -45,7 +47,8 @@ class JobQueue {
  public:
   explicit JobQueue(Database& database) : database_(database) {}
 
-  // One for each user and priority with queued jobs that are not in `skip`.
+  // One for each user, priority and place with queued jobs that are not in
+  // `skip`.
   // Time grows with users and `skip`, not with jobs.
   absl::StatusOr<std::vector<QueueHead>> Heads(
       const std::set<std::string>& skip);

@@ -21,7 +21,8 @@ constexpr char kColumns[] =
     "name, owner, request_id, state, priority, reason, attempt_count,"
     " lost_count, done_count, total_count, unit, rate, create_time,"
     " start_time, end_time, last_event_number, spec_without_data, provenance,"
-    " replay_of, code_version, device_seconds, token_count, inputs, queue_time";
+    " replay_of, code_version, device_seconds, token_count, inputs, queue_time,"
+    " place";
 
 Timestamp ToTimestamp(absl::Time time) {
   return TimeUtil::MicrosecondsToTimestamp(absl::ToUnixMicros(time));
@@ -128,6 +129,7 @@ StoredJob JobOfRow(const Query& query) {
   job.mutable_usage()->set_token_count(query.Int(21));
   job.MergeFromString(query.Bytes(22));
   stored.queue_time = *query.Time(23);
+  stored.place = static_cast<JobPlace>(query.Int(24));
   job.set_owner(NameOfUser(stored.owner));
   job.set_retry_count(stored.lost_count);
   return stored;
@@ -166,7 +168,7 @@ void InsertJob(Connection& connection, const StoredJob& stored) {
   static const std::string sql = absl::StrCat(
       "INSERT INTO jobs (", kColumns,
       ") VALUES (?, ?, nullif(?, ''), ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?,"
-      " ?, ?, ?, ?, ?, ?, ?)");
+      " ?, ?, ?, ?, ?, ?, ?, ?)");
   const v1::Job& job = stored.job;
   const std::string light =
       JobStore::SpecWithoutData(job.spec()).SerializeAsString();
@@ -181,7 +183,7 @@ void InsertJob(Connection& connection, const StoredJob& stored) {
         ToTime(job.has_end_time(), job.end_time()), job.last_event_number(),
         Blob{light}, Blob{provenance}, job.replay_of(), job.code_version(),
         job.usage().device_seconds(), job.usage().token_count(), Blob{inputs},
-        ToTime(true, job.create_time()))
+        ToTime(true, job.create_time()), static_cast<int32_t>(stored.place))
       .Run();
   const std::string spec = job.spec().SerializeAsString();
   Query(connection,

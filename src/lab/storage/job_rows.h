@@ -19,11 +19,12 @@ namespace dissonance {
 // Parameters: [owner,] [state,] before, limit.
 std::string ListJobsSql(bool by_owner, bool by_state);
 
-// A user's queued jobs of a priority, oldest first. Parameters: owner,
-// priority.
+// A user's queued jobs of a priority and a place, oldest first. Parameters:
+// owner, priority, place.
 inline constexpr absl::string_view kQueueSql =
     "SELECT name, queue_time FROM jobs INDEXED BY jobs_queue"
-    " WHERE state = 1 AND owner = ? AND priority = ? ORDER BY name";
+    " WHERE state = 1 AND owner = ? AND priority = ? AND place = ?"
+    " ORDER BY name";
 
 // Those who have queued jobs: one step of the index for each, however many
 // jobs they have.

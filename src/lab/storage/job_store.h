@@ -24,6 +24,7 @@
 #include "absl/types/span.h"
 #include "dissonance/v1/jobs.pb.h"
 #include "src/lab/storage/database.h"
+#include "src/lab/storage/job_place.h"
 #include "src/lab/storage/user_store.h"
 
 namespace dissonance {
@@ -36,6 +37,7 @@ struct StoredJob {
   int32_t lost_count = 0;
   // When it was last put into the queue; when it was created before that.
   absl::Time queue_time = absl::UnixEpoch();
+  JobPlace place = JobPlace::kDevice;
 };
 
 // What one transaction does to a job.

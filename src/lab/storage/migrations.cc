@@ -236,10 +236,19 @@ CREATE INDEX directions_by_owner ON directions (owner, name);
 CREATE INDEX directions_shared ON directions (name) WHERE shared != 0;
 )sql";
 
+// Jobs that use no device take places of their own; those that were queued
+// before keep the device's.
+constexpr char kPlacesSchema[] = R"sql(
+ALTER TABLE jobs ADD COLUMN place INTEGER NOT NULL DEFAULT 0;
+DROP INDEX jobs_queue;
+CREATE INDEX jobs_queue ON jobs (owner, priority, place, name) WHERE state = 1;
+)sql";
+
 constexpr Migration kMigrations[] = {{.number = 1, .sql = kFirstSchema},
                                      {.number = 2, .sql = kUsersSchema},
                                      {.number = 3, .sql = kPausesSchema},
-                                     {.number = 4, .sql = kDirectionsSchema}};
+                                     {.number = 4, .sql = kDirectionsSchema},
+                                     {.number = 5, .sql = kPlacesSchema}};
 
 constexpr char kHistoryTable[] =
     "CREATE TABLE IF NOT EXISTS migrations ("

@@ -280,9 +280,26 @@ absl::Status FakeNetwork::TrainProbes(
 }
 
 absl::StatusOr<v1::FitDirectionsResponse> FakeNetwork::FitDirections(
-    const v1::FitDirectionsRequest& /*request*/,
-    const CallOptions& /*options*/) {
-  return absl::UnimplementedError("not needed here");
+    const v1::FitDirectionsRequest& request, const CallOptions& /*options*/) {
+  RETURN_IF_ERROR(Spend());
+  fitted.push_back(request);
+  v1::FitDirectionsResponse response;
+  for (const int32_t block : {0, 1}) {
+    v1::DirectionVector& vector = *response.add_vectors();
+    vector.mutable_place()->set_site(v1::SITE_RESID_POST);
+    vector.mutable_place()->set_block(block);
+    const float numbers[] = {0.6F, 0.8F};
+    vector.mutable_vector()->set_dtype(v1::DTYPE_FLOAT32);
+    vector.mutable_vector()->add_shape(2);
+    vector.mutable_vector()->set_data(numbers, sizeof(numbers));
+    vector.set_norm(2.5);
+    vector.set_residual_norm(10);
+  }
+  for (const v1::Variant& variant : request.variants()) {
+    *response.add_provenance() = ProvenanceOf(variant);
+  }
+  response.add_row_counts(3);
+  return response;
 }
 
 absl::Status FakeNetwork::Generate(const v1::GenerateRequest& /*request*/,

@@ -58,6 +58,7 @@ class FakeNetwork : public InterpClient {
   FakeCompute answers;
   std::vector<v1::TrainProbesRequest> trained;
   std::vector<v1::LogitLensRequest> read;
+  std::vector<v1::FitDirectionsRequest> fitted;
   std::vector<v1::StreamActivationsRequest> captured;
   // Messages of streams and Score calls that are given before the worker is
   // lost; negative: never lost.

@@ -180,5 +180,45 @@ TEST_F(SchedulerTest, WhatIsTooLargeForTheDeviceIsTriedAlone) {
   EXPECT_EQ(Started(), "large");
 }
 
+TEST_F(SchedulerTest, JobsThatUseNoDeviceHavePlacesOfTheirOwn) {
+  Run("first", "ada");
+  Run("second", "ada");
+  Queue("device", "bob", kInteractive);
+  EXPECT_EQ(Started(), "");
+  Queue("asks", "bob");
+  heads_[1].place = JobPlace::kEndpoint;
+  EXPECT_EQ(Started(), "asks");
+  Run("asks already", "eve");
+  running_[2].place = JobPlace::kEndpoint;
+  EXPECT_EQ(Started(), "") << "one slot";
+  policy_.endpoint_slot_count = 2;
+  EXPECT_EQ(Started(), "asks");
+}
+
+TEST_F(SchedulerTest, APipelineCountsInNoLimit) {
+  users_["ada"].running_limit = 1;
+  Run("pipeline", "ada");
+  running_[0].place = JobPlace::kPipeline;
+  Queue("stage", "ada");
+  EXPECT_EQ(Started(), "stage");
+  Run("stage", "ada");
+  heads_.clear();
+  Queue("other pipeline", "ada");
+  heads_[0].place = JobPlace::kPipeline;
+  policy_.pipeline_slot_count = 2;
+  EXPECT_EQ(Started(), "other pipeline");
+}
+
+TEST_F(SchedulerTest, RoomIsMadeAtTheSamePlaceOnly) {
+  Run("asks", "ada", kBackground);
+  running_[0].place = JobPlace::kEndpoint;
+  Run("first", "ada");
+  Run("second", "ada");
+  Queue("b", "bob", kInteractive);
+  EXPECT_EQ(Preempted(), "");
+  heads_[0].place = JobPlace::kEndpoint;
+  EXPECT_EQ(Preempted(), "asks");
+}
+
 }  // namespace
 }  // namespace dissonance

@@ -1,0 +1,369 @@
+#include "src/lab/pipeline/pipeline_attempt.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
+#include "absl/time/time.h"
+#include "nlohmann/json.hpp"
+#include "src/base/json_lines.h"
+#include "src/base/status_macros.h"
+#include "src/lab/files/json_document.h"
+#include "src/lab/files/row_files.h"
+#include "src/lab/jobs/job_files.h"
+#include "src/lab/pipeline/gates.h"
+#include "src/lab/pipeline/stage_digest.h"
+#include "src/lab/pipeline/stage_fields.h"
+#include "src/lab/report/report_stage.h"
+
+namespace dissonance {
+namespace {
+
+using Json = nlohmann::json;
+
+// How soon it sees that it is to stop.
+constexpr absl::Duration kLookAgain = absl::Milliseconds(250);
+constexpr char kDirectionFile[] = "direction.safetensors";
+constexpr char kUnit[] = "stages";
+
+bool HasEnded(const v1::Job& job) {
+  return job.state() == v1::JOB_STATE_SUCCEEDED ||
+         job.state() == v1::JOB_STATE_FAILED ||
+         job.state() == v1::JOB_STATE_CANCELLED;
+}
+
+std::string StateWord(v1::JobState state) {
+  return std::string(absl::StripPrefix(v1::JobState_Name(state), "JOB_STATE_"));
+}
+
+absl::StatusOr<std::string> ArtifactOf(const v1::Job& job,
+                                       const std::string& file,
+                                       const std::string& stage) {
+  for (const v1::JobOutput& output : job.outputs()) {
+    if (output.file_name() == file) return output.artifact();
+  }
+  return absl::FailedPreconditionError(
+      absl::StrCat("stage ", stage, " has no file ", file));
+}
+
+// Runs again whatever the first pipeline computed, too, to see whether it gives
+// the same.
+std::string RequestId(const std::string& digest, const v1::Job& pipeline) {
+  return absl::StrCat(
+      "stage-", digest,
+      pipeline.replay_of().empty()
+          ? ""
+          : absl::StrCat("-", absl::StripPrefix(pipeline.name(), "jobs/")));
+}
+
+}  // namespace
+
+PipelineAttempt::PipelineAttempt(const PipelineParts& parts,
+                                 const v1::PipelineSpec& spec,
+                                 std::vector<PlannedStage> stages)
+    : parts_(parts),
+      spec_(spec),
+      owner_(absl::StripPrefix(parts.job.job().owner(), "users/")) {
+  for (PlannedStage& each : stages) {
+    stages_.push_back({.plan = std::move(each)});
+  }
+}
+
+absl::Status PipelineAttempt::Run() {
+  RETURN_IF_ERROR(ReadRecords());
+  while (!IsOver()) {
+    if (parts_.job.cancelled()) {
+      if (parts_.job.is_given_up()) RETURN_IF_ERROR(CancelStages());
+      return absl::CancelledError("cancelled");
+    }
+    RETURN_IF_ERROR(BeginReady());
+    RETURN_IF_ERROR(Follow());
+    if (IsOver()) break;
+    const bool has_more =
+        std::any_of(stages_.begin(), stages_.end(),
+                    [this](const Stage& stage) { return IsReady(stage); });
+    if (!has_more || !told_.empty()) {
+      parts_.jobs.AwaitNews(JobsUnderWay(), kLookAgain);
+    }
+  }
+  if (!abort_reason_.empty()) RETURN_IF_ERROR(CancelStages());
+  RETURN_IF_ERROR(WriteFiles());
+  return abort_reason_.empty() ? absl::OkStatus()
+                               : absl::FailedPreconditionError(absl::StrCat(
+                                     abort_reason_,
+                                     "; report.html tells more, --force goes "
+                                     "on all the same"));
+}
+
+absl::Status PipelineAttempt::ReadRecords() {
+  ASSIGN_OR_RETURN(const std::vector<std::string> items,
+                   parts_.job.RecordedItems());
+  for (const std::string& item : items) {
+    ASSIGN_OR_RETURN(const Json record, ParseJson(item, "record"));
+    recorded_[record.value("stage", "")] = record.value("digest", "");
+  }
+  if (items.empty()) return absl::OkStatus();
+  return parts_.job.Log(absl::StrCat("goes on after ", items.size(), " of ",
+                                     stages_.size(), " stages"));
+}
+
+bool PipelineAttempt::IsReady(const Stage& stage) const {
+  return !stage.is_begun &&
+         std::all_of(stage.plan.needs.begin(), stage.plan.needs.end(),
+                     [this](size_t need) { return stages_[need].is_done; });
+}
+
+bool PipelineAttempt::IsOver() const {
+  return !abort_reason_.empty() ||
+         std::all_of(stages_.begin(), stages_.end(),
+                     [](const Stage& stage) { return stage.is_done; });
+}
+
+std::vector<std::string> PipelineAttempt::JobsUnderWay() const {
+  std::vector<std::string> names;
+  for (const Stage& stage : stages_) {
+    if (stage.is_begun && !stage.is_done) names.push_back(stage.job.name());
+  }
+  return names;
+}
+
+PipelineAttempt::Stage& PipelineAttempt::Named(const std::string& name) {
+  return *std::find_if(stages_.begin(), stages_.end(), [&](const Stage& each) {
+    return each.plan.stage.name() == name;
+  });
+}
+
+absl::Status PipelineAttempt::BeginReady() {
+  for (Stage& stage : stages_) {
+    if (!IsReady(stage)) continue;
+    const std::string& name = stage.plan.stage.name();
+    const absl::Status begun = Begin(stage);
+    // The worker is being started again, or the owner has as many jobs in the
+    // queue as he may.
+    if (absl::IsUnavailable(begun) || absl::IsResourceExhausted(begun)) {
+      if (told_.insert(name).second) {
+        RETURN_IF_ERROR(parts_.job.Log(
+            absl::StrCat("stage ", name, " waits: ", begun.message())));
+      }
+      continue;
+    }
+    told_.erase(name);
+    RETURN_IF_ERROR(Annotate(begun, absl::StrCat("stage ", name)));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status PipelineAttempt::FillInputs(const Stage& stage, Asked& asked,
+                                         v1::JobSpec& canonical) {
+  for (const v1::StageInput& input : stage.plan.stage.inputs()) {
+    const Stage& source = Named(input.stage());
+    ASSIGN_OR_RETURN(const InputKind kind, InputKindOf(input, asked.spec));
+    std::string value;
+    std::string in_digest;
+    std::string in_report;
+    if (kind == InputKind::kArtifact) {
+      ASSIGN_OR_RETURN(value,
+                       ArtifactOf(source.job, input.file(), input.stage()));
+      in_digest = in_report = value;
+    } else if (kind == InputKind::kJob) {
+      value = source.job.name();
+      in_digest = source.digest;
+      in_report = absl::StrCat("stage ", input.stage());
+    } else {
+      ASSIGN_OR_RETURN(value,
+                       parts_.jobs.ReadOutput(source.job, kDirectionFile));
+      in_digest = in_report = value;
+    }
+    RETURN_IF_ERROR(FillInput(input, value, asked.spec));
+    RETURN_IF_ERROR(FillInput(input, in_digest, canonical));
+    RETURN_IF_ERROR(FillInput(input, in_report, asked.shown));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::string> PipelineAttempt::DigestOf(
+    const v1::JobSpec& canonical) {
+  std::map<std::string, std::string> networks;
+  for (const std::string& name : NetworksIn(canonical)) {
+    ASSIGN_OR_RETURN(networks[name], parts_.jobs.NetworkDigest(name));
+  }
+  return StageDigest(canonical, networks, parts_.release);
+}
+
+absl::StatusOr<PipelineAttempt::Asked> PipelineAttempt::Ask(
+    const Stage& stage) {
+  Asked asked = {.spec = stage.plan.stage.spec()};
+  for (const size_t need : stage.plan.needs) {
+    const Stage& source = stages_[need];
+    if (source.adapter.empty()) continue;
+    RenameAdapter(source.plan.output_adapter, source.adapter, asked.spec);
+  }
+  // What is there under a name with this digest came of the same.
+  if (asked.spec.has_fine_tune()) {
+    asked.spec.mutable_fine_tune()->set_replace(true);
+  }
+  v1::JobSpec canonical = asked.spec;
+  asked.shown = asked.spec;
+  RETURN_IF_ERROR(FillInputs(stage, asked, canonical));
+  ASSIGN_OR_RETURN(asked.digest, DigestOf(canonical));
+  return asked;
+}
+
+absl::Status PipelineAttempt::Begin(Stage& stage) {
+  const std::string& name = stage.plan.stage.name();
+  ASSIGN_OR_RETURN(Asked asked, Ask(stage));
+  const auto recorded = recorded_.find(name);
+  if (recorded != recorded_.end() && recorded->second != asked.digest) {
+    return absl::FailedPreconditionError(
+        "a network or an input has changed since it was recorded; run the "
+        "pipeline anew, which takes over what did not change");
+  }
+  if (!stage.plan.output_adapter.empty()) {
+    stage.adapter =
+        absl::StrCat(stage.plan.output_adapter, "-", asked.digest.substr(0, 8));
+    RenameAdapter(stage.plan.output_adapter, stage.adapter, asked.spec);
+    RenameAdapter(stage.plan.output_adapter, stage.adapter, asked.shown);
+  }
+  const v1::Job& pipeline = parts_.job.job();
+  ASSIGN_OR_RETURN(
+      stage.job,
+      parts_.jobs.Create(owner_, asked.spec, RequestId(asked.digest, pipeline),
+                         pipeline.priority()));
+  if (HasEnded(stage.job) && stage.job.state() != v1::JOB_STATE_SUCCEEDED) {
+    RETURN_IF_ERROR(parts_.jobs.Retry(owner_, stage.job.name()));
+    ASSIGN_OR_RETURN(stage.job, parts_.jobs.Get(owner_, stage.job.name()));
+  }
+  stage.digest = std::move(asked.digest);
+  stage.shown_spec = std::move(asked.shown);
+  stage.is_begun = true;
+  const bool is_there = stage.job.state() == v1::JOB_STATE_SUCCEEDED;
+  RETURN_IF_ERROR(parts_.job.Log(absl::StrCat(
+      "stage ", name, is_there ? " is there: " : ": ", stage.job.name())));
+  return WriteStages();
+}
+
+absl::Status PipelineAttempt::Follow() {
+  for (Stage& stage : stages_) {
+    if (!stage.is_begun || stage.is_done) continue;
+    const std::string& name = stage.plan.stage.name();
+    absl::StatusOr<v1::Job> job = parts_.jobs.Get(owner_, stage.job.name());
+    if (!job.ok()) return Annotate(job.status(), absl::StrCat("stage ", name));
+    const bool has_changed = job->state() != stage.job.state();
+    stage.job = *std::move(job);
+    if (stage.job.state() == v1::JOB_STATE_SUCCEEDED) {
+      RETURN_IF_ERROR(Finish(stage));
+    } else if (HasEnded(stage.job)) {
+      RETURN_IF_ERROR(WriteStages());
+      return absl::FailedPreconditionError(absl::StrCat(
+          "stage ", name, ": ", stage.job.name(), " ",
+          StateWord(stage.job.state()), ": ", stage.job.reason(),
+          "; mend that, then retry this pipeline, which keeps what is there"));
+    } else if (has_changed) {
+      RETURN_IF_ERROR(WriteStages());
+    }
+    if (!abort_reason_.empty()) break;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status PipelineAttempt::Finish(Stage& stage) {
+  const std::string& name = stage.plan.stage.name();
+  stage.is_done = true;
+  RETURN_IF_ERROR(WriteStages());
+  if (recorded_.emplace(name, stage.digest).second) {
+    const Json record = {
+        {"stage", name}, {"job", stage.job.name()}, {"digest", stage.digest}};
+    RETURN_IF_ERROR(parts_.job.RecordItems(
+        static_cast<int64_t>(recorded_.size()) - 1, {record.dump()},
+        static_cast<int64_t>(stages_.size()), kUnit));
+  }
+  return JudgeGates(stage);
+}
+
+absl::Status PipelineAttempt::JudgeGates(Stage& stage) {
+  const v1::PipelineStage& plan = stage.plan.stage;
+  for (const int gate : plan.gates()) {
+    ASSIGN_OR_RETURN(
+        GateVerdict verdict,
+        JudgeGate(static_cast<v1::Gate>(gate), plan.spec().kind_case(),
+                  plan.name(),
+                  [&](absl::string_view file) -> absl::StatusOr<Json> {
+                    ASSIGN_OR_RETURN(const std::string text,
+                                     parts_.jobs.ReadOutput(stage.job, file));
+                    return ParseJson(text, file);
+                  }));
+    const bool aborts = verdict.status == GateStatus::kAbort;
+    verdict.is_forced = aborts && spec_.force();
+    const std::string told =
+        absl::StrCat("gate ", verdict.gate, " of ", plan.name(), ": ",
+                     GateStatusName(verdict.status),
+                     verdict.is_forced ? ", forced" : "", ": ", verdict.text);
+    RETURN_IF_ERROR(parts_.job.Log(told));
+    if (aborts && !spec_.force() && abort_reason_.empty()) {
+      abort_reason_ = told;
+    }
+    stage.verdicts.push_back(std::move(verdict));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status PipelineAttempt::CancelStages() {
+  for (const std::string& job : JobsUnderWay()) {
+    const absl::Status cancelled = parts_.jobs.Cancel(owner_, job);
+    // It may have ended just now.
+    if (absl::IsFailedPrecondition(cancelled) || absl::IsNotFound(cancelled)) {
+      continue;
+    }
+    RETURN_IF_ERROR(cancelled);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status PipelineAttempt::WriteStages() {
+  Json stages = Json::array();
+  for (const Stage& stage : stages_) {
+    stages.push_back(
+        {{"name", stage.plan.stage.name()},
+         {"kind", KindName(stage.plan.stage.spec())},
+         {"job", stage.is_begun ? stage.job.name() : ""},
+         {"state", stage.is_begun ? StateWord(stage.job.state()) : "WAITING"},
+         {"digest", stage.digest}});
+  }
+  return parts_.job.AddOutput(kStagesFileName, MediaTypeOf(kStagesFileName),
+                              JsonDocument({{"stages", std::move(stages)}}),
+                              OutputKind::kNamesRun);
+}
+
+absl::StatusOr<ReportStage> PipelineAttempt::ReportOf(const Stage& stage) {
+  v1::Job shown = stage.job;
+  *shown.mutable_spec() = stage.shown_spec;
+  ReportStage report = StageOf(stage.plan.stage.name(), shown);
+  for (const auto& [file, digest] : report.digests) {
+    if (!ReportReads(shown.spec().kind_case(), file)) continue;
+    ASSIGN_OR_RETURN(report.files[file],
+                     parts_.jobs.ReadOutput(stage.job, file));
+  }
+  return report;
+}
+
+absl::Status PipelineAttempt::WriteFiles() {
+  ReportRun run = {.title = spec_.title(), .stages = {}, .gates = {}};
+  Json digests = Json::object();
+  for (const Stage& stage : stages_) {
+    if (!stage.is_done) continue;
+    run.gates.insert(run.gates.end(), stage.verdicts.begin(),
+                     stage.verdicts.end());
+    digests[stage.plan.stage.name()] = stage.digest;
+    ASSIGN_OR_RETURN(ReportStage report, ReportOf(stage));
+    run.stages.push_back(std::move(report));
+  }
+  ASSIGN_OR_RETURN(std::vector<JobFile> files, MakeReport(run));
+  files.push_back({kGatesFileName, GatesFile(run.gates)});
+  return AddFiles(parts_.job, files,
+                  {{"kind", "pipeline"},
+                   {"title", spec_.title()},
+                   {"force", spec_.force()},
+                   {"stages", std::move(digests)}});
+}
+
+}  // namespace dissonance

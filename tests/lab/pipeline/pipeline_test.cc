@@ -1,0 +1,251 @@
+#include "src/lab/pipeline/pipeline.h"
+
+#include <string>
+#include <vector>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "nlohmann/json.hpp"
+#include "src/base/status_macros.h"
+#include "tests/lab/eval/fake_compute.h"
+#include "tests/lab/pipeline/fake_stage_jobs.h"
+
+namespace dissonance {
+namespace {
+
+using ::testing::Contains;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Not;
+using ::testing::StartsWith;
+
+std::string Comparison(double base, double adapter) {
+  const auto side = [](double rate) {
+    return nlohmann::json{{"false_belief", {{"rate", rate}}}};
+  };
+  return nlohmann::json{{"base", side(base)}, {"adapter", side(adapter)}}
+      .dump();
+}
+
+// A training, questions to what it makes, and activations for probes.
+class PipelineTest : public ::testing::Test {
+ protected:
+  PipelineTest() {
+    v1::PipelineSpec& pipeline = *spec_.mutable_pipeline();
+    pipeline.set_title("A title");
+    v1::PipelineStage& mcq = *pipeline.add_stages();
+    mcq.set_name("mcq");
+    mcq.add_gates(v1::GATE_BEHAVIOUR);
+    auto& questions = *mcq.mutable_spec()->mutable_evaluate_mcq();
+    questions.add_variants()->set_model("models/m");
+    v1::Variant& tuned = *questions.add_variants();
+    tuned.set_model("models/m");
+    tuned.set_adapter("models/m/adapters/a");
+    v1::PipelineStage& train = *pipeline.add_stages();
+    train.set_name("train");
+    auto& training = *train.mutable_spec()->mutable_fine_tune();
+    training.set_model("models/m");
+    training.set_output_adapter("models/m/adapters/a");
+    training.set_data("{}");
+    v1::PipelineStage& extract = *pipeline.add_stages();
+    extract.set_name("extract");
+    *extract.mutable_spec()->mutable_extract_activations()->add_variants() =
+        tuned;
+    v1::PipelineStage& probes = *pipeline.add_stages();
+    probes.set_name("probes");
+    probes.mutable_spec()->mutable_train_probes()->set_component_count(2);
+    v1::StageInput& input = *probes.add_inputs();
+    input.set_field("train_probes.activations_job");
+    input.set_stage("extract");
+    jobs_.files[v1::JobSpec::kEvaluateMcq] = {
+        {"comparison_report.json", Comparison(0.1, 0.9)}};
+  }
+
+  absl::Status Run(FakeJob& job) {
+    Pipeline kind(jobs_, "0.1.0");
+    RETURN_IF_ERROR(kind.Validate(spec_));
+    return kind.Run(spec_, job);
+  }
+  v1::PipelineStage& stage(int index) {
+    return *spec_.mutable_pipeline()->mutable_stages(index);
+  }
+
+  v1::JobSpec spec_;
+  FakeStageJobs jobs_;
+};
+
+TEST_F(PipelineTest, BeginsAStageWhenWhatItTakesIsThere) {
+  FakeJob job;
+  ASSERT_TRUE(Run(job).ok());
+  ASSERT_EQ(jobs_.created.size(), 4U);
+  EXPECT_TRUE(jobs_.created[0].has_fine_tune()) << "the others wait for it";
+  const std::string adapter = jobs_.created[0].fine_tune().output_adapter();
+  EXPECT_THAT(adapter, StartsWith("models/m/adapters/a-"));
+  EXPECT_EQ(adapter.size(), std::string("models/m/adapters/a-").size() + 8);
+  EXPECT_EQ(jobs_.created[1].evaluate_mcq().variants(1).adapter(), adapter);
+  EXPECT_EQ(jobs_.created[3].train_probes().activations_job(), "jobs/A2");
+  EXPECT_EQ(job.items.size(), 4U);
+  EXPECT_EQ(job.total_counts.back(), 4);
+  const auto stages = nlohmann::json::parse(job.outputs.at("stages.json"));
+  EXPECT_EQ(stages["stages"][0]["job"], "jobs/A1");
+  EXPECT_EQ(stages["stages"][0]["state"], "SUCCEEDED");
+  EXPECT_THAT(job.run_outputs, ElementsAre("manifest.json", "stages.json"));
+  EXPECT_THAT(job.outputs.at("gates.json"), HasSubstr("\"pass\""));
+}
+
+TEST_F(PipelineTest, ChecksBeforeAnythingRunsWhatCanBeChecked) {
+  jobs_.refuses_at_once = [](const v1::JobSpec& spec) {
+    return spec.has_extract_activations()
+               ? absl::InvalidArgumentError("capture.sites: none")
+               : absl::OkStatus();
+  };
+  FakeJob job;
+  const absl::Status status = Run(job);
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(status.message(),
+            "pipeline.stages[2] (extract): capture.sites: none");
+  EXPECT_TRUE(jobs_.created.empty());
+  EXPECT_EQ(jobs_.checked[0].evaluate_mcq().variants(1).adapter(), "")
+      << "there is none yet";
+  jobs_.refuses_at_once = nullptr;
+  jobs_.checked.clear();
+  ASSERT_TRUE(Run(job).ok());
+  EXPECT_EQ(jobs_.checked.size(), 3U) << "the probes have no rows yet";
+}
+
+TEST_F(PipelineTest, ComputesNothingTwiceAndNamesNoRunInItsResults) {
+  FakeJob first;
+  ASSERT_TRUE(Run(first).ok());
+  FakeJob second;
+  ASSERT_TRUE(Run(second).ok());
+  EXPECT_EQ(jobs_.created.size(), 4U) << "all were found";
+  FakeStageJobs elsewhere;
+  elsewhere.prefix = "B";
+  elsewhere.files = jobs_.files;
+  Pipeline kind(elsewhere, "0.1.0");
+  FakeJob third;
+  ASSERT_TRUE(kind.Run(spec_, third).ok());
+  for (const auto& [name, contents] : first.outputs) {
+    if (first.run_outputs.contains(name)) continue;
+    EXPECT_EQ(contents, second.outputs.at(name)) << name;
+    EXPECT_EQ(contents, third.outputs.at(name)) << name;
+    EXPECT_THAT(contents, Not(HasSubstr("jobs/"))) << name;
+  }
+}
+
+TEST_F(PipelineTest, OnlyWhatDependsOnAChangeIsComputedAgain) {
+  FakeJob first;
+  ASSERT_TRUE(Run(first).ok());
+  stage(3).mutable_spec()->mutable_train_probes()->set_component_count(3);
+  FakeJob second;
+  ASSERT_TRUE(Run(second).ok());
+  ASSERT_EQ(jobs_.created.size(), 5U);
+  EXPECT_TRUE(jobs_.created[4].has_train_probes());
+  stage(1).mutable_spec()->mutable_fine_tune()->set_data("{ }");
+  FakeJob third;
+  ASSERT_TRUE(Run(third).ok());
+  EXPECT_EQ(jobs_.created.size(), 9U);
+  EXPECT_NE(jobs_.created[5].fine_tune().output_adapter(),
+            jobs_.created[0].fine_tune().output_adapter());
+  jobs_.digests["models/m"] = "sha256:another";
+  FakeJob fourth;
+  ASSERT_TRUE(Run(fourth).ok());
+  EXPECT_EQ(jobs_.created.size(), 13U);
+  FakeJob fifth;
+  Pipeline next(jobs_, "0.2.0");
+  ASSERT_TRUE(next.Run(spec_, fifth).ok());
+  EXPECT_EQ(jobs_.created.size(), 17U);
+}
+
+TEST_F(PipelineTest, AReplayComputesAllAgain) {
+  FakeJob first;
+  ASSERT_TRUE(Run(first).ok());
+  FakeJob replay;
+  replay.stored().set_replay_of(first.job().name());
+  ASSERT_TRUE(Run(replay).ok());
+  EXPECT_EQ(jobs_.created.size(), 8U);
+  EXPECT_EQ(first.outputs.at("report.html"), replay.outputs.at("report.html"));
+}
+
+TEST_F(PipelineTest, AnAbortEndsItWithTheReport) {
+  jobs_.files[v1::JobSpec::kEvaluateMcq] = {
+      {"comparison_report.json", Comparison(0.1, 0.15)}};
+  FakeJob job;
+  const absl::Status status = Run(job);
+  EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(std::string(status.message()),
+              HasSubstr("gate behaviour of mcq: abort"));
+  EXPECT_TRUE(job.outputs.contains("report.html"));
+  EXPECT_EQ(jobs_.created.size(), 3U) << "no probes are begun";
+  EXPECT_THAT(jobs_.cancelled, ElementsAre("jobs/A2"));
+}
+
+TEST_F(PipelineTest, ForceGoesOnAndIsRecorded) {
+  jobs_.files[v1::JobSpec::kEvaluateMcq] = {
+      {"comparison_report.json", Comparison(0.1, 0.15)}};
+  spec_.mutable_pipeline()->set_force(true);
+  FakeJob job;
+  ASSERT_TRUE(Run(job).ok());
+  EXPECT_EQ(jobs_.created.size(), 4U);
+  const auto gates = nlohmann::json::parse(job.outputs.at("gates.json"));
+  EXPECT_EQ(gates["gates"][0]["status"], "abort");
+  EXPECT_EQ(gates["gates"][0]["forced"], true);
+}
+
+TEST_F(PipelineTest, AFailedStageIsTriedAgainByTheNextAttempt) {
+  jobs_.ends = [](v1::Job& job) {
+    if (!job.spec().has_evaluate_mcq()) return;
+    job.set_state(v1::JOB_STATE_FAILED);
+    job.set_reason("the disk is full");
+  };
+  FakeJob job;
+  const absl::Status status = Run(job);
+  EXPECT_THAT(std::string(status.message()),
+              HasSubstr("stage mcq: jobs/A1 FAILED: the disk is full"));
+  jobs_.ends = nullptr;
+  ASSERT_TRUE(Run(job).ok());
+  EXPECT_THAT(jobs_.retried, ElementsAre("jobs/A1"));
+  EXPECT_EQ(jobs_.created.size(), 4U);
+}
+
+TEST_F(PipelineTest, WaitsWhereAJobCannotBeMadeYet) {
+  int refusals = 3;
+  jobs_.refuses = [&refusals](const v1::JobSpec&) {
+    return refusals-- > 0 ? absl::UnavailableError("the worker is away")
+                          : absl::OkStatus();
+  };
+  FakeJob job;
+  ASSERT_TRUE(Run(job).ok());
+  EXPECT_GE(jobs_.waits, 3);
+  EXPECT_THAT(job.log, Contains(HasSubstr("waits: the worker is away")));
+}
+
+TEST_F(PipelineTest, WhoGivesItUpGivesUpItsStages) {
+  jobs_.ends = [](v1::Job& job) { job.set_state(v1::JOB_STATE_RUNNING); };
+  FakeJob job;
+  job.when_cancelled = [this] { return jobs_.waits > 1; };
+  EXPECT_EQ(Run(job).code(), absl::StatusCode::kCancelled);
+  EXPECT_THAT(jobs_.cancelled, IsEmpty()) << "it goes on later";
+  job.gives_up = true;
+  EXPECT_EQ(Run(job).code(), absl::StatusCode::kCancelled);
+  EXPECT_THAT(jobs_.cancelled, IsEmpty()) << "nothing was begun";
+  jobs_.waits = 0;
+  EXPECT_EQ(Run(job).code(), absl::StatusCode::kCancelled);
+  EXPECT_THAT(jobs_.cancelled, ElementsAre("jobs/A0"));
+}
+
+TEST_F(PipelineTest, MixesNoNetworksInOneRun) {
+  jobs_.ends = [](v1::Job& job) {
+    if (job.spec().has_train_probes()) job.set_state(v1::JOB_STATE_FAILED);
+  };
+  FakeJob job;
+  ASSERT_FALSE(Run(job).ok());
+  jobs_.digests["models/m"] = "sha256:another";
+  const absl::Status status = Run(job);
+  EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("has changed"));
+}
+
+}  // namespace
+}  // namespace dissonance
