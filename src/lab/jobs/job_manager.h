@@ -126,12 +126,10 @@ class JobManager {
   absl::StatusOr<v1::Job> CreateNew(const v1::JobSpec& spec,
                                     const CreateOptions& options,
                                     const std::string& replay_of);
-  // The job to be stored, complete.
   absl::StatusOr<StoredJob> NewJob(const v1::JobSpec& spec,
                                    const CreateOptions& options,
                                    const std::string& replay_of);
-  // The job as it is after it was queued, or left to wait.
-  absl::StatusOr<v1::Job> Queued(const v1::Job& job);
+  absl::StatusOr<v1::Job> Queued(const v1::Job& job);  // or left to wait
   absl::Status CheckDependencies(const CreateOptions& options);
   absl::Status AddPlace(StoredJob& stored);
   absl::Status CheckVisible(absl::string_view owner, absl::string_view name);
