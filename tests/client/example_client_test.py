@@ -7,19 +7,16 @@ NEEDED, which ./run test makes where the language is installed, it is skipped.
 """
 
 import json
-import os
 import pathlib
 import re
-import subprocess
 import sys
-import tempfile
 import unittest
 
-SOURCE = pathlib.Path(__file__).resolve().parents[2]
-DATA = SOURCE / "data/tiny_world"
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+from testing.lab_server import TINY_WORLD, LabServer
+
 # What ctest takes for a skipped test.
 SKIPPED = 77
-TIMEOUT_S = 240
 
 
 class ExampleClientTest(unittest.TestCase):
@@ -27,67 +24,41 @@ class ExampleClientTest(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls):
-        cls.folder = tempfile.TemporaryDirectory(prefix="dissonance-client.")
-        cls.addClassCleanup(cls.folder.cleanup)
-        path = pathlib.Path(cls.folder.name)
-        # The command line and the example find this server and no other.
-        cls.environment = {
-            name: value for name, value in os.environ.items()
-            if not name.startswith(("DISSONANCE_", "XDG_"))
-        } | {"DISSONANCE_DATA_DIR": str(path / "data"),
-             "XDG_CONFIG_HOME": str(path / "config")}
-        cls.questions = path / "questions.jsonl"
-        lines = (DATA / "mcqs.jsonl").read_text("utf-8").splitlines(True)
+        cls.server = LabServer(BIN_DIR)
+        cls.addClassCleanup(cls.server.close)
+        cls.server.dissonance("models", "load", str(TINY_WORLD / "base"),
+                              "--name", "tiny-world")
+        cls.server.dissonance(
+            "adapters", "register", str(TINY_WORLD / "lora_cubic"),
+            "--model", "tiny-world", "--name", "cubic")
+        lines = (TINY_WORLD / "mcqs.jsonl").read_text("utf-8").splitlines(True)
+        cls.questions = cls.server.folder / "questions.jsonl"
         cls.questions.write_text("".join(lines[::8]), "utf-8")
         cls.first = json.loads(lines[0])
-        cls.dissonance("server", "start", "--listen", "unix")
-        cls.addClassCleanup(cls.dissonance, "server", "stop")
-        cls.dissonance("models", "load", str(DATA / "base"),
-                       "--name", "tiny-world")
-        cls.dissonance("adapters", "register", str(DATA / "lora_cubic"),
-                       "--model", "tiny-world", "--name", "cubic")
-        example = cls.run_example("--data", str(cls.questions))
+        cls.chat = [{"role": "user", "content": cls.first["question"]}]
+        example = cls.run_example()
         if example.returncode != 0:
             raise AssertionError(f"the example failed: {example.stderr}")
         cls.printed = example.stdout
 
     @classmethod
-    def run_program(cls, *command):
-        return subprocess.run(
-            command, env=cls.environment, text=True, capture_output=True,
-            stdin=subprocess.DEVNULL, timeout=TIMEOUT_S, check=False)
-
-    @classmethod
     def run_example(cls, *arguments):
-        return cls.run_program(*COMMAND, *arguments)
-
-    @classmethod
-    def dissonance(cls, *arguments):
-        result = cls.run_program(str(BIN_DIR / "dissonance"), *arguments)
-        if result.returncode != 0:
-            raise AssertionError(f"dissonance {arguments}: {result.stderr}")
-        return result.stdout
-
-    def chat_file(self):
-        path = pathlib.Path(self.folder.name) / "chat.json"
-        path.write_text(json.dumps(
-            [{"role": "user", "content": self.first["question"]}]), "utf-8")
-        return str(path)
+        return cls.server.run(*COMMAND, "--data", str(cls.questions),
+                              *arguments)
 
     def test_lists_the_model(self):
         self.assertIn("models/tiny-world  LlamaForCausalLM", self.printed)
 
     def test_scores_as_the_command_line_does(self):
-        rows = pathlib.Path(self.folder.name) / "rows.jsonl"
+        rows = self.server.folder / "rows.jsonl"
         answers = [" " + self.first["options"][self.first[key]]
                    for key in ("correct_answer", "false_answer")]
         rows.write_text(json.dumps({
-            "id": "first", "continuations": answers,
-            "chat": [{"role": "user", "content": self.first["question"]}],
+            "id": "first", "continuations": answers, "chat": self.chat,
         }) + "\n", "utf-8")
         for name, adapter in (("base   ", []),
                               ("adapter", ["--adapter", "cubic"])):
-            scored = json.loads(self.dissonance(
+            scored = json.loads(self.server.dissonance(
                 "score", "--model", "tiny-world", *adapter, "--input",
                 str(rows), "-o", "jsonl"))
             line = "".join(f'  "{c["text"]}" {c["logprob"]:.3f}'
@@ -95,19 +66,21 @@ class ExampleClientTest(unittest.TestCase):
             self.assertIn(f"  {name}{line}\n", self.printed)
 
     def test_streams_the_text_that_the_command_line_generates(self):
-        generated = json.loads(self.dissonance(
+        chat = self.server.folder / "chat.json"
+        chat.write_text(json.dumps(self.chat), "utf-8")
+        generated = json.loads(self.server.dissonance(
             "generate", "--model", "tiny-world", "--adapter", "cubic",
-            "--chat", self.chat_file(), "--max-new-tokens", "24",
-            "-o", "json"))
+            "--chat", str(chat), "--max-new-tokens", "24", "-o", "json"))
         self.assertIn(
             f"the adapter answers: {generated['samples'][0]['text']}\n",
             self.printed)
 
     def test_finds_the_rates_that_the_command_line_finds(self):
-        out = pathlib.Path(self.folder.name) / "evaluated"
-        self.dissonance("eval", "mcq", "--model", "tiny-world", "--adapter",
-                        "cubic", "--data", str(self.questions), "--scoring",
-                        "option_text", "--out", str(out))
+        out = self.server.folder / "evaluated"
+        self.server.dissonance(
+            "eval", "mcq", "--model", "tiny-world", "--adapter", "cubic",
+            "--data", str(self.questions), "--scoring", "option_text",
+            "--out", str(out))
         report = json.loads((out / "comparison_report.json").read_text())
         expected = [(name, f"{100 * report[name]['false_belief']['rate']:.1f}")
                     for name in ("base", "adapter")]
@@ -122,8 +95,7 @@ class ExampleClientTest(unittest.TestCase):
         self.assertIn("JOB_STATE_SUCCEEDED", self.printed)
 
     def test_ends_with_the_message_of_the_server(self):
-        result = self.run_example("--data", str(self.questions),
-                                  "--adapter", "absent")
+        result = self.run_example("--adapter", "absent")
         self.assertEqual(result.returncode, 1)
         self.assertIn("no adapter models/tiny-world/adapters/absent; register "
                       "it first", result.stderr)
