@@ -85,6 +85,17 @@ class FiguresTest(unittest.TestCase):
         self.assertEqual(named - self.states, set())
 
 
+class ContainerTest(unittest.TestCase):
+    """What of the container's file can be checked without an image."""
+
+    def test_it_has_the_libtorch_that_the_package_is_linked_with(self):
+        setup = (SOURCE / "tools/run/setup.sh").read_text("utf-8")
+        version = re.search(r"TORCH_VERSION=(\S+)", setup).group(1)
+        self.assertIn(f"ARG TORCH_VERSION={version}\n",
+                      (SOURCE / "deploy/Containerfile").read_text("utf-8"))
+        self.assertIn(f"torch=={version}\n", OPERATIONS.read_text("utf-8"))
+
+
 @unittest.skipUnless(shutil.which("promtool"),
                      "NOT RUN: needs promtool (package prometheus)")
 class PromtoolTest(unittest.TestCase):

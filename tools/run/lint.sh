@@ -25,7 +25,8 @@ lint() {
   lint_proto
   if command -v shellcheck >/dev/null; then
     step 'checking the shell scripts' "$LOGS/shellcheck.log" \
-      shellcheck -x run .ci/run client/go/generate.sh
+      shellcheck -x run .ci/run client/go/generate.sh deploy/dissonance-demo \
+      tests/package/clean_root.sh
   fi
 }
 
