@@ -26,15 +26,29 @@ LICENSE_FILE = re.compile(r"(LICEN[CS]E|COPYING|COPYRIGHT|NOTICE|UNLICENSE)",
                           re.IGNORECASE)
 
 
-def debian_packages(libraries: list[Path]) -> set[str]:
-    """The packages that the libraries are of."""
+def debian_packages(libraries: list[Path]) -> dict[Path, str]:
+    """The package that each library is of; libraries of none are left out."""
     # Where /lib is a link to /usr/lib, packages know either name.
-    names = {str(path) for path in libraries}
-    names |= {name[4:] if name.startswith("/usr/") else "/usr" + name
-              for name in names}
+    names = {str(path): path for path in libraries}
+    names |= {name[4:] if name.startswith("/usr/") else "/usr" + name: path
+              for name, path in names.items()}
     found = subprocess.run(["dpkg-query", "-S", *sorted(names)], text=True,
                            capture_output=True, check=False).stdout
-    return {line.split(":", 1)[0] for line in found.splitlines()}
+    lines = [line.split(": ", 1) for line in found.splitlines()]
+    return {names[file]: package.split(":")[0] for package, file in lines
+            if file in names}
+
+
+def debian_license(package: str) -> Path:
+    return Path("/usr/share/doc", package, "copyright")
+
+
+def of_libraries(libraries: list[Path]) -> dict[str, list[Path]]:
+    """By package; a library of none stands alone, without a licence."""
+    packages = debian_packages(libraries)
+    found = {package: [debian_license(package)]
+             for package in packages.values()}
+    return found | {str(p): [] for p in libraries if p not in packages}
 
 
 def wheel_licenses(site: Path) -> dict[str, list[Path]]:
@@ -63,6 +77,20 @@ def crate_licenses(crate: Path, cargo: str) -> dict[str, list[Path]]:
             for name, folder in folders.items() if name in used}
 
 
+def collect(licenses: dict[str, list[Path]], out: Path) -> list[str]:
+    """Copies the files into a folder each; returns what has none."""
+    missing = []
+    for name, files in sorted(licenses.items()):
+        found = [file for file in files if file.is_file()]
+        if not found:
+            missing.append(name)
+            continue
+        (out / name).mkdir(parents=True)
+        for file in found:
+            shutil.copy(file, out / name / file.name)
+    return missing
+
+
 def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--crate", type=Path, required=True)
@@ -74,22 +102,13 @@ def main() -> int:
     site = Path(os.path.abspath(args.site_packages))
     of_wheels = [p for p in args.libraries if p.resolve().is_relative_to(
         site.resolve())]
-    others = [p for p in args.libraries if p not in of_wheels]
-    licenses = {package: [Path("/usr/share/doc", package, "copyright")]
-                for package in debian_packages(others) | set(COMPILED_IN)}
+    found = of_libraries([p for p in args.libraries if p not in of_wheels])
+    found |= {name: [debian_license(name)] for name in COMPILED_IN}
     if of_wheels:
-        licenses |= wheel_licenses(site)
-    licenses |= crate_licenses(args.crate, args.cargo)
+        found |= wheel_licenses(site)
+    found |= crate_licenses(args.crate, args.cargo)
     shutil.rmtree(args.out, ignore_errors=True)
-    missing = []
-    for name, files in sorted(licenses.items()):
-        found = [file for file in files if file.is_file()]
-        if not found:
-            missing.append(name)
-            continue
-        (args.out / name).mkdir(parents=True)
-        for file in found:
-            shutil.copy(file, args.out / name / file.name)
+    missing = collect(found, args.out)
     if missing:
         print("no licence found of: " + ", ".join(missing), file=sys.stderr)
     return 1 if missing else 0

@@ -22,6 +22,8 @@ lint() {
   step 'checking the layers' "$LOGS/layers.log" check_layers
   step 'checking that tests named in docs exist' "$LOGS/docs.log" \
     python3 tools/check_docs.py
+  step "checking the package's tools" "$LOGS/licenses.log" \
+    python3 tools/package/licenses_test.py
   lint_proto
   if command -v shellcheck >/dev/null; then
     step 'checking the shell scripts' "$LOGS/shellcheck.log" \
