@@ -8,12 +8,15 @@ function(dissonance_library name)
                         PRIVATE ${ARG_PRIVATE_DEPS} dissonance_warnings)
 endfunction()
 
-# dissonance_binary(NAME SOURCES main.cc DEPS x y): into build/PRESET/bin.
+# dissonance_binary(NAME SOURCES main.cc DEPS x y): into build/PRESET/bin. Its run
+# path has to serve the libraries of its libraries too when it is installed; with
+# the newer tag it would not.
 function(dissonance_binary name)
   cmake_parse_arguments(ARG "" "" "SOURCES;DEPS" ${ARGN})
   add_executable(${name} ${ARG_SOURCES})
   target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR})
   target_link_libraries(${name} PRIVATE ${ARG_DEPS} dissonance_warnings)
+  target_link_options(${name} PRIVATE -Wl,--disable-new-dtags)
 endfunction()
 
 # ctest runs several tests at once: threads that wait give the processor to

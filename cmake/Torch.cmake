@@ -31,8 +31,7 @@ endforeach()
 target_include_directories(torch SYSTEM INTERFACE ${_torch_include})
 # The wheel's own CUDA runtime is a dependency of its CPU library; the linker
 # need not see it.
-target_link_options(torch INTERFACE
-  -Wl,-rpath,${_torch_lib} -Wl,--allow-shlib-undefined)
+target_link_options(torch INTERFACE -Wl,--allow-shlib-undefined)
 # The OpenMP library that libtorch itself runs on, or the system's.
 file(GLOB _torch_gomp ${_torch_lib}/libgomp*.so*)
 if(NOT _torch_gomp)

@@ -259,11 +259,10 @@ std::string UnitIn(const TempFolder& folder) {
   const std::string unit =
       ReadFile(InTree("deploy/dissonanced.service"), 1 << 20).value_or("");
   const std::string path = folder.File("dissonanced.service");
-  EXPECT_TRUE(
-      WriteFileAtomically(
-          path, absl::StrReplaceAll(unit, {{"/opt/dissonance/build/release/bin",
-                                            DISSONANCE_BINARY_DIR}}))
-          .ok());
+  EXPECT_TRUE(WriteFileAtomically(
+                  path, absl::StrReplaceAll(unit, {{"/opt/dissonance/bin",
+                                                    DISSONANCE_BINARY_DIR}}))
+                  .ok());
   return path;
 }
 

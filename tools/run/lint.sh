@@ -22,13 +22,43 @@ lint() {
   step 'checking the layers' "$LOGS/layers.log" check_layers
   step 'checking that tests named in docs exist' "$LOGS/docs.log" \
     python3 tools/check_docs.py
+  step "checking the package's tools" "$LOGS/licenses.log" \
+    python3 tools/package/licenses_test.py
+  lint_proto
   if command -v shellcheck >/dev/null; then
     step 'checking the shell scripts' "$LOGS/shellcheck.log" \
-      shellcheck -x run .ci/run
+      shellcheck -x run .ci/run client/go/generate.sh deploy/dissonance-demo \
+      tests/package/clean_root.sh
   fi
 }
 
 check_format() { cpp_sources | xargs -r clang-format --dry-run -Werror; }
+
+# The form of the API, and that what is there stays (docs/structure.md).
+lint_proto() {
+  if ! command -v npm >/dev/null; then
+    say "the API is not checked: no npm here ('./run setup' installs it)"
+    return
+  fi
+  npm_packages tools/lint
+  step 'checking the form of the API' "$LOGS/buf-lint.log" buf lint proto
+  step 'checking that clients of the API go on working' \
+    "$LOGS/buf-breaking.log" check_proto_changes
+}
+
+buf() { tools/lint/node_modules/.bin/buf "$@"; }
+
+# Against what the API was where this branch left origin's main, or one commit
+# ago.
+check_proto_changes() {
+  local base before=build/proto-before
+  base=$(base_of proto)
+  git rev-parse --verify --quiet "$base:proto" >/dev/null || return 0
+  rm -rf "$before"
+  mkdir -p "$before"
+  git archive "$base" proto | tar -x -C "$before"
+  buf breaking proto --against "$before/proto"
+}
 
 check_layers() {
   python3 tools/check_layers_test.py
@@ -75,16 +105,23 @@ run_tidy() {
       --extra-arg=-fno-openmp -p build/release
 }
 
-# Changed .cc files, and those whose header changed, in the order of git.
-changed_sources() {
+# base_of PATH...: the commit to compare those files with: where this branch left
+# origin's main, or the one before when nothing differs. Without a commit before,
+# as in a shallow clone, an empty tree.
+base_of() {
   local base
   base=$(git merge-base HEAD origin/main 2>/dev/null || git rev-parse HEAD)
-  if git diff --quiet "$base" -- '*.cc' '*.h'; then
-    # Without a commit before, as in a shallow clone, all sources differ.
+  if git diff --quiet "$base" -- "$@"; then
     base=$(git rev-parse --verify --quiet HEAD~1 ||
       git hash-object -t tree /dev/null)
   fi
-  git diff --name-only --diff-filter=d "$base" -- '*.cc' '*.h' |
+  printf '%s' "$base"
+}
+
+# Changed .cc files, and those whose header changed, in the order of git.
+changed_sources() {
+  git diff --name-only --diff-filter=d "$(base_of '*.cc' '*.h')" \
+    -- '*.cc' '*.h' |
     sed 's/\.h$/.cc/' | awk '!seen[$0]++' |
     while IFS= read -r file; do
       if [[ -f $file ]]; then printf '%s\n' "$file"; fi

@@ -184,20 +184,11 @@ install_torch() {
 # The libraries that draw a report's charts, and what opens one in a browser for
 # its test, in the versions of the lock file.
 install_assets() {
-  local assets=$ROOT/tools/assets want
-  local stamp=$assets/node_modules/assets.stamp
-  want=$(digest "$(<"$assets/package-lock.json")")
-  if stamped "$stamp" "$want"; then
-    note 'assets: node_modules in tools/assets'
-    return
-  fi
   command -v npm >/dev/null ||
     die "npm is missing, which fetches what reports draw their charts with;" \
       "install Node.js with npm, or see DISSONANCE_ASSETS_DIR in" \
       "src/lab/report/CMakeLists.txt"
-  step 'installing what reports draw with (npm)' "$LOGS/npm.log" \
-    npm ci --prefix "$assets"
-  printf '%s\n' "$want" >"$stamp"
+  npm_packages tools/assets
 }
 
 # pip_install VENV ARGUMENT...: installs into a virtual environment of this
