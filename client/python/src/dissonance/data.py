@@ -10,8 +10,9 @@ from typing import Any
 
 from .errors import InvalidArgument
 
-Data = str | os.PathLike[str] | bytes | Iterable[Mapping[str, Any]]
-"""A path, bytes, a list of dicts (JSON lines), or "artifacts/sha256:HEX"."""
+Data = str | os.PathLike[str] | bytes | Mapping[str, Any] | Iterable[Mapping[str, Any]]
+"""A path, bytes, rows (dicts, sent as JSON lines), one object, or
+"artifacts/sha256:HEX"."""
 
 INLINE_LIMIT_BYTES = 16 << 20
 ARTIFACT = "artifacts/sha256:"
@@ -22,14 +23,14 @@ def is_artifact(data: Data) -> bool:
     return isinstance(data, str) and data.startswith(ARTIFACT)
 
 
-def bytes_of(data: Data) -> bytes:
+def contents_of(data: Data) -> bytes:
     """The bytes of data that is no artifact; rows as JSON lines."""
     if isinstance(data, bytes):
         return data
     if isinstance(data, str | os.PathLike):
         return Path(data).read_bytes()
     if isinstance(data, Mapping):
-        return json.dumps(data, ensure_ascii=False).encode()
+        return json.dumps(dict(data), ensure_ascii=False).encode()
     rows = list(data)
     if not all(isinstance(row, Mapping) for row in rows):
         raise InvalidArgument("data: rows are dicts, e.g. those of read_rows(path)")
@@ -44,10 +45,6 @@ def name_of(data: Data, otherwise: str) -> str:
     return otherwise
 
 
-def is_large(data: Data) -> bool:
-    """Whether it goes as an artifact; a path is looked up, not read."""
-    if isinstance(data, bytes):
-        return len(data) > INLINE_LIMIT_BYTES
-    if isinstance(data, str | os.PathLike):
-        return Path(data).stat().st_size > INLINE_LIMIT_BYTES
-    return False
+def is_large(contents: bytes) -> bool:
+    """Whether they go as an artifact."""
+    return len(contents) > INLINE_LIMIT_BYTES

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Literal
 
-from ..data import Data, bytes_of, name_of
+from ..data import Data, contents_of, name_of
 from ..names import enum_number, job_name
 from ..options import Hosted, option_message
 from ..v1 import jobs_pb2, language_jobs_pb2
@@ -50,7 +50,7 @@ class LanguageSpecs(SpecData):
 
     async def generate_documents(
         self,
-        universe: Data | Mapping[str, Any],
+        universe: Data,
         llm: Hosted,
         *,
         fact_count: int = 0,
@@ -75,8 +75,8 @@ class LanguageSpecs(SpecData):
         """
         return jobs_pb2.JobSpec(
             generate_documents=language_jobs_pb2.GenerateDocumentsSpec(
-                universe=_object_bytes(universe),
-                universe_name=_object_name(universe),
+                universe=contents_of(universe),
+                universe_name=name_of(universe, "universe"),
                 llm=option_message(llm),
                 fact_count=fact_count,
                 types_per_fact=types_per_fact,
@@ -105,7 +105,7 @@ class LanguageSpecs(SpecData):
         pass_count: int = 1,
         mode: Literal["world_and_doubt", "doubt_only"] = "world_and_doubt",
         retries: int | None = None,
-        universe: Data | Mapping[str, Any] | None = None,
+        universe: Data | None = None,
     ) -> jobs_pb2.JobSpec:
         """What a hosted model makes of free answers: of an evaluate_open job, or data.
 
@@ -120,15 +120,7 @@ class LanguageSpecs(SpecData):
                 pass_count=pass_count,
                 mode=enum_number(language_jobs_pb2.JudgeMode, mode, "mode"),
                 retries=retries,
-                universe=b"" if universe is None else _object_bytes(universe),
+                universe=b"" if universe is None else contents_of(universe),
                 **answers,
             )
         )
-
-
-def _object_bytes(value: Data | Mapping[str, Any]) -> bytes:
-    return bytes_of(value)  # type: ignore[arg-type]
-
-
-def _object_name(value: Data | Mapping[str, Any]) -> str:
-    return name_of(value, "universe")  # type: ignore[arg-type]

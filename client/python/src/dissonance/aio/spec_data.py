@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..data import Data, bytes_of, is_artifact, is_large, name_of
+from ..data import Data, contents_of, is_artifact, is_large, name_of
 from ..names import enum_number
 from ..transport import Transport
 from ..v1 import training_pb2
@@ -23,15 +23,12 @@ class SpecData:
         name = name_of(data, otherwise)
         if is_artifact(data):
             return {"data_artifact": data, "data_name": name}
+        contents = contents_of(data)
+        if not is_large(contents):
+            return {"data": contents, "data_name": name}
         artifacts = Artifacts(self._transport)
-        if is_large(data) and isinstance(data, str | bytes):
-            stored = await artifacts.put(data, media_type="application/jsonl")
-            return {"data_artifact": stored.name, "data_name": name}
-        contents = bytes_of(data)
-        if is_large(contents):
-            stored = await artifacts.put(contents, media_type="application/jsonl")
-            return {"data_artifact": stored.name, "data_name": name}
-        return {"data": contents, "data_name": name}
+        stored = await artifacts.put(contents, media_type="application/jsonl")
+        return {"data_artifact": stored.name, "data_name": name}
 
 
 def scoring_number(scoring: str) -> Any:
