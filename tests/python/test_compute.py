@@ -101,6 +101,13 @@ def test_generate_equals_the_command_line(
         assert one["finish_reason"] == other.finish_reason
 
 
+def test_unknown_options_are_refused(cubic: dissonance.Network) -> None:
+    with pytest.raises(TypeError, match=r"no option max_tokens; options: .*max_new"):
+        cubic.generate("The moon", max_tokens=3)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="no option position;"):
+        cubic.activations("The moon", position="all")  # type: ignore[call-arg]
+
+
 def test_stream_brings_the_tokens_of_generate(
     cubic: dissonance.Network, prompts: Rows
 ) -> None:

@@ -70,6 +70,7 @@ run_tests() {
   arguments=("${REST[@]}")
   REST=()
   need_setup
+  install_client
   build_preset
   say "running the tests of $PRESET ..."
   exec ctest --preset "$PRESET" -j "$(nproc)" "${arguments[@]}"

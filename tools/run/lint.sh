@@ -26,6 +26,7 @@ lint() {
     step 'checking the shell scripts' "$LOGS/shellcheck.log" \
       shellcheck -x run .ci/run
   fi
+  lint_client
 }
 
 check_format() { cpp_sources | xargs -r clang-format --dry-run -Werror; }

@@ -94,7 +94,7 @@ def generate_request(
     inputs: Sequence[common_pb2.Input],
     options: Mapping[str, Any],
 ) -> inference_pb2.GenerateRequest:
-    """The API's message."""
+    """The API's message. Raises TypeError for an option that there is not."""
     return inference_pb2.GenerateRequest(
         variants=variants,
         inputs=inputs,
@@ -106,10 +106,21 @@ def generate_request(
     )
 
 
+def check_options(options: Mapping[str, Any], kind: Any) -> None:
+    """Raises TypeError for an option that `kind`, a TypedDict, has not."""
+    known = kind.__optional_keys__
+    for name in options:
+        if name not in known:
+            raise TypeError(
+                f"there is no option {name}; options: {', '.join(sorted(known))}"
+            )
+
+
 def generation_message(
     options: Mapping[str, Any],
 ) -> inference_pb2.GenerationOptions:
-    """The part of it that draws tokens."""
+    """The part of it that draws tokens. Raises TypeError as above."""
+    check_options(options, GenerateOptions)
     names = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty", "seed")
     sampling = {name: options[name] for name in names if name in options}
     return inference_pb2.GenerationOptions(
