@@ -17,7 +17,10 @@ API = {path.stem for path in (ROOT / "proto" / "dissonance" / "v1").glob("*.prot
 
 def build(kind: str, source: Path, folder: Path) -> Path:
     """A wheel or an sdist of a folder, by setuptools' own hooks."""
-    script = f"from setuptools import build_meta as b; print(b.build_{kind}({str(folder)!r}))"
+    script = (
+        "from setuptools import build_meta as backend\n"
+        f"print(backend.build_{kind}({str(folder)!r}))"
+    )
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=source, capture_output=True, text=True
     )

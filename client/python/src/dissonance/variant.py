@@ -249,7 +249,9 @@ def _text(message: pb.Intervention) -> str:
 
 
 def _vector_text(vector: pb.VectorRef) -> str:
-    return vector.label or short(vector.direction) or "vector"
+    # The server calls a vector that it filled in by the direction's whole name.
+    label = vector.label.removeprefix("directions/")
+    return label or short(vector.direction) or "vector"
 
 
 def _blocks_text(blocks: list[int]) -> str:
