@@ -118,11 +118,9 @@ def test_stream_brings_the_tokens_of_generate(
     assert pieces[-1].finish_reason == whole.finish_reason
 
 
-def test_leaving_a_stream_early_ends_it(cubic: dissonance.Network) -> None:
-    for piece in cubic.stream("The", max_new_tokens=400, ignore_eos=True):
-        assert piece.token_ids
-        break
-    assert cubic.generate("The", max_new_tokens=2)[0].token_ids
+def test_token_texts_make_the_text(base: dissonance.Network) -> None:
+    text = "The moon is large."
+    assert "".join(base.token_texts(base.tokenize(text))).strip() == text
 
 
 def test_echo_and_top_logprobs_come_with_the_tokens(base: dissonance.Network) -> None:

@@ -165,7 +165,7 @@ def test_training_gives_an_adapter_and_its_curves(
     job = lab.jobs.fine_tune(
         "tiny-world",
         dissonance.read_rows(DATA / "docs.jsonl")[:16],
-        "fresh",
+        "trained",
         lora=dissonance.Lora(rank=4, target_modules=["down_proj"], blocks=[1, 2]),
         training=dissonance.Training(epoch_count=1, micro_batch_size=2),
         evaluation_data=questions,
@@ -175,14 +175,14 @@ def test_training_gives_an_adapter_and_its_curves(
     frame = job.result()
     assert frame["loss"].notna().sum() == 2
     assert frame["evaluation.false_belief.rate"].notna().sum() == 3
-    made = lab.adapters.get("tiny-world", "fresh")
+    made = lab.adapters.get("tiny-world", "trained")
     assert (made.rank, made.module_count) == (4, 2)
-    assert lab.adapters.unload("tiny-world", "fresh").resident_bytes == 0
-    assert lab.adapters.load("tiny-world", "fresh").resident_bytes > 0
-    assert "fresh" in [each.short_name for each in lab.adapters.list("tiny-world")]
-    lab.adapters.delete("tiny-world", "fresh")
+    assert lab.adapters.unload("tiny-world", "trained").resident_bytes == 0
+    assert lab.adapters.load("tiny-world", "trained").resident_bytes > 0
+    assert "trained" in [each.short_name for each in lab.adapters.list("tiny-world")]
+    lab.adapters.delete("tiny-world", "trained")
     with pytest.raises(dissonance.NotFound):
-        lab.adapters.get("tiny-world", "fresh")
+        lab.adapters.get("tiny-world", "trained")
 
 
 def test_models_are_loaded_listed_and_unloaded(lab: dissonance.Client) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
 from concurrent import futures
 from pathlib import Path
@@ -12,10 +13,14 @@ import dissonance
 import grpc
 import pytest
 from conftest import MCQS
-from dissonance.v1 import admin_pb2, jobs_pb2, models_pb2
+from dissonance import settings
+from dissonance.blocking import run
+from dissonance.transport import Blocking
+from dissonance.v1 import admin_pb2, inference_pb2, jobs_pb2, models_pb2
 from google.protobuf import any_pb2, duration_pb2
 from google.rpc import error_details_pb2, status_pb2
 
+STREAMS = ("Inference/Generate",)
 Answer = Callable[[bytes, grpc.ServicerContext], Any]
 
 
@@ -37,7 +42,12 @@ class FakeServer(grpc.GenericRpcHandler):  # type: ignore[misc]
             self.asked.append((method, request))
             return self.answers[method](request, context)
 
-        return grpc.unary_unary_rpc_method_handler(
+        kind = (
+            grpc.unary_stream_rpc_method_handler
+            if method in STREAMS
+            else grpc.unary_unary_rpc_method_handler
+        )
+        return kind(
             answer, response_serializer=lambda message: message.SerializeToString()
         )
 
@@ -123,6 +133,39 @@ def test_job_is_created_again_under_the_same_id(fake: tuple[FakeServer, str]) ->
     ids = [each.request_id for each in requests]
     assert ids[0] == ids[1] != ids[2]
     assert ids[0].startswith("python-")
+
+
+def test_leaving_a_stream_early_cancels_the_call(
+    fake: tuple[FakeServer, str],
+) -> None:
+    server, address = fake
+    ended = threading.Event()
+
+    def answer(_: bytes, context: grpc.ServicerContext) -> Iterator[Any]:
+        context.add_callback(ended.set)
+        event = inference_pb2.GenerateResponse()
+        event.delta.text = "on and on"
+        yield event
+        ended.wait(60)
+
+    server.answers["Inference/Generate"] = answer
+    with dissonance.connect(address) as lab:
+        for piece in lab.network("m").stream("a"):
+            assert piece.text == "on and on"
+            break
+        assert ended.wait(30)
+
+
+def test_other_machines_are_never_talked_to_in_the_clear(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("in the clear")
+
+    monkeypatch.setattr(grpc, "insecure_channel", refuse)
+    run(Blocking(settings.resolve("far.example:1", token="t")).close())
+    with pytest.raises(AssertionError):
+        Blocking(settings.resolve("127.0.0.1:1", token="t"))
 
 
 def test_details_of_an_error_become_hints(fake: tuple[FakeServer, str]) -> None:

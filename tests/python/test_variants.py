@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 from conftest import CANDIDATES, Server
+from dissonance import places
 from dissonance.v1 import common_pb2 as pb
 
 Rows = list[dict[str, Any]]
@@ -96,6 +97,25 @@ def test_bare_layer_is_refused_with_its_two_readings() -> None:
 def test_bad_places_are_named(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(dissonance.InvalidArgument, match=message):
         dissonance.Variant("m").zero(**arguments)
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    base = dissonance.Variant("m")
+    one = base.zero(site="z", block=np.int64(2), positions=np.arange(1, 3))
+    assert one == base.zero(site="z", block=2, positions=[1, 2])
+    assert base.zero(site="z", block=np.arange(3)) == base.zero(
+        site="z", block=range(3)
+    )
+
+
+def test_places_are_written_as_in_the_files_of_jobs() -> None:
+    for written in ("resid_post.2", "blocks.2.resid_post", ("resid_post", 2)):
+        place = places.place_of(places.place_message(written))  # type: ignore[arg-type]
+        assert place == ("resid_post", 2)
+    assert places.place_of(places.place_message("final_norm")).block is None
+    for wrong in ("2", "resid_post.x", "resid_post.", ("resid_post", 2, 3)):
+        with pytest.raises(dissonance.InvalidArgument):
+            places.place_message(wrong)  # type: ignore[arg-type]
 
 
 def test_bfloat16_and_float64_vectors_keep_their_numbers() -> None:

@@ -30,28 +30,28 @@ if TYPE_CHECKING:
 PATTERN = "pattern"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Activations:
     """What one network computed at the places that were asked for."""
 
     network: str
     ids: tuple[str, ...]
     """Of the prompts."""
-    labels: tuple[dict[str, str], ...] = field(repr=False)
+    labels: tuple[dict[str, str], ...]
     """Of the prompts."""
-    prompt: Array = field(repr=False)
+    prompt: Array
     """[rows], int: index into ids."""
-    position: Array = field(repr=False)
+    position: Array
     """[rows], int; of a mean, that of the last row in it."""
-    token_id: Array = field(repr=False)
+    token_id: Array
     """[rows], int."""
-    generated: Array = field(repr=False)
+    generated: Array
     """[rows], bool: whether the position is behind the prompt."""
     from_store: bool
     """Whether the server had kept the answer."""
-    provenance: Provenance | None = field(repr=False)
-    _arrays: dict[Place, Array] = field(repr=False)
-    _patterns: dict[Place, list[Array]] = field(repr=False)
+    provenance: Provenance | None
+    _arrays: dict[Place, Array]
+    _patterns: dict[Place, list[Array]]
 
     @property
     def places(self) -> list[Place]:
@@ -61,6 +61,12 @@ class Activations:
     def __len__(self) -> int:
         """How many rows each place has."""
         return len(self.prompt)
+
+    def __repr__(self) -> str:
+        """The network, and the shape at each place."""
+        shapes = [f"{p} {list(a.shape)}" for p, a in self._arrays.items()]
+        shapes += [f"{p} of {len(a)} prompts" for p, a in self._patterns.items()]
+        return f"<Activations of {self.network}: {', '.join(shapes)}>"
 
     def __getitem__(self, place: Place | tuple[str, int | None] | str) -> Any:
         """The rows at a place: acts["resid_post", 2] or acts["final_norm"].

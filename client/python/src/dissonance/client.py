@@ -204,6 +204,7 @@ class Network(Variant):
     tokenize = blocking(aio.Network.tokenize)
     pieces = blocking(aio.Network.pieces)
     detokenize = blocking(aio.Network.detokenize)
+    token_texts = blocking(aio.Network.token_texts)
     render_chat = blocking(aio.Network.render_chat)
     score = blocking(aio.Network.score)
     generate = blocking(aio.Network.generate)

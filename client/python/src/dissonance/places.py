@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, SupportsIndex
 
 from .errors import InvalidArgument
 from .names import enum_number, enum_word
@@ -25,9 +26,14 @@ Site = Literal[
     "logits",
 ]
 PositionSet = Literal["all", "prompt", "last_prompt", "generated"]
-Positions = PositionSet | range | int | Sequence[int]
+Positions = PositionSet | range | SupportsIndex | Sequence[int]
 """A named set, a range(begin, end), a position from 0, or a list of positions."""
-Blocks = int | Iterable[int] | None
+Blocks = SupportsIndex | Iterable[int] | None
+
+
+_PLACE = re.compile(
+    r"(?:blocks\.(?P<before>\d+)\.)?(?P<site>[a-z_]+)(?:\.(?P<block>\d+))?"
+)
 
 
 class Place(NamedTuple):
@@ -62,20 +68,23 @@ def site_numbers(sites: str | Iterable[str]) -> list[pb.Site]:
 
 def block_numbers(blocks: Blocks) -> list[int]:
     """Blocks as a list; None: empty, which the server takes for all."""
-    if blocks is None:
-        return []
-    return [blocks] if isinstance(blocks, int) else [int(each) for each in blocks]
+    return [] if blocks is None else _integers(blocks)
 
 
 def place_message(place: Place | tuple[str, int | None] | str) -> pb.SiteRef:
-    """The wire's form of a place."""
+    """The wire's form of a place: (site, block), "resid_post.2" or as in job files,
+    "blocks.2.resid_post".
+    """
     if isinstance(place, str):
-        site, _, block = place.partition(".")
-        if block and not block.isdecimal():
+        found = _PLACE.fullmatch(place)
+        if found is None:
             raise InvalidArgument(
                 f"place '{place}' is not SITE.BLOCK, e.g. resid_post.2"
             )
-        place = Place(site, int(block) if block else None)
+        block = found["block"] or found["before"]
+        place = Place(found["site"], int(block) if block else None)
+    if len(place) != 2:
+        raise InvalidArgument(f"place {place} is not (site, block)")
     site, block_number = place
     return pb.SiteRef(site=site_number(site), block=block_number)
 
@@ -97,10 +106,17 @@ def positions_message(positions: Positions | None) -> pb.Positions | None:
         return pb.Positions(
             range=pb.PositionRange(begin=positions.start, end=positions.stop)
         )
-    indices = [positions] if isinstance(positions, int) else [int(i) for i in positions]
+    indices = _integers(positions)
     if any(index < 0 for index in indices):
         raise InvalidArgument(
             f"positions: {indices}: positions count from 0; the prompt's last is "
             'positions="last_prompt"'
         )
     return pb.Positions(indices=pb.PositionIndices(indices=indices))
+
+
+def _integers(values: SupportsIndex | Iterable[int]) -> list[int]:
+    """One integer or several, numpy's too."""
+    if isinstance(values, Iterable):
+        return [each.__index__() for each in values]
+    return [values.__index__()]

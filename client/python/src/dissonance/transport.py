@@ -249,9 +249,6 @@ def _options(settings: Settings) -> Sequence[tuple[str, int]]:
         # Also the time that one attempt has: a busy machine may take seconds.
         ("grpc.min_reconnect_backoff_ms", 2000),
         ("grpc.max_reconnect_backoff_ms", 2000),
-        # Channels of one process to one server are otherwise one connection,
-        # which outlives a server that was replaced.
-        ("grpc.use_local_subchannel_pool", 1),
     ]
     if settings.local:
         options.append(("grpc.enable_http_proxy", 0))

@@ -95,11 +95,6 @@ class Artifacts:
         async for piece in self._transport.stream(
             "Artifacts/ReadArtifact", request, pb.ReadArtifactResponse
         ):
-            if piece.offset_bytes != len(contents):
-                raise DataLoss(
-                    f"{name}: expected bytes at offset {len(contents)}, the server "
-                    f"sent offset {piece.offset_bytes}"
-                )
             contents += piece.data
 
     async def _put(self, file: io.BufferedIOBase, media_type: str) -> Artifact:

@@ -137,9 +137,8 @@ class Job:
                     if answer.HasField("job"):
                         self.message = answer.job
                         return
-                    if answer.event.number > after:
-                        after = answer.event.number
-                        yield JobEvent.of(answer.event)
+                    after = answer.event.number
+                    yield JobEvent.of(answer.event)
             except Unavailable as error:
                 if time.monotonic() - last_sign > PATIENCE_SECONDS:
                     raise Unavailable(

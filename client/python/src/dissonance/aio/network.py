@@ -16,7 +16,7 @@ from ..results import Scores
 from ..tensors import DType
 from ..v1 import inference_pb2
 from ..variant import Variant
-from .text import Candidates, detokenize, tokenize
+from .text import Candidates, detokenize, token_texts, tokenize
 
 if TYPE_CHECKING:
     from .client import Client
@@ -48,6 +48,10 @@ class Network(Variant):
     ) -> str:
         """The text of token ids; cut characters become U+FFFD."""
         return await detokenize(self.client._transport, self.model, ids, special_tokens)
+
+    async def token_texts(self, ids: Sequence[int]) -> list[str]:
+        """What each token adds to a text; parts of a character become U+FFFD."""
+        return await token_texts(self.client._transport, self.model, ids)
 
     async def render_chat(
         self,

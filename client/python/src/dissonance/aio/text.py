@@ -37,6 +37,17 @@ async def detokenize(
     return response.text
 
 
+async def token_texts(
+    transport: Transport, model: str, ids: Sequence[int]
+) -> list[str]:
+    """What each id adds to a text by itself."""
+    request = inference_pb2.DetokenizeRequest(model=model, ids=ids, per_token=True)
+    response = await transport.call(
+        "Inference/Detokenize", request, inference_pb2.DetokenizeResponse
+    )
+    return [each.text.decode("utf-8", "replace") for each in response.tokens]
+
+
 async def candidate_messages(
     transport: Transport, model: str, candidates: Candidates
 ) -> list[interpretability_pb2.Candidate]:
