@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tracemalloc
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -117,7 +117,7 @@ class Breaking(Blocking):
 
     async def stream(
         self, method: str, request: Any, response: Any
-    ) -> AsyncIterator[Any]:
+    ) -> AsyncGenerator[Any, None]:
         self.cursors.append(request.cursor)
         async for message in super().stream(method, request, response):
             self.left -= 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ class Breaking(Blocking):
 
     async def stream(
         self, method: str, request: Any, response: Any
-    ) -> AsyncIterator[Any]:
+    ) -> AsyncGenerator[Any, None]:
         self.offsets.append(request.offset_bytes)
         left = 2
         async for message in super().stream(method, request, response):

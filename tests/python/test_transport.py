@@ -135,24 +135,27 @@ def test_job_is_created_again_under_the_same_id(fake: tuple[FakeServer, str]) ->
     assert ids[0].startswith("python-")
 
 
-def test_leaving_a_stream_early_cancels_the_call(
-    fake: tuple[FakeServer, str],
+def test_error_in_a_stream_cancels_the_call(
+    fake: tuple[FakeServer, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server, address = fake
     ended = threading.Event()
 
     def answer(_: bytes, context: grpc.ServicerContext) -> Iterator[Any]:
         context.add_callback(ended.set)
-        event = inference_pb2.GenerateResponse()
-        event.delta.text = "on and on"
-        yield event
+        yield inference_pb2.GenerateResponse()
         ended.wait(60)
 
+    def refuse(*_: object) -> None:
+        raise KeyboardInterrupt
+
     server.answers["Inference/Generate"] = answer
+    monkeypatch.setattr("dissonance.generations.Collector.add", refuse)
     with dissonance.connect(address) as lab:
-        for piece in lab.network("m").stream("a"):
-            assert piece.text == "on and on"
-            break
+        with pytest.raises(KeyboardInterrupt) as caught:
+            next(lab.network("m").stream("a"))
+        # A notebook keeps the traceback, and with it all that was in use.
+        assert caught.tb is not None
         assert ended.wait(30)
 
 

@@ -13,7 +13,8 @@ import asyncio
 import contextlib
 import time
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -74,7 +75,8 @@ class Transport(ABC):
         pause = FIRST_PAUSE_SECONDS
         while True:
             try:
-                return [each async for each in self.stream(method, request, response)]
+                async with aclosing(self.stream(method, request, response)) as answers:
+                    return [each async for each in answers]
             except Unavailable:
                 if pause > LAST_PAUSE_SECONDS:
                     raise
@@ -90,8 +92,8 @@ class Transport(ABC):
     @abstractmethod
     def stream(
         self, method: str, request: Message, response: type[R]
-    ) -> AsyncIterator[R]:
-        """The answers of a stream; leaving the iterator early cancels the call."""
+    ) -> AsyncGenerator[R, None]:
+        """The answers of a stream; closing the generator cancels the call."""
 
     @abstractmethod
     async def upload(
@@ -149,7 +151,7 @@ class Blocking(Transport):
 
     async def stream(
         self, method: str, request: Message, response: type[R]
-    ) -> AsyncIterator[R]:
+    ) -> AsyncGenerator[R, None]:
         """See Transport."""
         call = self._channel.unary_stream(_path(method), _bytes_of, response.FromString)
         answers = call(request, metadata=self._metadata)
@@ -203,7 +205,7 @@ class Asyncio(Transport):
 
     async def stream(
         self, method: str, request: Message, response: type[R]
-    ) -> AsyncIterator[R]:
+    ) -> AsyncGenerator[R, None]:
         """See Transport."""
         call = self._channel.unary_stream(_path(method), _bytes_of, response.FromString)
         answers = call(request, metadata=self._metadata)

@@ -7,6 +7,7 @@ import hashlib
 import io
 import os
 from collections.abc import Iterator
+from contextlib import aclosing
 from pathlib import Path
 
 from ..errors import DataLoss, Unavailable
@@ -92,10 +93,13 @@ class Artifacts:
 
     async def _read_on(self, name: str, contents: bytearray) -> None:
         request = pb.ReadArtifactRequest(name=name, offset_bytes=len(contents))
-        async for piece in self._transport.stream(
-            "Artifacts/ReadArtifact", request, pb.ReadArtifactResponse
-        ):
-            contents += piece.data
+        async with aclosing(
+            self._transport.stream(
+                "Artifacts/ReadArtifact", request, pb.ReadArtifactResponse
+            )
+        ) as pieces:
+            async for piece in pieces:
+                contents += piece.data
 
     async def _put(self, file: io.BufferedIOBase, media_type: str) -> Artifact:
         name = f"artifacts/sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import aclosing
 from typing import Any, Literal, Unpack
 
 from ..activations import Activations, Assembler
@@ -130,12 +131,15 @@ class Compute:
         request = generate_request(variant_messages(variants), inputs, options)
         labels, ids = [each.label for each in variants], [each.id for each in inputs]
         collector = Collector(labels, ids, ())
-        async for event in self._transport.stream(
-            "Inference/Generate", request, inference_pb2.GenerateResponse
-        ):
-            piece = collector.add(event)
-            if piece is not None:
-                yield piece
+        async with aclosing(
+            self._transport.stream(
+                "Inference/Generate", request, inference_pb2.GenerateResponse
+            )
+        ) as events:
+            async for event in events:
+                piece = collector.add(event)
+                if piece is not None:
+                    yield piece
 
     async def activations(
         self,
@@ -334,12 +338,15 @@ class Compute:
         while assembler.summary is None:
             before = assembler.cursor
             try:
-                async for message in self._transport.stream(
-                    "Interpretability/StreamActivations",
-                    request,
-                    interpretability_pb2.StreamActivationsResponse,
-                ):
-                    assembler.add(message)
+                async with aclosing(
+                    self._transport.stream(
+                        "Interpretability/StreamActivations",
+                        request,
+                        interpretability_pb2.StreamActivationsResponse,
+                    )
+                ) as messages:
+                    async for message in messages:
+                        assembler.add(message)
                 if assembler.summary is None:
                     raise Unavailable("the server ended the stream before its summary")
             except Unavailable:

@@ -6,6 +6,7 @@ import json
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import aclosing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -130,15 +131,18 @@ class Job:
         while True:
             request = pb.WatchJobRequest(name=self.name, after_event_number=after)
             try:
-                async for answer in self._transport.stream(
-                    "Jobs/WatchJob", request, pb.WatchJobResponse
-                ):
-                    backoff, last_sign = FIRST_BACKOFF_SECONDS, time.monotonic()
-                    if answer.HasField("job"):
-                        self.message = answer.job
-                        return
-                    after = answer.event.number
-                    yield JobEvent.of(answer.event)
+                async with aclosing(
+                    self._transport.stream(
+                        "Jobs/WatchJob", request, pb.WatchJobResponse
+                    )
+                ) as answers:
+                    async for answer in answers:
+                        backoff, last_sign = FIRST_BACKOFF_SECONDS, time.monotonic()
+                        if answer.HasField("job"):
+                            self.message = answer.job
+                            return
+                        after = answer.event.number
+                        yield JobEvent.of(answer.event)
             except Unavailable as error:
                 if time.monotonic() - last_sign > PATIENCE_SECONDS:
                     raise Unavailable(
