@@ -57,12 +57,14 @@ def test_probes_and_directions_of_them(
     frame = job.result()
     assert set(frame["variant"]) == {"base", "cubic"}
     assert set(frame["block"]) == {1, 2}
-    listed = lab.probes.list(job.name, ["category_conflict"], ["base", "cubic"])
-    told = {
-        (each.network, each.place.block): each.auc.mean for each in listed if each.auc
-    }
-    for row in frame.itertuples():
-        assert told[row.variant, row.block] == row.auc_mean
+    listed = lab.probes.list(job.name)
+    assert {each.target for each in listed} == {"category_conflict"}
+    told = {(each.network, each.place.block): each.auc for each in listed}
+    for row in frame.to_dict("records"):
+        network = {"base": "tiny-world", "cubic": "cubic"}[row["variant"]]
+        auc = told[network, row["block"]]
+        assert auc is not None
+        assert auc.mean == row["auc_mean"]
     kept = lab.directions.make_from_probes("of-probes", job.name, variant=1)
     assert [str(each) for each in kept.places] == ["resid_post.1", "resid_post.2"]
     assert kept.method == "probe"

@@ -179,7 +179,7 @@ def _hints(code: str, token_source: str, target: str) -> list[str]:
     return []
 
 
-def _details(metadata: Iterable[tuple[str, str | bytes]] | None) -> list[str]:
+def _details(metadata: Iterable[Any] | None) -> list[str]:
     """What the google.rpc details of a failed call say, a line each."""
     for key, value in metadata or ():
         if key == "grpc-status-details-bin" and isinstance(value, bytes):

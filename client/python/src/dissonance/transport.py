@@ -190,9 +190,9 @@ class Asyncio(Transport):
 
     @property
     def _channel(self) -> grpc.aio.Channel:
-        if self._opened is None:
-            self._opened = self._open(grpc.aio)
-        return self._opened
+        channel = self._opened or self._open(grpc.aio)
+        self._opened = channel
+        return channel
 
     async def call_once(
         self, method: str, request: Message, response: type[R], timeout: float | None

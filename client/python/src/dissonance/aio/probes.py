@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..generations import Meters, meter_messages
 from ..inputs import Prompts, inputs_of
-from ..names import job_name
+from ..names import enum_word, job_name
 from ..options import Probing, option_message
 from ..places import (
     Blocks,
@@ -29,6 +29,7 @@ from ..probing import (
 )
 from ..results import provenance_of
 from ..transport import Transport
+from ..v1 import interp_jobs_pb2, jobs_pb2
 from ..v1 import probes_pb2 as pb
 from ..variant import Variant, variant_messages, variants_of
 from .pages import all_pages
@@ -127,18 +128,31 @@ class Probes:
         )
         return Projections(readings, provenance_of(response.provenance))
 
-    async def list(
-        self, job: str, targets: Sequence[str], networks: Sequence[str]
-    ) -> ProbeResults:
-        """What a train_probes job has fitted so far, without the weights.
-
-        `targets` and `networks` are what results call those of the job, in its order.
-        """
+    async def list(self, job: str) -> ProbeResults:
+        """What a train_probes job has fitted so far, without the weights."""
+        name = job_name(job)
         found = await all_pages(
             self._transport,
             "Probes/ListProbes",
-            pb.ListProbesRequest(job=job_name(job)),
+            pb.ListProbesRequest(job=name),
             pb.ListProbesResponse,
             "probes",
         )
+        spec = (await self._spec(name)).train_probes
+        targets = [each.field or _source(each) for each in spec.targets]
+        variants = spec.variants
+        if spec.activations_job:
+            extracted = await self._spec(spec.activations_job)
+            variants = extracted.extract_activations.variants
+        networks = [Variant.of(each).label for each in variants]
         return ProbeResults(probe_of(each, targets, networks) for each in found)
+
+    async def _spec(self, job: str) -> jobs_pb2.JobSpec:
+        response = await self._transport.call(
+            "Jobs/GetJob", jobs_pb2.GetJobRequest(name=job), jobs_pb2.GetJobResponse
+        )
+        return response.job.spec
+
+
+def _source(label: interp_jobs_pb2.LabelRule) -> str:
+    return enum_word(interp_jobs_pb2.LabelSource, label.source)

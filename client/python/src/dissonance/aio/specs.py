@@ -254,7 +254,7 @@ class Specs(LanguageSpecs, SweepSpecs):
 
     async def pipeline(
         self,
-        stages: Mapping[str, jobs_pb2.JobSpec] | Iterable[jobs_pb2.PipelineStage],
+        stages: dict[str, jobs_pb2.JobSpec] | Iterable[jobs_pb2.PipelineStage],
         *,
         title: str = "",
         force: bool = False,
@@ -264,7 +264,7 @@ class Specs(LanguageSpecs, SweepSpecs):
         `stages` are specs by name, or PipelineStages with `inputs` and `gates`; see
         stage(). `force` goes on where a gate aborts.
         """
-        if isinstance(stages, Mapping):
+        if isinstance(stages, dict):
             stages = [stage(name, spec) for name, spec in stages.items()]
         return jobs_pb2.JobSpec(
             pipeline=jobs_pb2.PipelineSpec(title=title, stages=stages, force=force)
