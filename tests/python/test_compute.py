@@ -84,6 +84,15 @@ def test_frames_have_a_row_for_each_continuation(base: dissonance.Network) -> No
     assert list(frame["continuation"]) == [" is", " was"] * 2
 
 
+def test_results_show_as_tables_in_a_notebook(base: dissonance.Network) -> None:
+    scores = base.score(["The moon", "A star"], [" is"])
+    shown = scores._repr_html_()
+    assert shown is not None
+    assert shown.count("<tr") == 3
+    assert repr(scores).startswith("Scores of 2:")
+    assert len(scores.where(id="2")) == len(scores[1:]) == 1
+
+
 def test_generate_equals_the_command_line(
     server: Server, cubic: dissonance.Network, prompts: Rows
 ) -> None:

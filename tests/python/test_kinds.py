@@ -161,6 +161,66 @@ def test_sweep_along_a_direct_direction(
     assert frame["belief_n"].tolist() == [12, 12]
 
 
+def test_fitted_directions_are_kept_and_steer(
+    lab: dissonance.Client, both: Networks, questions: Rows
+) -> None:
+    job = lab.jobs.fit_directions(
+        both, questions, method="variant_difference", blocks=[2, 3], scoring=SCORING
+    ).wait(progress=False)
+    assert list(job.result()["place"]) == ["blocks.2.resid_post", "blocks.3.resid_post"]
+    vectors = job.vectors()
+    assert vectors[0].place == ("resid_post", 2)
+    assert np.linalg.norm(vectors[0].vector) == pytest.approx(1, abs=1e-6)
+    kept = lab.directions.make("of-job", vectors, model="tiny-world")
+    assert kept.at("resid_post", 2).norm == vectors[0].norm
+    lab.directions.delete("of-job")
+
+
+def test_pipeline_hands_results_on(
+    lab: dissonance.Client, both: Networks, questions: Rows
+) -> None:
+    specs = lab.jobs.specs
+    stages = [
+        dissonance.stage(
+            "behaviour",
+            specs.evaluate_mcq(both, questions, scoring=SCORING),
+            gates=["behaviour"],
+        ),
+        dissonance.stage(
+            "direction",
+            specs.fit_directions(
+                both,
+                questions,
+                method="variant_difference",
+                blocks=[2],
+                scoring=SCORING,
+            ),
+        ),
+        dissonance.stage(
+            "steering",
+            specs.steering_sweep(
+                both[1],
+                questions,
+                {"truth": None},
+                blocks=[2],
+                coefficients=[60],
+                scoring=SCORING,
+                null_count=2,
+                refine_count=0,
+                sample_count=0,
+            ),
+            inputs={"steering_sweep.directions[0]": "direction"},
+        ),
+    ]
+    job = lab.jobs.pipeline(stages, title="cubic", force=True).wait(progress=False)
+    frame = job.result()
+    assert list(frame["name"]) == ["behaviour", "direction", "steering"]
+    assert set(frame["state"]) == {"SUCCEEDED"}
+    sweep = lab.jobs.get(frame["job"].iloc[-1])
+    assert list(sweep.result()["phase"]) == ["unsteered", "grid"]
+    assert [gate["gate"] for gate in job.json("gates.json")["gates"]] == ["behaviour"]
+
+
 def test_training_gives_an_adapter_and_its_curves(
     lab: dissonance.Client, questions: Rows
 ) -> None:

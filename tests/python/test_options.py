@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import dissonance
+import numpy as np
 import pytest
 from dissonance import job_files, options
 from dissonance.aio.specs import Specs
@@ -150,6 +151,34 @@ def test_fit_directions_takes_a_target_or_none() -> None:
     assert list(made.sites) == [common_pb2.SITE_RESID_MID]
     made = spec("fit_directions", [BASE, CUBIC], b"", method="variant_difference")
     assert not made.HasField("target")
+
+
+def test_stages_leave_to_earlier_ones_what_those_find() -> None:
+    made = spec("train_probes", [], None, ["answered_false"])
+    assert made.targets
+    assert not made.variants
+    assert not spec("fine_tune", "m", None, "mine").data
+    made = spec("steering_sweep", CUBIC, b"", {"truth": None})
+    assert made.directions[0].label == "truth"
+    assert not made.directions[0].HasField("vector")
+    made = spec("steering_sweep", CUBIC, b"", None)
+    assert len(made.directions) == 1
+
+
+def test_directions_of_a_job_have_their_lengths() -> None:
+    lengths = {"norm": 3.0, "residual_norm": 7.0}
+    names = ("blocks.10.resid_post", "blocks.2.resid_post")
+    summary = {"places": dict.fromkeys(names, lengths)}
+    tensors = {name: np.ones(4, dtype=np.float32) for name in names}
+    vectors = job_files.read_vectors(summary, tensors)
+    assert [str(each.place) for each in vectors] == ["resid_post.2", "resid_post.10"]
+    assert vectors[0].residual_norm == 7
+    job = jobs_pb2.JobSpec()
+    job.fit_directions.sites.append(common_pb2.SITE_RESID_POST)
+    files = {"summary.json": json.dumps(summary).encode()}
+    assert job_files.main_files("fit_directions", list(files)) == list(files)
+    frame = job_files.result_frame(job, files)
+    assert list(frame.columns) == ["place", "norm", "residual_norm"]
 
 
 def test_stages_say_what_they_take_from_each_other() -> None:

@@ -68,9 +68,8 @@ def items_of(
 ) -> list[inference_pb2.ScoreItem]:
     """Prompts with what is to follow each; None: each row's own continuations."""
     items = []
-    for number, (row, prompt) in enumerate(
-        zip(rows_of(prompts), inputs_of(prompts), strict=True)
-    ):
+    rows = rows_of(prompts)
+    for number, (row, prompt) in enumerate(zip(rows, inputs_of(rows), strict=True)):
         own = continuations
         if own is None and isinstance(row, Mapping):
             own = row.get("continuations")

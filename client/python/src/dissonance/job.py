@@ -146,5 +146,6 @@ class Job:
     json = blocking(AsyncJob.json)
     frame = blocking(AsyncJob.frame)
     tensors = blocking(AsyncJob.tensors)
+    vectors = blocking(AsyncJob.vectors)
     download = blocking(AsyncJob.download)
     result = blocking(AsyncJob.result)

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .frames import frame_of, frame_of_file
+from .places import place_message, place_of
+from .probing import DirectionVector
 from .v1 import jobs_pb2
 from .variant import Variant
 
@@ -44,6 +46,9 @@ def result_frame(spec: jobs_pb2.JobSpec, files: Mapping[str, bytes]) -> pd.DataF
         return _mcq_frame(spec, json.loads(files[MAIN_FILES[kind]]))
     if kind == "pipeline":
         return frame_of(json.loads(files[MAIN_FILES[kind]])["stages"])
+    if kind == "fit_directions":
+        places = json.loads(files["summary.json"])["places"]
+        return frame_of({"place": place} | places[place] for place in sorted(places))
     import pandas
 
     frames = []
@@ -53,6 +58,15 @@ def result_frame(spec: jobs_pb2.JobSpec, files: Mapping[str, bytes]) -> pd.DataF
             frame.insert(0, "network", name.rpartition("/")[0])
         frames.append(frame)
     return pandas.concat(frames, ignore_index=True)
+
+
+def read_vectors(summary: Any, tensors: Mapping[str, Any]) -> list[DirectionVector]:
+    """The directions of a fit_directions job, by site and block."""
+    places = {place_of(place_message(name)): name for name in summary["places"]}
+    return [
+        DirectionVector(place, tensors[name], **summary["places"][name])
+        for place, name in sorted(places.items())
+    ]
 
 
 def read_tensors(data: bytes) -> dict[str, Any]:

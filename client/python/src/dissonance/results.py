@@ -92,6 +92,14 @@ class Results(Sequence[T], Generic[T]):
         more = ",\n  ..." if len(self) > 3 else ""
         return f"{type(self).__name__} of {len(self)}:\n  {few}{more}"
 
+    def _repr_html_(self) -> str | None:
+        """The frame, for notebooks; where pandas is missing, they take repr()."""
+        try:
+            html: str = self.frame()._repr_html_()  # type: ignore[operator]
+        except ImportError:
+            return None
+        return html
+
     def where(self, **fields: Any) -> Self:
         """Those whose fields have these values: where(network="cubic", id="q1")."""
         kept = [

@@ -14,8 +14,9 @@ from ..errors import InvalidArgument, JobCancelled, JobFailed, NotFound, Unavail
 from ..events import ENDED, JobEvent, Output, Progress
 from ..files import check_file_name, write_atomically
 from ..frames import frame_of_file
-from ..job_files import main_files, read_tensors, result_frame
+from ..job_files import main_files, read_tensors, read_vectors, result_frame
 from ..names import enum_word
+from ..probing import DirectionVector
 from ..progress import ProgressBar
 from ..results import Provenance, provenance_of
 from ..transport import Transport
@@ -207,6 +208,11 @@ class Job:
         """The numpy arrays of a .safetensors file, by name."""
         return read_tensors(await self.read(file_name))
 
+    async def vectors(self) -> list[DirectionVector]:
+        """The directions that a fit_directions job found, for directions.make()."""
+        tensors = await self.tensors("direction.safetensors")
+        return read_vectors(await self.json("summary.json"), tensors)
+
     async def download(
         self, directory: str | os.PathLike[str], files: Iterable[str] | None = None
     ) -> list[Path]:
@@ -230,7 +236,7 @@ class Job:
         position. steering_sweep: a row a setting. evaluate_open: a row an answer.
         judge: a row a judgement. generate_documents: the documents.
         extract_activations: a row for each captured row; the numbers are in
-        tensors(). pipeline: its stages.
+        tensors(). fit_directions: a row a place; see vectors(). pipeline: its stages.
         """
         names = main_files(self.kind, list(self.outputs))
         if not names:

@@ -22,7 +22,7 @@ class LanguageSpecs(SpecData):
     async def evaluate_open(
         self,
         networks: Variant | Iterable[Variant],
-        data: Data,
+        data: Data | None,
         *,
         mode: Literal["neutral", "doubt_probe"] = "neutral",
         samples: int = 1,
@@ -111,7 +111,6 @@ class LanguageSpecs(SpecData):
 
         `universe` is what false_world means, as for generate_documents.
         """
-        answers = {} if data is None else await self._data(data, "answers")
         return jobs_pb2.JobSpec(
             judge=language_jobs_pb2.JudgeSpec(
                 job=job_name(job) if job else "",
@@ -121,6 +120,6 @@ class LanguageSpecs(SpecData):
                 mode=enum_number(language_jobs_pb2.JudgeMode, mode, "mode"),
                 retries=retries,
                 universe=b"" if universe is None else contents_of(universe),
-                **answers,
+                **await self._data(data, "answers"),
             )
         )

@@ -18,8 +18,13 @@ class SpecData:
         """Part of a Client."""
         self._transport = transport
 
-    async def _data(self, data: Data, otherwise: str) -> dict[str, Any]:
-        """The fields data, data_name and data_artifact; large data are uploaded."""
+    async def _data(self, data: Data | None, otherwise: str) -> dict[str, Any]:
+        """The fields data, data_name and data_artifact; large data are uploaded.
+
+        None leaves them to an earlier stage of a pipeline.
+        """
+        if data is None:
+            return {}
         name = name_of(data, otherwise)
         if is_artifact(data):
             return {"data_artifact": data, "data_name": name}

@@ -39,13 +39,14 @@ Networks = Variant | Iterable[Variant]
 class Specs(LanguageSpecs, SweepSpecs):
     """Makes JobSpecs. `data` is a path, bytes, a list of dicts or an artifact's name.
 
-    Data of more than 16 MiB are uploaded as an artifact first.
+    Data of more than 16 MiB are uploaded as an artifact first. None is for a stage of
+    a pipeline that takes them from an earlier one.
     """
 
     async def evaluate_mcq(
         self,
         networks: Networks | Sequence[Hosted],
-        data: Data,
+        data: Data | None,
         *,
         scoring: McqScoring = "letter_variants",
         dropout_samples: int = 0,
@@ -76,7 +77,7 @@ class Specs(LanguageSpecs, SweepSpecs):
     async def fine_tune(
         self,
         model: str,
-        data: Data,
+        data: Data | None,
         name: str,
         *,
         start_from: str = "",
@@ -120,7 +121,7 @@ class Specs(LanguageSpecs, SweepSpecs):
     async def extract_activations(
         self,
         networks: Networks,
-        data: Data,
+        data: Data | None,
         *,
         sites: str | Iterable[str] = "resid_post",
         blocks: Blocks = None,
@@ -165,7 +166,7 @@ class Specs(LanguageSpecs, SweepSpecs):
 
         `targets` are Labels, or words as on the command line: "category_conflict",
         "answered_false", "label:FIELD". `activations_job`, an extract_activations job,
-        takes the place of networks ([]) and data (None).
+        takes the place of networks and data: ([], None, ...).
         """
         spec = interp_jobs_pb2.TrainProbesSpec(
             targets=[label_message(each) for each in targets],
@@ -173,19 +174,18 @@ class Specs(LanguageSpecs, SweepSpecs):
             component_count=components,
             scoring=scoring_number(scoring),
         )
-        if activations_job:
+        if data is None:
             # The job said what was captured, and how questions were asked.
-            spec.activations_job = job_name(activations_job)
+            spec.activations_job = job_name(activations_job) if activations_job else ""
             spec.ClearField("scoring")
             return jobs_pb2.JobSpec(train_probes=spec)
-        rows = {} if data is None else await self._data(data, "rows")
         spec.MergeFrom(
             interp_jobs_pb2.TrainProbesSpec(
                 variants=variant_messages(networks),
                 sites=site_numbers(sites),
                 blocks=block_numbers(blocks),
                 positions=positions_message(positions),
-                **rows,
+                **await self._data(data, "rows"),
             )
         )
         return jobs_pb2.JobSpec(train_probes=spec)
@@ -193,7 +193,7 @@ class Specs(LanguageSpecs, SweepSpecs):
     async def fit_directions(
         self,
         networks: Networks,
-        data: Data,
+        data: Data | None,
         target: Label | str | None = None,
         *,
         method: DirectionMethod = "mean_difference",
@@ -222,7 +222,7 @@ class Specs(LanguageSpecs, SweepSpecs):
     async def logit_lens(
         self,
         networks: Networks,
-        data: Data,
+        data: Data | None,
         candidates: Candidates | None = None,
         *,
         sites: str | Iterable[str] = "resid_post",

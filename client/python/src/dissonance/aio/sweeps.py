@@ -30,7 +30,7 @@ class SweepSpecs(SpecData):
         self,
         source: Variant,
         target: Variant,
-        data: Data,
+        data: Data | None,
         *,
         sites: str | Iterable[str] = ("resid_post", "attn_out", "mlp_out"),
         blocks: Blocks = None,
@@ -72,7 +72,7 @@ class SweepSpecs(SpecData):
     async def steering_sweep(
         self,
         network: Variant,
-        data: Data,
+        data: Data | None,
         directions: Any,
         *,
         site: str = "resid_post",
@@ -91,8 +91,9 @@ class SweepSpecs(SpecData):
         """Which steering takes a belief back, and at what price.
 
         `directions` are the name of one, a Direction or its vector, numbers, a list of
-        these, or a dict of them by what results call them. `relative`: coefficients
-        are multiples of the mean length of the rows at the place.
+        these, or a dict of them by what results call them; None is one that an earlier
+        stage of a pipeline finds. `relative`: coefficients are multiples of the mean
+        length of the rows at the place.
         """
         sets = [
             enum_number(common_pb2.PositionSet, each, "positions") for each in positions
@@ -127,6 +128,8 @@ def _sweep_directions(directions: Any) -> list[interp_jobs_pb2.SweepDirection]:
 
 
 def _sweep_direction(direction: Any, label: str) -> interp_jobs_pb2.SweepDirection:
+    if direction is None:
+        return interp_jobs_pb2.SweepDirection(label=label)
     vectors = direction if isinstance(direction, list | tuple) else ()
     if vectors and all(isinstance(each, DirectionVector) for each in vectors):
         by_block = [each.message() for each in vectors]
