@@ -16,6 +16,7 @@ dissonance.aio has the same names to be awaited. docs/python.md is a tour.
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 
 from . import aio
@@ -54,17 +55,19 @@ from .errors import (
     Unknown,
 )
 from .events import JobEvent
-from .generations import Meter
+from .generations import Generation, Generations, Meter, Piece
 from .inputs import read_rows
 from .job import Job
 from .options import Checkpoints, Hosted, Label, Lora, Probing, Training
 from .places import Place
-from .probing import Direction, DirectionVector
+from .probing import Direction, DirectionVector, FittedProbes, Probe, Projections
+from .readings import Comparison, Lens, Patches
+from .results import Provenance, Scores
 from .settings import resolve
 from .transport import Blocking
 from .variant import Intervention, Variant
 
-__version__ = "0.1.0"
+__version__ = importlib.metadata.version("dissonance")
 
 __all__ = [
     "Aborted",
@@ -75,6 +78,7 @@ __all__ = [
     "Cancelled",
     "Checkpoints",
     "Client",
+    "Comparison",
     "DataLoss",
     "DeadlineExceeded",
     "Direction",
@@ -82,6 +86,9 @@ __all__ = [
     "Directions",
     "Error",
     "FailedPrecondition",
+    "FittedProbes",
+    "Generation",
+    "Generations",
     "Hosted",
     "Internal",
     "Intervention",
@@ -92,17 +99,24 @@ __all__ = [
     "JobFailed",
     "Jobs",
     "Label",
+    "Lens",
     "Lora",
     "Meter",
     "Models",
     "Network",
     "NotFound",
     "OutOfRange",
+    "Patches",
     "PermissionDenied",
+    "Piece",
     "Place",
+    "Probe",
     "Probes",
     "Probing",
+    "Projections",
+    "Provenance",
     "ResourceExhausted",
+    "Scores",
     "Training",
     "Unauthenticated",
     "Unavailable",

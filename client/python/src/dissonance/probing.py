@@ -231,7 +231,7 @@ def _optional(message: pb.ProbeResult, name: str) -> float | None:
     return float(getattr(message, name)) if message.HasField(name) else None
 
 
-class Probes(Results[Probe]):
+class FittedProbes(Results[Probe]):
     """Probes by place, target, network and C; frame(): a row for each.
 
     `components` are maps of principal components by place, where asked for.

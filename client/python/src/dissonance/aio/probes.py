@@ -19,13 +19,11 @@ from ..places import (
 )
 from ..probing import (
     Components,
+    FittedProbes,
     Projection,
     Projections,
     label_messages,
     probe_of,
-)
-from ..probing import (
-    Probes as ProbeResults,
 )
 from ..results import provenance_of
 from ..transport import Transport
@@ -53,7 +51,7 @@ class Probes:
         positions: Positions = "last_prompt",
         options: Probing | None = None,
         components: int = 0,
-    ) -> ProbeResults:
+    ) -> FittedProbes:
         """A probe for every target, network and place, with its controls.
 
         `targets` are labels by name, [prompts]: integers are classes (-1 leaves a
@@ -80,7 +78,7 @@ class Probes:
         )
         labels = [each.label for each in variants]
         results = [each.result for each in events if each.HasField("result")]
-        found = ProbeResults(
+        found = FittedProbes(
             (probe_of(each, list(targets), labels) for each in results),
             provenance_of(events[-1].summary.provenance),
         )
@@ -128,7 +126,7 @@ class Probes:
         )
         return Projections(readings, provenance_of(response.provenance))
 
-    async def list(self, job: str) -> ProbeResults:
+    async def list(self, job: str) -> FittedProbes:
         """What a train_probes job has fitted so far, without the weights."""
         name = job_name(job)
         found = await all_pages(
@@ -145,7 +143,7 @@ class Probes:
             extracted = await self._spec(spec.activations_job)
             variants = extracted.extract_activations.variants
         networks = [Variant.of(each).label for each in variants]
-        return ProbeResults(probe_of(each, targets, networks) for each in found)
+        return FittedProbes(probe_of(each, targets, networks) for each in found)
 
     async def _spec(self, job: str) -> jobs_pb2.JobSpec:
         response = await self._transport.call(
