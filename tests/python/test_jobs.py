@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import signal
 import threading
 from collections.abc import Callable
@@ -280,3 +281,21 @@ def test_lost_server_is_followed_on_after_its_return(own_server: Server) -> None
         assert killed[0] < numbers[-1]
         assert job.message.attempt_count == 2
         assert job.result()["step"].tolist() == list(range(1, 61))
+
+
+def test_calls_wait_for_a_worker_that_starts_again(
+    own_server: Server, questions: Rows
+) -> None:
+    chats = [[{"role": "user", "content": row["question"]}] for row in questions]
+    with own_server.connect() as lab:
+        network = lab.network("tiny-world")
+        before = network.score(chats, [" quarter"])
+        rows = network.activations(chats, blocks=2)
+        for _ in range(2):
+            os.kill(lab.server_info().workers[0].pid, signal.SIGKILL)
+            after = network.score(chats, [" quarter"])
+            assert after.logprobs.tolist() == before.logprobs.tolist()
+        os.kill(lab.server_info().workers[0].pid, signal.SIGKILL)
+        again = network.activations(chats, blocks=2)
+        assert (again["resid_post", 2] == rows["resid_post", 2]).all()
+        assert lab.server_info().workers[0].restart_count == 3
