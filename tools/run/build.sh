@@ -71,6 +71,7 @@ run_tests() {
   REST=()
   need_setup
   prepare_clients
+  install_client
   build_preset
   say "running the tests of $PRESET ..."
   exec ctest --preset "$PRESET" -j "$(nproc)" "${arguments[@]}"

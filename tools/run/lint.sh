@@ -30,6 +30,7 @@ lint() {
       shellcheck -x run .ci/run client/go/generate.sh deploy/dissonance-demo \
       tests/package/clean_root.sh
   fi
+  lint_client
 }
 
 check_format() { cpp_sources | xargs -r clang-format --dry-run -Werror; }

@@ -1,0 +1,1 @@
+"""The public API's messages and stubs, as protoc makes them of its protos."""
