@@ -147,6 +147,16 @@ void AddFigure(const Figure& figure, Section& section) {
   section.files.push_back({absl::StrCat("report/", figure.id, ".csv"), csv});
 }
 
+size_t Stride(size_t count, size_t most) {
+  return std::max<size_t>((count + most - 1) / most, 1);
+}
+
+std::string StrideNote(size_t stride, const std::string& what) {
+  return stride == 1 ? ""
+                     : absl::StrCat(" One ", what, " of ", stride,
+                                    " is shown; the job's own files have all.");
+}
+
 Json Rounded(double value) {
   if (!std::isfinite(value)) return nullptr;
   return Json::parse(absl::StrFormat("%.6g", value));

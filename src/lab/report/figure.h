@@ -40,6 +40,13 @@ struct Figure {
 // Adds the figure's HTML and its CSV file.
 void AddFigure(const Figure& figure, Section& section);
 
+// Of `count` things at most `most` are shown, spread evenly: each one whose
+// number, from 0, is a multiple of this.
+size_t Stride(size_t count, size_t most);
+// " One question of 3 is shown; the job's own files have all.", or nothing
+// where all are.
+std::string StrideNote(size_t stride, const std::string& what);
+
 // Six digits of a number: so many tell points of a plot apart.
 nlohmann::json Rounded(double value);
 

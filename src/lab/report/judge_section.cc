@@ -21,17 +21,19 @@ std::string JudgeName(const Json& pass) {
                       NumberText(pass, "pass"));
 }
 
-// {judge, variant, verdict, n, share}, a row each.
+// {judge, variant, verdict, order, n, share}, a row each.
 std::vector<Json> VerdictRows(const Json& summary) {
   std::vector<Json> rows;
   for (const Json& pass : summary.at("passes")) {
     for (const Json& variant : pass.at("variants")) {
       if (variant.at("verdicts").is_null()) continue;
+      int order = 0;
       for (const char* verdict : kVerdicts) {
         const Json& own = variant.at("verdicts").at(verdict);
         rows.push_back({{"judge", JudgeName(pass)},
                         {"variant", variant.at("variant")},
                         {"verdict", verdict},
+                        {"order", order++},
                         {"n", own.at("n")},
                         {"share", own.at("share")}});
       }
@@ -54,7 +56,7 @@ Json VerdictChart(size_t variant_count) {
       {"encoding",
        {{"x", ShareChannel("share", "share of judged answers")},
         {"y", std::move(y)},
-        {"order", {{"field", "verdict"}, {"sort", kVerdicts}}},
+        {"order", {{"field", "order"}, {"type", "quantitative"}}},
         {"color", std::move(colour)},
         {"tooltip",
          {{{"field", "variant"}}, {{"field", "verdict"}}, {{"field", "n"}}}}}}};
@@ -62,14 +64,15 @@ Json VerdictChart(size_t variant_count) {
 
 void AddVerdicts(const StageFiles& files, const Json& summary,
                  Section& section) {
-  Figure figure = {.id = files.Id("verdicts"),
-                   .title = "Verdicts",
-                   .note =
-                       "Shares of the answers that could be judged. A "
-                       "judge may err: read answers yourself.",
-                   .columns = {"judge", "variant", "verdict", "n", "share"},
-                   .rows = VerdictRows(summary),
-                   .panels = {}};
+  Figure figure = {
+      .id = files.Id("verdicts"),
+      .title = "Verdicts",
+      .note =
+          "Shares of the answers that could be judged. A "
+          "judge may err: read answers yourself.",
+      .columns = {"judge", "variant", "verdict", "order", "n", "share"},
+      .rows = VerdictRows(summary),
+      .panels = {}};
   if (figure.rows.empty()) return;
   for (const Json& pass : summary.at("passes")) {
     const std::string judge = JudgeName(pass);

@@ -18,7 +18,8 @@ namespace {
 using Json = nlohmann::json;
 
 constexpr int kHeight = 240;
-// Of the heat map, all questions together.
+// Of the heat map: more questions than it has pixels show nothing more.
+constexpr size_t kMostQuestions = 400;
 constexpr int kMostHeight = 460;
 constexpr int kQuestionHeight = 14;
 // Above so many the questions' names can't be read.
@@ -235,16 +236,22 @@ Json HeatChart(size_t question_count, double greatest) {
 void AddHeatMap(const StageFiles& files, const Trajectories& trajectories,
                 std::vector<Json> rows, Section& section) {
   if (rows.empty()) return;
-  const size_t question_count = AddOrder(trajectories, rows);
-  Figure figure = {.id = files.Id("questions"),
-                   .title = "The margin of each question",
-                   .note =
-                       "Blue: the true answer leads; orange: the false "
-                       "one. Questions are in the order of the last "
-                       "network's margin at the output.",
-                   .columns = {"variant", "id", "order", "layer", "margin"},
-                   .rows = std::move(rows),
-                   .panels = {}};
+  const size_t all_count = AddOrder(trajectories, rows);
+  const size_t stride = Stride(all_count, kMostQuestions);
+  std::erase_if(rows, [stride](const Json& row) {
+    return row.at("order").get<size_t>() % stride != 0;
+  });
+  const size_t question_count = (all_count + stride - 1) / stride;
+  Figure figure = {
+      .id = files.Id("questions"),
+      .title = "The margin of each question",
+      .note = absl::StrCat("Blue: the true answer leads; orange: the "
+                           "false one. Questions are in the order of the last "
+                           "network's margin at the output.",
+                           StrideNote(stride, "question")),
+      .columns = {"variant", "id", "order", "layer", "margin"},
+      .rows = std::move(rows),
+      .panels = {}};
   double greatest = 0;
   for (const Json& row : figure.rows) {
     greatest = std::max(greatest, std::fabs(row.at("margin").get<double>()));

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <map>
 #include <optional>
 #include <string>
@@ -19,6 +20,8 @@ using Json = nlohmann::json;
 
 // Flips that are open at once.
 constexpr size_t kOpenFlips = 6;
+// Flips with their texts; the job's files have all.
+constexpr size_t kMostFlips = 300;
 
 // "base", or the adapter's own name.
 std::string NetworkName(const std::string& model) {
@@ -286,7 +289,8 @@ std::string FlipsHtml(const Comparison& comparison, const Questions& questions,
                       const std::string& adapter) {
   std::string open;
   std::string closed;
-  for (size_t i = 0; i < comparison.flips.size(); ++i) {
+  const size_t shown = std::min(comparison.flips.size(), kMostFlips);
+  for (size_t i = 0; i < shown; ++i) {
     (i < kOpenFlips ? open : closed) +=
         FlipHtml(comparison.flips[i], questions, adapter);
   }
@@ -295,13 +299,16 @@ std::string FlipsHtml(const Comparison& comparison, const Questions& questions,
   };
   std::string html = absl::StrCat(
       "<h3>Answered differently by base and ", Escaped(adapter), "</h3>\n",
-      Paragraph(absl::StrCat(comparison.text, comparison.flips.size(),
-                             " questions are answered differently.")));
+      Paragraph(
+          absl::StrCat(comparison.text, comparison.flips.size(),
+                       " questions are answered differently",
+                       shown < comparison.flips.size()
+                           ? absl::StrCat("; the first ", shown, " are shown.")
+                           : ".")));
   if (!open.empty()) html += list(open);
   if (!closed.empty()) {
-    html += Details(
-        absl::StrCat("The other ", comparison.flips.size() - kOpenFlips),
-        list(closed));
+    html +=
+        Details(absl::StrCat("The other ", shown - kOpenFlips), list(closed));
   }
   return html;
 }

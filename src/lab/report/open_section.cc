@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <map>
 #include <string>
 #include <utility>
@@ -18,6 +19,8 @@ using Json = nlohmann::json;
 
 // Questions that are open at once.
 constexpr size_t kOpenQuestions = 8;
+// Questions with their answers; the job's files have all.
+constexpr size_t kMostQuestions = 300;
 
 struct Variants {
   std::vector<std::string> labels;
@@ -129,14 +132,17 @@ std::string AnswersHtml(const Questions& questions, const Variants& variants) {
   std::string open;
   std::string closed;
   const std::vector<Question>& all = questions.all();
-  for (size_t i = 0; i < all.size(); ++i) {
+  const size_t shown = std::min(all.size(), kMostQuestions);
+  for (size_t i = 0; i < shown; ++i) {
     (i < kOpenQuestions ? open : closed) += QuestionHtml(all[i], variants);
   }
   std::string html = absl::StrCat("<h3>Answers side by side</h3>\n",
                                   "<ul class=\"answers\">\n", open, "</ul>\n");
   if (!closed.empty()) {
     html += Details(
-        absl::StrCat("The other ", all.size() - kOpenQuestions, " questions"),
+        absl::StrCat(shown < all.size() ? "More of " : "The other ",
+                     shown < all.size() ? all.size() : shown - kOpenQuestions,
+                     " questions"),
         absl::StrCat("<ul class=\"answers\">\n", closed, "</ul>\n"));
   }
   return html;

@@ -17,6 +17,9 @@ using Json = nlohmann::json;
 
 constexpr int kAucHeight = 180;
 constexpr int kMapHeight = 190;
+// Of a place, over all networks; and maps.
+constexpr size_t kMostPoints = 2000;
+constexpr size_t kMostMaps = 12;
 
 // Values of a field, each once, in the order of the rows.
 std::vector<std::string> Distinct(const std::vector<Json>& rows,
@@ -185,7 +188,27 @@ std::string SkippedText(const Json& summary) {
 struct Map {
   std::string label;  // field that tells classes apart
   std::vector<Json> rows;
+  size_t place_stride = 1;
+  size_t point_stride = 1;
 };
+
+// Of places and of a place's points some, spread evenly. Places are told one
+// after another, each with as many points.
+void Thin(Map& map) {
+  const size_t places = Distinct(map.rows, "place").size();
+  if (places == 0) return;
+  const size_t points = map.rows.size() / places;
+  map.place_stride = Stride(places, kMostMaps);
+  map.point_stride = Stride(points, kMostPoints);
+  std::vector<Json> kept;
+  for (size_t i = 0; i < map.rows.size(); ++i) {
+    if (i / points % map.place_stride == 0 &&
+        i % points % map.point_stride == 0) {
+      kept.push_back(std::move(map.rows[i]));
+    }
+  }
+  map.rows = std::move(kept);
+}
 
 // By the first target alone, so that a point has one class.
 Map ReadMap(const std::vector<Json>& lines, const std::string& target) {
@@ -201,6 +224,7 @@ Map ReadMap(const std::vector<Json>& lines, const std::string& target) {
          {"pc2", line.contains("pc2") ? Rounded(line.at("pc2").get<double>())
                                       : Json(0)}});
   }
+  Thin(map);
   return map;
 }
 
@@ -255,7 +279,9 @@ void AddMap(const StageFiles& files, Map map, const std::string& target,
       .note = absl::StrCat("Of all networks' rows together, a map for each "
                            "place. Filled: ",
                            classes.front(), " of ", target,
-                           "; hollow: the other classes."),
+                           "; hollow: the other classes.",
+                           StrideNote(map.place_stride, "place"),
+                           StrideNote(map.point_stride, "point")),
       .networks = variants,
       .columns = {"place", "variant", "id", "class", "is_first_class", "pc1",
                   "pc2"},

@@ -15,6 +15,7 @@ namespace {
 using Json = nlohmann::json;
 
 constexpr int kHeight = 200;
+constexpr size_t kMostSteps = 2000;
 
 struct Curves {
   std::vector<Json> steps;    // {curve, step, loss}
@@ -68,9 +69,14 @@ Json Curve(const char* field, const char* title, Json colour, Json mark) {
             {"color", std::move(colour)}}}};
 }
 
-void AddLoss(const StageFiles& files, const std::vector<Json>& rows,
+void AddLoss(const StageFiles& files, std::vector<Json> rows,
              Section& section) {
   if (rows.empty()) return;
+  const size_t stride = Stride(rows.size(), kMostSteps);
+  std::erase_if(rows, [&](const Json& row) {
+    return row.at("curve") == "training" &&
+           (row.at("step").get<size_t>() - 1) % stride != 0;
+  });
   const bool validated = absl::c_any_of(
       rows, [](const Json& row) { return row.at("curve") == "validation"; });
   Json colour = {{"field", "curve"},
@@ -84,12 +90,14 @@ void AddLoss(const StageFiles& files, const std::vector<Json>& rows,
                     {{"strokeWidth", 1.2}});
   spec["height"] = kHeight;
   const Json& last = rows.back();
-  Figure figure = {.id = files.Id("loss"),
-                   .title = "Loss",
-                   .note = "Of each step's own documents, so it scatters.",
-                   .columns = {"curve", "step", "loss"},
-                   .rows = rows,
-                   .panels = {}};
+  Figure figure = {
+      .id = files.Id("loss"),
+      .title = "Loss",
+      .note = absl::StrCat("Of each step's own documents, so it scatters.",
+                           StrideNote(stride, "step")),
+      .columns = {"curve", "step", "loss"},
+      .rows = rows,
+      .panels = {}};
   figure.panels.push_back(
       {.title = "",
        .alt = absl::StrCat("From ", NumberText(rows.front(), "loss"),
@@ -185,9 +193,9 @@ MaybeSection TrainingSection(const StageFiles& files) {
                      files.Document<std::string>("dataset.json", DatasetText));
     section.html += Paragraph(text);
   }
-  ASSIGN_OR_RETURN(const Curves curves,
+  ASSIGN_OR_RETURN(Curves curves,
                    files.Lines<Curves>("training.jsonl", ReadCurves));
-  AddLoss(files, curves.steps, section);
+  AddLoss(files, std::move(curves.steps), section);
   AddBelief(files, curves.beliefs, section);
   return section;
 }

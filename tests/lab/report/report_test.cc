@@ -299,6 +299,27 @@ TEST(ReportTest, ShowsAFlipWithItsQuestionAndBothAnswers) {
   EXPECT_THAT(html, HasSubstr("<summary>The other 2</summary>"));
 }
 
+TEST(ReportTest, OfVeryManyQuestionsItShowsSomeAndSaysSo) {
+  ReportRun run = {.title = "many", .stages = {}, .gates = {}};
+  const ReportRun few = MadeUpRun("");
+  run.stages = {*std::find_if(
+      few.stages.begin(), few.stages.end(),
+      [](const ReportStage& stage) { return stage.name == "lens"; })};
+  std::string& lines = run.stages[0].files["lens.jsonl"];
+  const std::string line = lines.substr(0, lines.find('\n') + 1);
+  lines.clear();
+  for (int i = 0; i < 1001; ++i) {
+    std::string own = line;
+    lines += own.replace(own.find("q0"), 2, absl::StrCat("q", i));
+  }
+  const Files files = Made(MakeReport(run));
+  EXPECT_THAT(files.at(kReportFileName),
+              HasSubstr("One question of 3 is shown; the job&#39;s own files"));
+  // 334 questions of 4 layers, and the header.
+  const std::string& csv = files.at("report/lens.questions.csv");
+  EXPECT_EQ(std::count(csv.begin(), csv.end(), '\n'), 334 * 4 + 1);
+}
+
 TEST(ReportTest, HostedModelsHaveATableOfWhatTheyAnswered) {
   ReportRun run = MadeUpRun("");
   ReportStage& stage = StageNamed(run, "mcq");
