@@ -53,8 +53,11 @@ class PipelineReader {
                                                "; there are title, force, "
                                                "[networks.NAME], [[stages]]"));
     }
-    spec.set_title(TextOf(file, "title"));
-    spec.set_force(file["force"].value_or(false));
+    toml::table own;
+    for (const char* name : {"title", "force"}) {
+      if (const toml::node* value = file.get(name)) own.insert(name, *value);
+    }
+    RETURN_IF_ERROR(messages_.Read(own, "", spec));
     RETURN_IF_ERROR(ReadNetworks(file));
     const toml::array* stages = file["stages"].as_array();
     if (stages == nullptr || !stages->is_array_of_tables()) {
@@ -68,8 +71,12 @@ class PipelineReader {
 
  private:
   absl::Status ReadNetworks(const toml::table& file) {
-    const toml::table* networks = file["networks"].as_table();
-    if (networks == nullptr) return absl::OkStatus();
+    const toml::node* given = file.get("networks");
+    if (given == nullptr) return absl::OkStatus();
+    const toml::table* networks = given->as_table();
+    if (networks == nullptr) {
+      return messages_.Bad(*given, "networks are tables: [networks.NAME]");
+    }
     for (const auto& [key, value] : *networks) {
       const std::string name(key.str());
       const toml::table* table = value.as_table();
@@ -121,7 +128,15 @@ class PipelineReader {
   // Values that mean more than themselves.
   absl::StatusOr<bool> Take(const toml::node& value, const TomlField& at) {
     const toml::table* table = value.as_table();
-    const std::string source = table == nullptr ? "" : TextOf(*table, "stage");
+    std::string source;
+    if (table != nullptr && table->contains("stage")) {
+      source = TextOf(*table, "stage");
+      if (source.empty()) {
+        return messages_.Bad(value, absl::StrCat(at.path,
+                                                 ".stage is the name "
+                                                 "of a stage"));
+      }
+    }
     const Descriptor* type = at.field.message_type();
     if (at.field.type() == FieldDescriptor::TYPE_BYTES) {
       return source.empty() ? TakeFile(value, at)

@@ -8,6 +8,4 @@ std::string CodeVersion() {
   return std::string(DISSONANCE_VERSION) + DISSONANCE_REVISION;
 }
 
-std::string Release() { return DISSONANCE_VERSION; }
-
 }  // namespace dissonance

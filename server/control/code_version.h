@@ -10,9 +10,6 @@ namespace dissonance {
 // ".changed" if that held changes.
 std::string CodeVersion();
 
-// "0.1.0": what two builds of one release share.
-std::string Release();
-
 }  // namespace dissonance
 
 #endif  // DISSONANCE_SERVER_CONTROL_CODE_VERSION_H_

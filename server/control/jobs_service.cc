@@ -195,7 +195,11 @@ grpc::ServerUnaryReactor* JobsService::CancelJob(
       context, parts_.tokens, [&](const Principal& caller) -> absl::Status {
         ASSIGN_OR_RETURN(*response->mutable_job(),
                          jobs_.Cancel(JobsOwnerOf(caller), request->name()));
-        return absl::OkStatus();
+        if (!response->job().spec().has_pipeline() ||
+            !parts_.pipeline_cancelled) {
+          return absl::OkStatus();
+        }
+        return parts_.pipeline_cancelled(response->job());
       });
 }
 

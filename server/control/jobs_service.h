@@ -3,6 +3,8 @@
 #ifndef DISSONANCE_SERVER_CONTROL_JOBS_SERVICE_H_
 #define DISSONANCE_SERVER_CONTROL_JOBS_SERVICE_H_
 
+#include <functional>
+
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "dissonance/v1/jobs.grpc.pb.h"
@@ -27,6 +29,8 @@ struct JobsParts {
   ArtifactStore& artifacts;
   const Quotas& quotas;
   OpenCalls& streams;
+  // If set, told of each pipeline that was cancelled.
+  std::function<absl::Status(const v1::Job& pipeline)> pipeline_cancelled = {};
 };
 
 class JobsService final : public v1::Jobs::CallbackService {

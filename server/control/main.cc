@@ -183,14 +183,18 @@ absl::Status Serve(const Config& config) {
   WorkerTraining training(route, meter);
   CatalogRegistrar registrar(catalog, records->models, records->tokens);
   RecordedJobs finished_jobs(records->jobs, *records->artifacts);
-  PipelineJobs stage_jobs(records->jobs, records->models, finished_jobs);
+  PipelineJobs stage_jobs({.store = records->jobs,
+                           .models = records->models,
+                           .finished = finished_jobs,
+                           .registrar = registrar,
+                           .quotas = quotas});
   Experiments experiments({.compute = compute,
                            .training = training,
                            .registrar = registrar,
                            .finished_jobs = finished_jobs,
                            .endpoints = endpoints,
                            .stage_jobs = stage_jobs,
-                           .release = Release(),
+                           .release = CodeVersion(),
                            .mcq_questions_per_batch = static_cast<int>(
                                config.jobs.mcq_questions_per_batch)});
   RETURN_IF_ERROR(ForgetLeftAdapters(records->jobs, registrar));
@@ -212,6 +216,7 @@ absl::Status Serve(const Config& config) {
                        {.records = *records,
                         .quotas = quotas,
                         .jobs = *jobs,
+                        .stage_jobs = stage_jobs,
                         .catalog = catalog,
                         .route = route,
                         .meter = meter,

@@ -1,13 +1,16 @@
 #include "server/control/pipeline_jobs.h"
 
 #include <memory>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "absl/synchronization/mutex.h"
 #include "src/base/status_macros.h"
 #include "src/lab/jobs/event_hub.h"
+#include "src/lab/report/report_stage.h"
 
 namespace dissonance {
 
@@ -19,6 +22,17 @@ absl::StatusOr<v1::Job> PipelineJobs::Create(const std::string& owner,
                                              const v1::JobSpec& spec,
                                              const std::string& request_id,
                                              v1::JobPriority priority) {
+  ASSIGN_OR_RETURN(const std::optional<StoredJob> found,
+                   parts_.store.FindByRequest(owner, request_id));
+  if (!found.has_value()) {
+    const absl::Status checked = jobs_->Check(spec);
+    // Of data, which waiting does not make smaller.
+    if (absl::IsResourceExhausted(checked)) {
+      return absl::FailedPreconditionError(checked.message());
+    }
+    RETURN_IF_ERROR(checked);
+    RETURN_IF_ERROR(parts_.quotas.CheckArtifacts(owner));
+  }
   ASSIGN_OR_RETURN(const v1::Job job,
                    jobs_->CreateJob(spec, {.owner = owner,
                                            .request_id = request_id,
@@ -30,7 +44,7 @@ absl::StatusOr<v1::Job> PipelineJobs::Create(const std::string& owner,
 absl::StatusOr<v1::Job> PipelineJobs::Get(const std::string& owner,
                                           const std::string& name) {
   ASSIGN_OR_RETURN(StoredJob stored,
-                   store_.Get(name, JobStore::Spec::kWithoutData));
+                   parts_.store.Get(name, JobStore::Spec::kWithoutData));
   if (stored.owner != owner) return JobStore::NoSuchJob(name);
   // Inputs by digest are among what does not change.
   return std::move(stored.job);
@@ -46,14 +60,60 @@ absl::Status PipelineJobs::Cancel(const std::string& owner,
   return jobs_->Cancel(owner, name).status();
 }
 
+absl::Status PipelineJobs::EnsureAdapter(const std::string& owner,
+                                         const v1::Job& training,
+                                         const std::string& adapter) {
+  v1::RegisterAdapterRequest request;
+  request.set_name(adapter);
+  request.set_visibility(training.spec().fine_tune().visibility());
+  v1::AdapterArtifacts& files = *request.mutable_artifacts();
+  for (const v1::JobOutput& output : training.outputs()) {
+    if (output.file_name() == "adapter_config.json") {
+      files.set_config(output.artifact());
+    }
+    if (output.file_name() == "adapter_model.safetensors") {
+      files.set_weights(output.artifact());
+    }
+  }
+  const absl::StatusOr<StoredAdapter> known = parts_.models.GetAdapter(adapter);
+  if (known.ok() && known->resident &&
+      known->adapter.artifacts().config() == files.config() &&
+      known->adapter.artifacts().weights() == files.weights()) {
+    return absl::OkStatus();
+  }
+  return parts_.registrar.Register(owner, request, {}).status();
+}
+
+absl::Status PipelineJobs::CancelStagesOf(const v1::Job& pipeline) {
+  const std::string owner(absl::StripPrefix(pipeline.owner(), "users/"));
+  const absl::StatusOr<std::string> file =
+      parts_.finished.ReadOutput(pipeline, kStagesFileName);
+  // Nothing has begun.
+  if (absl::IsNotFound(file.status())) return absl::OkStatus();
+  RETURN_IF_ERROR(file.status());
+  ASSIGN_OR_RETURN(const std::vector<StageEntry> stages, ReadStages(*file));
+  absl::Status status;
+  for (const StageEntry& stage : stages) {
+    if (stage.job.empty()) continue;
+    const absl::Status cancelled = Cancel(owner, stage.job);
+    // Ended, or deleted.
+    if (absl::IsFailedPrecondition(cancelled) || absl::IsNotFound(cancelled)) {
+      continue;
+    }
+    status.Update(cancelled);
+  }
+  return status;
+}
+
 absl::StatusOr<std::string> PipelineJobs::NetworkDigest(
     const std::string& network) {
   std::string digest;
   if (absl::StrContains(network, "/adapters/")) {
-    ASSIGN_OR_RETURN(const StoredAdapter adapter, models_.GetAdapter(network));
+    ASSIGN_OR_RETURN(const StoredAdapter adapter,
+                     parts_.models.GetAdapter(network));
     digest = adapter.adapter.digest();
   } else {
-    ASSIGN_OR_RETURN(const StoredModel model, models_.GetModel(network));
+    ASSIGN_OR_RETURN(const StoredModel model, parts_.models.GetModel(network));
     digest =
         absl::StrCat(model.model.digest(), " ", model.model.tokenizer_digest(),
                      " ", v1::DType_Name(model.model.dtype()));
@@ -63,7 +123,7 @@ absl::StatusOr<std::string> PipelineJobs::NetworkDigest(
 
 absl::StatusOr<std::string> PipelineJobs::ReadOutput(
     const v1::Job& job, absl::string_view file_name) {
-  return finished_.ReadOutput(job, file_name);
+  return parts_.finished.ReadOutput(job, file_name);
 }
 
 void PipelineJobs::AwaitNews(const std::vector<std::string>& jobs,

@@ -1,7 +1,7 @@
 // StageJobs over the server's jobs and records. Thread safe. Borrows its parts;
 // Serve has to be called before the first pipeline runs.
 //
-//   PipelineJobs stage_jobs(records, finished_jobs);
+//   PipelineJobs stage_jobs({records.jobs, ...});
 //   Experiments experiments({.stage_jobs = stage_jobs, ...});
 //   stage_jobs.Serve(*jobs);
 #ifndef DISSONANCE_SERVER_CONTROL_PIPELINE_JOBS_H_
@@ -14,6 +14,8 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "server/control/quotas.h"
+#include "src/lab/finetune/adapter_registrar.h"
 #include "src/lab/jobs/finished_jobs.h"
 #include "src/lab/jobs/job_manager.h"
 #include "src/lab/pipeline/stage_jobs.h"
@@ -24,11 +26,22 @@ namespace dissonance {
 
 class PipelineJobs final : public StageJobs {
  public:
-  PipelineJobs(JobStore& store, ModelStore& models, FinishedJobs& finished)
-      : store_(store), models_(models), finished_(finished) {}
+  struct Parts {
+    JobStore& store;
+    ModelStore& models;
+    FinishedJobs& finished;
+    AdapterRegistrar& registrar;
+    const Quotas& quotas;
+  };
+
+  explicit PipelineJobs(const Parts& parts) : parts_(parts) {}
 
   // Kinds are made before the manager that runs them.
   void Serve(JobManager& jobs) { jobs_ = &jobs; }
+
+  // Cancels what a cancelled pipeline's stages still run; it may not run
+  // itself.
+  absl::Status CancelStagesOf(const v1::Job& pipeline);
 
   absl::Status Check(const v1::JobSpec& spec) override;
   absl::StatusOr<v1::Job> Create(const std::string& owner,
@@ -41,6 +54,8 @@ class PipelineJobs final : public StageJobs {
                      const std::string& name) override;
   absl::Status Cancel(const std::string& owner,
                       const std::string& name) override;
+  absl::Status EnsureAdapter(const std::string& owner, const v1::Job& training,
+                             const std::string& adapter) override;
   absl::StatusOr<std::string> NetworkDigest(
       const std::string& network) override;
   absl::StatusOr<std::string> ReadOutput(const v1::Job& job,
@@ -49,9 +64,7 @@ class PipelineJobs final : public StageJobs {
                  absl::Duration most) override;
 
  private:
-  JobStore& store_;
-  ModelStore& models_;
-  FinishedJobs& finished_;
+  const Parts parts_;
   JobManager* jobs_ = nullptr;
 };
 

@@ -68,7 +68,11 @@ PublicApi::PublicApi(const Config& config, std::vector<Listener> listeners,
                      .directions = directions_,
                      .artifacts = *parts.records.artifacts,
                      .quotas = parts.quotas,
-                     .streams = job_streams_}) {
+                     .streams = job_streams_,
+                     .pipeline_cancelled =
+                         [&stage_jobs = parts.stage_jobs](const v1::Job& job) {
+                           return stage_jobs.CancelStagesOf(job);
+                         }}) {
   services_.push_back(
       MakeAdminService(FixedInfo(config),
                        {.addresses = [this] { return AddressesOf(listeners_); },

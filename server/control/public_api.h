@@ -26,6 +26,7 @@
 #include "server/control/local_calls.h"
 #include "server/control/model_catalog.h"
 #include "server/control/open_calls.h"
+#include "server/control/pipeline_jobs.h"
 #include "server/control/quotas.h"
 #include "server/control/readiness.h"
 #include "server/control/records.h"
@@ -42,6 +43,7 @@ class PublicApi {
     Records& records;
     const Quotas& quotas;
     JobManager& jobs;
+    PipelineJobs& stage_jobs;
     ModelCatalog& catalog;
     const WorkerRoute& route;
     DeviceMeter& meter;

@@ -111,6 +111,11 @@ TEST_F(PipelineFileTest, SaysWhatIsWrongAndInWhichLine) {
   EXPECT_THAT(Refusal("x"), HasSubstr("p.toml:1: "));
   EXPECT_THAT(Refusal("title = 'x'"), HasSubstr("no [[stages]]"));
   EXPECT_THAT(Refusal("stage = 1"), HasSubstr("p.toml:1: there is no stage"));
+  EXPECT_THAT(Refusal("title = 5"), HasSubstr("title is a text"));
+  EXPECT_THAT(Refusal("force = 'yes'"), HasSubstr("force is true or false"));
+  EXPECT_THAT(Refusal("networks = 3"), HasSubstr("networks are tables"));
+  EXPECT_THAT(Refusal(stage + "data = { stage = 1 }\n"),
+              HasSubstr("evaluate_mcq.data.stage is the name of a stage"));
   EXPECT_THAT(Refusal("[[stages]]\nname = 'm'\n"),
               HasSubstr("needs the table of its kind"));
   EXPECT_THAT(Refusal(stage + "[stages.judge]\n"), HasSubstr("of one kind"));

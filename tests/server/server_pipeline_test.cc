@@ -9,8 +9,10 @@
 #include <string>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "dissonance/v1/jobs.grpc.pb.h"
+#include "dissonance/v1/models.grpc.pb.h"
 #include "nlohmann/json.hpp"
 #include "tests/server/finetune_fixture.h"
 #include "tests/server/users_fixture.h"
@@ -215,6 +217,79 @@ TEST_F(PipelineServerTest, ComputesAgainOnlyWhatDependsOnAChange) {
   const v1::Job third = Run(other);
   EXPECT_EQ(third.state(), v1::JOB_STATE_SUCCEEDED) << third.reason();
   EXPECT_EQ(StageJobs(*server_), count + 1);
+}
+
+TEST_F(PipelineServerTest, AForgottenAdapterComesBackFromItsTraining) {
+  const v1::Job first = Run(SmallPipeline());
+  ASSERT_EQ(first.state(), v1::JOB_STATE_SUCCEEDED) << first.reason();
+  const auto names = AdapterNames(*server_);
+  for (const std::string& name : names) {
+    if (!absl::StrContains(name, "trained-")) continue;
+    ASSERT_TRUE(Client::Owner(*server_)
+                    .CallOf(&v1::Models::Stub::DeleteAdapter, name)
+                    .ok());
+  }
+  ASSERT_NE(AdapterNames(*server_), names);
+  v1::JobSpec other = SmallPipeline();
+  // Other questions need the adapter.
+  AskQuestions(*other.mutable_pipeline()
+                    ->mutable_stages(1)
+                    ->mutable_spec()
+                    ->mutable_evaluate_mcq(),
+               9);
+  const v1::Job again = Run(other);
+  EXPECT_EQ(again.state(), v1::JOB_STATE_SUCCEEDED) << again.reason();
+  EXPECT_EQ(AdapterNames(*server_), names);
+}
+
+TEST_F(PipelineServerTest, TwoUsersRunTheSamePipeline) {
+  ASSERT_EQ(Run(SmallPipeline()).state(), v1::JOB_STATE_SUCCEEDED);
+  v1::UpdateModelRequest share;
+  share.set_name(kTinyModel);
+  share.set_visibility(v1::VISIBILITY_LAB);
+  ASSERT_TRUE(
+      Client::Owner(*server_).Call(&v1::Models::Stub::UpdateModel, share).ok());
+  const auto ada = Client::AddUser(*server_, "ada");
+  ASSERT_TRUE(ada.ok()) << ada.status();
+  v1::CreateJobRequest request;
+  *request.mutable_spec() = SmallPipeline();
+  const auto job = ada->Call(&v1::Jobs::Stub::CreateJob, request);
+  ASSERT_TRUE(job.ok()) << job.status();
+  const auto ended = AwaitJob(*server_, job->job().name());
+  ASSERT_TRUE(ended.ok()) << ended.status();
+  EXPECT_EQ(ended->state(), v1::JOB_STATE_SUCCEEDED) << ended->reason();
+  share.set_visibility(v1::VISIBILITY_PRIVATE);
+  ASSERT_TRUE(
+      Client::Owner(*server_).Call(&v1::Models::Stub::UpdateModel, share).ok());
+}
+
+TEST_F(PipelineServerTest, APausedOneIsCancelledWithItsStages) {
+  v1::JobSpec spec;
+  *AddStage(spec, "train").mutable_spec() = EndlessTraining();
+  spec.mutable_pipeline()
+      ->mutable_stages(0)
+      ->mutable_spec()
+      ->mutable_fine_tune()
+      ->mutable_training()
+      ->set_seed(5);
+  const auto job = CreateJob(*server_, spec, "");
+  ASSERT_TRUE(job.ok()) << job.status();
+  const Client owner = Client::Owner(*server_);
+  {
+    JobEvents events(*server_, job->name());
+    ASSERT_TRUE(events.Await("stages.json"));
+    ASSERT_TRUE(owner.CallOf(&v1::Jobs::Stub::PauseJob, job->name()).ok());
+    ASSERT_TRUE(events.Await("JOB_STATE_PAUSED"));
+  }
+  const auto paused = GetJob(*server_, job->name());
+  ASSERT_TRUE(paused.ok()) << paused.status();
+  ASSERT_TRUE(owner.CallOf(&v1::Jobs::Stub::CancelJob, job->name()).ok());
+  const auto stages = nlohmann::json::parse(
+      *ReadArtifact(*server_, ArtifactOf(*paused, "stages.json")));
+  const auto stage =
+      AwaitJob(*server_, stages["stages"][0]["job"].get<std::string>());
+  ASSERT_TRUE(stage.ok()) << stage.status();
+  EXPECT_EQ(stage->state(), v1::JOB_STATE_CANCELLED);
 }
 
 TEST_F(PipelineServerTest, AnAbortedGateFailsItWithTheReport) {

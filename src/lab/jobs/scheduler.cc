@@ -17,11 +17,12 @@ struct Candidate {
   auto Key() const { return std::tie(priority, charge, head->name); }
 };
 
-// Without pipelines, which do nothing but wait.
-std::map<std::string, int64_t> RunningByOwner(const ScheduleView& view) {
+// Of pipelines, or of all others: pipelines do nothing but wait.
+std::map<std::string, int64_t> RunningByOwner(const ScheduleView& view,
+                                              bool pipelines) {
   std::map<std::string, int64_t> counts;
   for (const RunningJob& job : view.running) {
-    if (job.place != JobPlace::kPipeline) ++counts[job.owner];
+    if ((job.place == JobPlace::kPipeline) == pipelines) ++counts[job.owner];
   }
   return counts;
 }
@@ -38,19 +39,27 @@ int SlotCount(const SchedulePolicy& policy, JobPlace place) {
   return 0;
 }
 
+int64_t PipelinesOfUser(const SchedulePolicy& policy) {
+  return std::max(1, policy.pipeline_slot_count / 4);
+}
+
 // For a place, in the order in which they should start, without those of users
 // who may not.
 std::vector<Candidate> InOrder(const ScheduleView& view,
                                const SchedulePolicy& policy, JobPlace place) {
-  const std::map<std::string, int64_t> running = RunningByOwner(view);
+  const bool is_pipeline = place == JobPlace::kPipeline;
+  const std::map<std::string, int64_t> running =
+      RunningByOwner(view, is_pipeline);
   std::vector<Candidate> candidates;
   for (const QueueHead& head : view.heads) {
     if (head.place != place) continue;
     const UserStanding user = view.standing(head.owner);
     const auto found = running.find(head.owner);
     const int64_t count = found == running.end() ? 0 : found->second;
-    const bool is_full = place != JobPlace::kPipeline &&
-                         user.running_limit > 0 && count >= user.running_limit;
+    // None holds all places of pipelines for days.
+    const int64_t limit =
+        is_pipeline ? PipelinesOfUser(policy) : user.running_limit;
+    const bool is_full = limit > 0 && count >= limit;
     if (is_full || !user.may_start) continue;
     candidates.push_back(
         {.head = &head,
@@ -67,7 +76,10 @@ std::vector<Candidate> InOrder(const ScheduleView& view,
 bool Fits(const DeviceMemory& wanted, const std::vector<RunningJob>& running,
           int64_t device_bytes) {
   // What is too large for the device as a whole is the worker's to refuse.
-  if (device_bytes <= 0 || wanted.empty() || running.empty()) return true;
+  const bool is_alone =
+      std::all_of(running.begin(), running.end(),
+                  [](const RunningJob& job) { return job.memory.empty(); });
+  if (device_bytes <= 0 || wanted.empty() || is_alone) return true;
   DeviceMemory kept = wanted;
   for (const RunningJob& job : running) {
     kept.insert(job.memory.begin(), job.memory.end());

@@ -4,8 +4,9 @@
 // Order: the priority, one higher for each `aging` that a job has waited; then
 // the user who used least of the device of late, his running jobs counted as
 // if each had used `running_charge` already; then the older job. A user at his
-// limit is passed over, and pipelines count in no limit: what they wait for
-// does. Each place has slots of its own. A job that keeps memory on the device
+// limit is passed over. Each place has slots of its own; pipelines count in no
+// user's limit, as what they wait for does, but one has at most a quarter of
+// their slots. A job that keeps memory on the device
 // starts when that memory fits beside what running jobs keep; until then no
 // other such job overtakes it.
 //

@@ -115,7 +115,8 @@ absl::StatusOr<Finding> JudgeBehaviour(StageFile read) {
 // What the probes of one target come to at their best place.
 struct BestProbe {
   std::string target;
-  std::string place;
+  std::string place;   // with the network
+  bool leaks = false;  // its labels can be told by something else
   double auc = 0;
   std::optional<double> gain = {};  // AUC - dummy AUC
 };
@@ -129,14 +130,18 @@ absl::StatusOr<std::vector<BestProbe>> BestProbes(StageFile read) {
     if (!best.is_object()) continue;
     BestProbe& probe = probes.emplace_back();
     probe.target = name;
-    probe.place = best.value("place", "");
+    probe.place = absl::StrCat(best.value("place", ""), " of ",
+                               best.value("variant", "?"));
+    probe.leaks = best.value("status", "") == "LEAK?";
     ASSIGN_OR_RETURN(probe.auc, NumberAt(best, {"auc_mean"}));
     const absl::StatusOr<double> dummy = NumberAt(best, {"dummy_auc_mean"});
     if (dummy.ok()) probe.gain = probe.auc - *dummy;
   }
-  if (probes.empty()) return absl::DataLossError("no target has a best place");
   return probes;
 }
+
+constexpr char kNoProbe[] =
+    "no probe could be fitted; the stage's log says why";
 
 const BestProbe* HardOf(const std::vector<BestProbe>& probes) {
   const auto found = std::find_if(
@@ -147,18 +152,26 @@ const BestProbe* HardOf(const std::vector<BestProbe>& probes) {
 
 absl::StatusOr<Finding> JudgeSignal(StageFile read) {
   ASSIGN_OR_RETURN(const std::vector<BestProbe> probes, BestProbes(read));
+  if (probes.empty()) {
+    return Finding{.status = GateStatus::kWarn, .text = kNoProbe};
+  }
   const BestProbe& best = *std::max_element(
       probes.begin(), probes.end(),
       [](const BestProbe& a, const BestProbe& b) { return a.auc < b.auc; });
   return Finding{
-      .status = Between(best.auc > kSignal, best.auc < kNoSignal),
-      .text = absl::StrFormat("AUC %.3f of %s at %s (above %.1f)", best.auc,
-                              best.target, best.place, kSignal),
+      .status =
+          Between(best.auc > kSignal && !best.leaks, best.auc < kNoSignal),
+      .text = absl::StrFormat("AUC %.3f for %s at %s (above %.1f)%s", best.auc,
+                              best.target, best.place, kSignal,
+                              best.leaks ? "; its labels may leak" : ""),
       .figures = {{"auc", best.auc}}};
 }
 
 absl::StatusOr<Finding> JudgeNoise(StageFile read) {
   ASSIGN_OR_RETURN(const std::vector<BestProbe> probes, BestProbes(read));
+  if (probes.empty()) {
+    return Finding{.status = GateStatus::kWarn, .text = kNoProbe};
+  }
   const BestProbe& best = *std::max_element(
       probes.begin(), probes.end(), [](const BestProbe& a, const BestProbe& b) {
         return a.gain.value_or(-1) < b.gain.value_or(-1);
@@ -169,11 +182,11 @@ absl::StatusOr<Finding> JudgeNoise(StageFile read) {
   }
   const BestProbe* hard = HardOf(probes);
   Finding finding = {
-      .status = Between(
-          *best.gain > kGain && hard != nullptr && hard->auc > kHardSignal,
-          *best.gain < kNoGain),
+      .status = Between(*best.gain > kGain && hard != nullptr &&
+                            hard->auc > kHardSignal && !best.leaks,
+                        *best.gain < kNoGain),
       .text = absl::StrFormat(
-          "AUC %.3f above that of shuffled labels, of %s at %s (above %.1f); ",
+          "AUC %.3f above that of shuffled labels, for %s at %s (above %.1f); ",
           *best.gain, best.target, best.place, kGain),
       .figures = {{"auc_minus_dummy", *best.gain}}};
   if (hard == nullptr) {

@@ -8,10 +8,12 @@
 //   internal_signal       AUC > 0.7 at some place         all < 0.6
 //   signal_against_noise  AUC - dummy AUC > 0.2, and > 0.65 for
 //                         conflict_vs_hard                difference < 0.1
+//   both warn at most where the best probe is LEAK?
 //   causal                some steering returns half of the false answers,
 //                         beyond random directions, controls hold    never
 //
-//   ASSIGN_OR_RETURN(GateVerdict verdict, JudgeGate(gate, "mcq", files));
+//   ASSIGN_OR_RETURN(GateVerdict verdict,
+//                    JudgeGate(gate, spec.kind_case(), "mcq", read));
 #ifndef DISSONANCE_LAB_PIPELINE_GATES_H_
 #define DISSONANCE_LAB_PIPELINE_GATES_H_
 

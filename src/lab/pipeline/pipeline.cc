@@ -33,8 +33,9 @@ absl::Status Pipeline::Validate(const v1::JobSpec& spec) {
 absl::Status Pipeline::Run(const v1::JobSpec& spec, JobContext& job) {
   ASSIGN_OR_RETURN(std::vector<PlannedStage> stages,
                    PlanPipeline(spec.pipeline()));
-  PipelineAttempt attempt({.jobs = jobs_, .job = job, .release = release_},
-                          spec.pipeline(), std::move(stages));
+  PipelineAttempt attempt(
+      {.jobs = jobs_, .job = job, .release = release_, .clock = clock_},
+      spec.pipeline(), std::move(stages));
   return attempt.Run();
 }
 

@@ -9,7 +9,7 @@
 // device and takes no place of the jobs it waits for. Thread safe; what it
 // borrows must outlive it.
 //
-//   Pipeline kind(jobs, "0.1.0");
+//   Pipeline kind(jobs, CodeVersion());
 //   RETURN_IF_ERROR(kind.Validate(spec));
 //   RETURN_IF_ERROR(kind.Run(spec, job));
 #ifndef DISSONANCE_LAB_PIPELINE_PIPELINE_H_
@@ -20,6 +20,7 @@
 
 #include "absl/status/status.h"
 #include "dissonance/v1/jobs.pb.h"
+#include "src/base/clock.h"
 #include "src/lab/jobs/job_kind.h"
 #include "src/lab/pipeline/stage_jobs.h"
 
@@ -27,9 +28,10 @@ namespace dissonance {
 
 class Pipeline : public JobKind {
  public:
-  // `release`: another one computes all stages again.
-  Pipeline(StageJobs& jobs, std::string release)
-      : jobs_(jobs), release_(std::move(release)) {}
+  // `release`: another one computes all stages again. The clock outlives it.
+  Pipeline(StageJobs& jobs, std::string release,
+           const Clock& clock = Clock::Real())
+      : jobs_(jobs), release_(std::move(release)), clock_(clock) {}
 
   // As PlanPipeline; and, as for jobs of their own, what stages are asked that
   // take nothing of others, with the base in place of an adapter that is yet to
@@ -48,6 +50,7 @@ class Pipeline : public JobKind {
  private:
   StageJobs& jobs_;
   const std::string release_;
+  const Clock& clock_;
 };
 
 }  // namespace dissonance

@@ -2,11 +2,14 @@
 
 #include <algorithm>
 
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "absl/time/time.h"
 #include "nlohmann/json.hpp"
 #include "src/base/json_lines.h"
+#include "src/base/sha256.h"
 #include "src/base/status_macros.h"
 #include "src/lab/files/json_document.h"
 #include "src/lab/files/row_files.h"
@@ -23,7 +26,11 @@ using Json = nlohmann::json;
 
 // How soon it sees that it is to stop.
 constexpr absl::Duration kLookAgain = absl::Milliseconds(250);
+constexpr absl::Duration kFirstWait = absl::Seconds(1);
+constexpr absl::Duration kLongestWait = absl::Seconds(30);
 constexpr char kDirectionFile[] = "direction.safetensors";
+constexpr char kWasReplaced[] =
+    " was replaced while the pipeline ran; run it anew";
 constexpr char kUnit[] = "stages";
 
 bool HasEnded(const v1::Job& job) {
@@ -36,6 +43,10 @@ std::string StateWord(v1::JobState state) {
   return std::string(absl::StripPrefix(v1::JobState_Name(state), "JOB_STATE_"));
 }
 
+std::string Hex8(const std::string& digest) {
+  return digest.substr(digest.find(':') + 1, 8);
+}
+
 absl::StatusOr<std::string> ArtifactOf(const v1::Job& job,
                                        const std::string& file,
                                        const std::string& stage) {
@@ -46,14 +57,21 @@ absl::StatusOr<std::string> ArtifactOf(const v1::Job& job,
       absl::StrCat("stage ", stage, " has no file ", file));
 }
 
-// Runs again whatever the first pipeline computed, too, to see whether it gives
-// the same.
-std::string RequestId(const std::string& digest, const v1::Job& pipeline) {
+// What tells a replay's jobs and adapters from those of the first run, so that
+// all is computed again; empty for others.
+std::string RunSuffix(const v1::Job& pipeline) {
+  if (pipeline.replay_of().empty()) return "";
   return absl::StrCat(
-      "stage-", digest,
-      pipeline.replay_of().empty()
-          ? ""
-          : absl::StrCat("-", absl::StripPrefix(pipeline.name(), "jobs/")));
+      "-", absl::AsciiStrToLower(absl::StripPrefix(pipeline.name(), "jobs/")));
+}
+
+// Two jobs of one digest that read different jobs, as one was deleted and made
+// again, are not asked the same.
+std::string RequestId(const std::string& digest, const std::string& source_jobs,
+                      const v1::Job& pipeline) {
+  const std::string sources =
+      source_jobs.empty() ? "" : absl::StrCat("-", Hex8(Sha256Of(source_jobs)));
+  return absl::StrCat("stage-", digest, sources, RunSuffix(pipeline));
 }
 
 }  // namespace
@@ -81,10 +99,8 @@ absl::Status PipelineAttempt::Run() {
     if (IsOver()) break;
     const bool has_more =
         std::any_of(stages_.begin(), stages_.end(),
-                    [this](const Stage& stage) { return IsReady(stage); });
-    if (!has_more || !told_.empty()) {
-      parts_.jobs.AwaitNews(JobsUnderWay(), kLookAgain);
-    }
+                    [this](const Stage& stage) { return CanBegin(stage); });
+    if (!has_more) parts_.jobs.AwaitNews(JobsUnderWay(), kLookAgain);
   }
   if (!abort_reason_.empty()) RETURN_IF_ERROR(CancelStages());
   RETURN_IF_ERROR(WriteFiles());
@@ -113,6 +129,32 @@ bool PipelineAttempt::IsReady(const Stage& stage) const {
                      [this](size_t need) { return stages_[need].is_done; });
 }
 
+bool PipelineAttempt::CanBegin(const Stage& stage) const {
+  return IsReady(stage) && stage.not_before <= parts_.clock.Monotonic();
+}
+
+bool PipelineAttempt::Needs(const Stage& stage, const Stage& other) const {
+  return std::any_of(
+      stage.plan.needs.begin(), stage.plan.needs.end(), [&](size_t need) {
+        return &stages_[need] == &other || Needs(stages_[need], other);
+      });
+}
+
+bool PipelineAttempt::IsTold(const Stage& stage) const {
+  // What else was there by then depends on how fast things were.
+  return stage.is_done &&
+         (aborted_ == nullptr || aborted_ == &stage || Needs(*aborted_, stage));
+}
+
+std::string PipelineAttempt::ShownName(const std::string& network) const {
+  for (const Stage& stage : stages_) {
+    if (stage.adapter == network && !network.empty()) {
+      return stage.shown_adapter;
+    }
+  }
+  return network;
+}
+
 bool PipelineAttempt::IsOver() const {
   return !abort_reason_.empty() ||
          std::all_of(stages_.begin(), stages_.end(),
@@ -134,20 +176,29 @@ PipelineAttempt::Stage& PipelineAttempt::Named(const std::string& name) {
 }
 
 absl::Status PipelineAttempt::BeginReady() {
+  const auto is_recorded = [this](const Stage& stage) {
+    return recorded_.contains(stage.plan.stage.name());
+  };
+  // Gates of what is there already come before new work.
+  const bool only_recorded =
+      std::any_of(stages_.begin(), stages_.end(), [&](const Stage& stage) {
+        return CanBegin(stage) && is_recorded(stage);
+      });
   for (Stage& stage : stages_) {
-    if (!IsReady(stage)) continue;
+    if (!CanBegin(stage) || (only_recorded && !is_recorded(stage))) continue;
     const std::string& name = stage.plan.stage.name();
     const absl::Status begun = Begin(stage);
-    // The worker is being started again, or the owner has as many jobs in the
-    // queue as he may.
+    // The worker is being started again, or the owner has as much in the queue
+    // or in artifacts as he may.
     if (absl::IsUnavailable(begun) || absl::IsResourceExhausted(begun)) {
-      if (told_.insert(name).second) {
+      if (stage.wait == absl::ZeroDuration()) {
         RETURN_IF_ERROR(parts_.job.Log(
             absl::StrCat("stage ", name, " waits: ", begun.message())));
       }
+      stage.wait = std::clamp(2 * stage.wait, kFirstWait, kLongestWait);
+      stage.not_before = parts_.clock.Monotonic() + stage.wait;
       continue;
     }
-    told_.erase(name);
     RETURN_IF_ERROR(Annotate(begun, absl::StrCat("stage ", name)));
   }
   return absl::OkStatus();
@@ -167,6 +218,7 @@ absl::Status PipelineAttempt::FillInputs(const Stage& stage, Asked& asked,
       in_digest = in_report = value;
     } else if (kind == InputKind::kJob) {
       value = source.job.name();
+      absl::StrAppend(&asked.source_jobs, value, " ");
       in_digest = source.digest;
       in_report = absl::StrCat("stage ", input.stage());
     } else {
@@ -182,30 +234,39 @@ absl::Status PipelineAttempt::FillInputs(const Stage& stage, Asked& asked,
 }
 
 absl::StatusOr<std::string> PipelineAttempt::DigestOf(
-    const v1::JobSpec& canonical) {
+    const v1::JobSpec& spec, const v1::JobSpec& canonical) {
   std::map<std::string, std::string> networks;
-  for (const std::string& name : NetworksIn(canonical)) {
-    ASSIGN_OR_RETURN(networks[name], parts_.jobs.NetworkDigest(name));
+  for (const std::string& name : NetworksIn(spec)) {
+    ASSIGN_OR_RETURN(const std::string digest, parts_.jobs.NetworkDigest(name));
+    if (networks_.emplace(name, digest).first->second != digest) {
+      return absl::FailedPreconditionError(absl::StrCat(name, kWasReplaced));
+    }
+    networks[ShownName(name)] = digest;
   }
-  return StageDigest(canonical, networks, parts_.release);
+  // Two users can't give one name to their adapters.
+  const std::string by =
+      spec.has_fine_tune() ? absl::StrCat(" of ", owner_) : "";
+  return StageDigest(canonical, networks, absl::StrCat(parts_.release, by));
 }
 
 absl::StatusOr<PipelineAttempt::Asked> PipelineAttempt::Ask(
     const Stage& stage) {
   Asked asked = {.spec = stage.plan.stage.spec()};
+  // What is there under a name with its digest came of the same.
+  if (asked.spec.has_fine_tune()) {
+    asked.spec.mutable_fine_tune()->set_replace(true);
+  }
+  asked.shown = asked.spec;
   for (const size_t need : stage.plan.needs) {
     const Stage& source = stages_[need];
     if (source.adapter.empty()) continue;
     RenameAdapter(source.plan.output_adapter, source.adapter, asked.spec);
+    RenameAdapter(source.plan.output_adapter, source.shown_adapter,
+                  asked.shown);
   }
-  // What is there under a name with this digest came of the same.
-  if (asked.spec.has_fine_tune()) {
-    asked.spec.mutable_fine_tune()->set_replace(true);
-  }
-  v1::JobSpec canonical = asked.spec;
-  asked.shown = asked.spec;
+  v1::JobSpec canonical = asked.shown;
   RETURN_IF_ERROR(FillInputs(stage, asked, canonical));
-  ASSIGN_OR_RETURN(asked.digest, DigestOf(canonical));
+  ASSIGN_OR_RETURN(asked.digest, DigestOf(asked.spec, canonical));
   return asked;
 }
 
@@ -215,23 +276,29 @@ absl::Status PipelineAttempt::Begin(Stage& stage) {
   const auto recorded = recorded_.find(name);
   if (recorded != recorded_.end() && recorded->second != asked.digest) {
     return absl::FailedPreconditionError(
-        "a network or an input has changed since it was recorded; run the "
-        "pipeline anew, which takes over what did not change");
+        "a network, an input or the server's release has changed since it was "
+        "recorded; run the pipeline anew, which takes over what did not "
+        "change");
   }
   if (!stage.plan.output_adapter.empty()) {
+    stage.shown_adapter =
+        absl::StrCat(stage.plan.output_adapter, "-", Hex8(asked.digest));
     stage.adapter =
-        absl::StrCat(stage.plan.output_adapter, "-", asked.digest.substr(0, 8));
+        absl::StrCat(stage.shown_adapter, RunSuffix(parts_.job.job()));
     RenameAdapter(stage.plan.output_adapter, stage.adapter, asked.spec);
-    RenameAdapter(stage.plan.output_adapter, stage.adapter, asked.shown);
+    RenameAdapter(stage.plan.output_adapter, stage.shown_adapter, asked.shown);
   }
   const v1::Job& pipeline = parts_.job.job();
   ASSIGN_OR_RETURN(
       stage.job,
-      parts_.jobs.Create(owner_, asked.spec, RequestId(asked.digest, pipeline),
-                         pipeline.priority()));
+      parts_.jobs.Create(
+          owner_, asked.spec,
+          RequestId(asked.digest, asked.source_jobs, pipeline),
+          // Nobody watches all stages: they are not to go before everybody.
+          std::max(pipeline.priority(), v1::JOB_PRIORITY_NORMAL)));
+  stage.may_retry = stage.job.state() == v1::JOB_STATE_CANCELLING;
   if (HasEnded(stage.job) && stage.job.state() != v1::JOB_STATE_SUCCEEDED) {
-    RETURN_IF_ERROR(parts_.jobs.Retry(owner_, stage.job.name()));
-    ASSIGN_OR_RETURN(stage.job, parts_.jobs.Get(owner_, stage.job.name()));
+    RETURN_IF_ERROR(RetryJob(stage));
   }
   stage.digest = std::move(asked.digest);
   stage.shown_spec = std::move(asked.shown);
@@ -240,6 +307,14 @@ absl::Status PipelineAttempt::Begin(Stage& stage) {
   RETURN_IF_ERROR(parts_.job.Log(absl::StrCat(
       "stage ", name, is_there ? " is there: " : ": ", stage.job.name())));
   return WriteStages();
+}
+
+absl::Status PipelineAttempt::RetryJob(Stage& stage) {
+  const absl::Status retried = parts_.jobs.Retry(owner_, stage.job.name());
+  // Another pipeline that waits for it was first.
+  if (!absl::IsFailedPrecondition(retried)) RETURN_IF_ERROR(retried);
+  ASSIGN_OR_RETURN(stage.job, parts_.jobs.Get(owner_, stage.job.name()));
+  return absl::OkStatus();
 }
 
 absl::Status PipelineAttempt::Follow() {
@@ -252,6 +327,9 @@ absl::Status PipelineAttempt::Follow() {
     stage.job = *std::move(job);
     if (stage.job.state() == v1::JOB_STATE_SUCCEEDED) {
       RETURN_IF_ERROR(Finish(stage));
+    } else if (HasEnded(stage.job) && stage.may_retry) {
+      stage.may_retry = false;
+      RETURN_IF_ERROR(RetryJob(stage));
     } else if (HasEnded(stage.job)) {
       RETURN_IF_ERROR(WriteStages());
       return absl::FailedPreconditionError(absl::StrCat(
@@ -266,8 +344,37 @@ absl::Status PipelineAttempt::Follow() {
   return absl::OkStatus();
 }
 
+absl::Status PipelineAttempt::CheckNetworks(const Stage& stage) const {
+  const auto is_known = [this](const std::string& digest) {
+    return digest.empty() ||
+           std::any_of(networks_.begin(), networks_.end(),
+                       [&digest](const auto& network) {
+                         return absl::StrContains(network.second, digest);
+                       });
+  };
+  for (const v1::Provenance& network : stage.job.provenance()) {
+    // The adapter of a training is what it made.
+    const bool is_same =
+        is_known(network.model_digest()) &&
+        (is_known(network.adapter_digest()) || !stage.adapter.empty());
+    if (is_same) continue;
+    return absl::FailedPreconditionError(
+        absl::StrCat("stage ", stage.plan.stage.name(), ": a network of ",
+                     stage.job.name(), kWasReplaced,
+                     ", and delete that job, whose results are not what they "
+                     "are kept as"));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status PipelineAttempt::Finish(Stage& stage) {
   const std::string& name = stage.plan.stage.name();
+  RETURN_IF_ERROR(CheckNetworks(stage));
+  if (!stage.adapter.empty()) {
+    RETURN_IF_ERROR(
+        Annotate(parts_.jobs.EnsureAdapter(owner_, stage.job, stage.adapter),
+                 absl::StrCat("stage ", name)));
+  }
   stage.is_done = true;
   RETURN_IF_ERROR(WriteStages());
   if (recorded_.emplace(name, stage.digest).second) {
@@ -301,6 +408,7 @@ absl::Status PipelineAttempt::JudgeGates(Stage& stage) {
     RETURN_IF_ERROR(parts_.job.Log(told));
     if (aborts && !spec_.force() && abort_reason_.empty()) {
       abort_reason_ = told;
+      aborted_ = &stage;
     }
     stage.verdicts.push_back(std::move(verdict));
   }
@@ -308,15 +416,16 @@ absl::Status PipelineAttempt::JudgeGates(Stage& stage) {
 }
 
 absl::Status PipelineAttempt::CancelStages() {
+  absl::Status status;
   for (const std::string& job : JobsUnderWay()) {
     const absl::Status cancelled = parts_.jobs.Cancel(owner_, job);
     // It may have ended just now.
     if (absl::IsFailedPrecondition(cancelled) || absl::IsNotFound(cancelled)) {
       continue;
     }
-    RETURN_IF_ERROR(cancelled);
+    status.Update(cancelled);
   }
-  return absl::OkStatus();
+  return status;
 }
 
 absl::Status PipelineAttempt::WriteStages() {
@@ -350,7 +459,7 @@ absl::Status PipelineAttempt::WriteFiles() {
   ReportRun run = {.title = spec_.title(), .stages = {}, .gates = {}};
   Json digests = Json::object();
   for (const Stage& stage : stages_) {
-    if (!stage.is_done) continue;
+    if (!IsTold(stage)) continue;
     run.gates.insert(run.gates.end(), stage.verdicts.begin(),
                      stage.verdicts.end());
     digests[stage.plan.stage.name()] = stage.digest;

@@ -10,14 +10,15 @@
 
 #include <cstddef>
 #include <map>
-#include <set>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "dissonance/v1/jobs.pb.h"
+#include "src/base/clock.h"
 #include "src/lab/jobs/job_context.h"
 #include "src/lab/pipeline/pipeline_plan.h"
 #include "src/lab/pipeline/stage_jobs.h"
@@ -30,6 +31,7 @@ struct PipelineParts {
   StageJobs& jobs;
   JobContext& job;
   const std::string& release;
+  const Clock& clock;
 };
 
 class PipelineAttempt {
@@ -46,11 +48,18 @@ class PipelineAttempt {
     PlannedStage plan;
     v1::Job job = {};  // without data
     std::string digest = {};
-    std::string adapter = {};  // that it makes, with its digest
+    // That it makes, with its digest; a replay's has the run in its real name.
+    std::string adapter = {};
+    std::string shown_adapter = {};
     // As the report shows it: jobs by their stages' names.
     v1::JobSpec shown_spec = {};
     bool is_begun = false;
     bool is_done = false;
+    // It was being cancelled when it was found: queued again when it has been.
+    bool may_retry = false;
+    // After it was refused for now.
+    absl::Duration wait = absl::ZeroDuration();
+    absl::Duration not_before = -absl::InfiniteDuration();
     std::vector<GateVerdict> verdicts = {};
   };
 
@@ -59,6 +68,7 @@ class PipelineAttempt {
     v1::JobSpec spec = {};
     v1::JobSpec shown = {};
     std::string digest = {};
+    std::string source_jobs = {};  // names, where it reads jobs
   };
 
   absl::Status ReadRecords();
@@ -67,10 +77,14 @@ class PipelineAttempt {
   absl::StatusOr<Asked> Ask(const Stage& stage);
   absl::Status FillInputs(const Stage& stage, Asked& asked,
                           v1::JobSpec& canonical);
-  absl::StatusOr<std::string> DigestOf(const v1::JobSpec& canonical);
+  absl::StatusOr<std::string> DigestOf(const v1::JobSpec& spec,
+                                       const v1::JobSpec& canonical);
+  absl::Status RetryJob(Stage& stage);
   // Looks after jobs under way.
   absl::Status Follow();
   absl::Status Finish(Stage& stage);
+  // That the job computed with the networks that the pipeline began with.
+  absl::Status CheckNetworks(const Stage& stage) const;
   absl::Status JudgeGates(Stage& stage);
   absl::Status CancelStages();
   absl::Status WriteStages();
@@ -78,6 +92,11 @@ class PipelineAttempt {
   absl::StatusOr<ReportStage> ReportOf(const Stage& stage);
 
   bool IsReady(const Stage& stage) const;
+  bool CanBegin(const Stage& stage) const;
+  // Whether an aborted pipeline tells of the stage.
+  bool IsTold(const Stage& stage) const;
+  bool Needs(const Stage& stage, const Stage& other) const;
+  std::string ShownName(const std::string& network) const;
   bool IsOver() const;
   std::vector<std::string> JobsUnderWay() const;
   Stage& Named(const std::string& name);
@@ -87,8 +106,9 @@ class PipelineAttempt {
   const std::string owner_;
   std::vector<Stage> stages_;
   std::map<std::string, std::string> recorded_;  // digest by stage
-  std::set<std::string> told_;                   // that they have to wait
+  std::map<std::string, std::string> networks_;  // digest by name
   std::string abort_reason_;
+  const Stage* aborted_ = nullptr;
 };
 
 }  // namespace dissonance

@@ -130,6 +130,13 @@ class Planner {
   absl::Status CheckGates(size_t i) const {
     const v1::PipelineStage& stage = stages_[i].stage;
     for (int g = 0; g < stage.gates_size(); ++g) {
+      const bool compares = stage.gates(g) != v1::GATE_BEHAVIOUR ||
+                            stage.spec().evaluate_mcq().variants_size() == 2 ||
+                            !stage.spec().has_evaluate_mcq();
+      if (!compares) {
+        return Bad(absl::StrCat(Where(i), ".gates[", g, "]"),
+                   "behaviour compares two variants, base and adapter");
+      }
       if (GateFits(stage.gates(g), stage.spec().kind_case())) continue;
       return Bad(
           absl::StrCat(Where(i), ".gates[", g, "]"),

@@ -2,7 +2,8 @@
 // what networks are. The control plane implements it; tests in memory. Thread
 // safe.
 //
-//   ASSIGN_OR_RETURN(v1::Job job, jobs.Create("ada", spec, options));
+//   ASSIGN_OR_RETURN(v1::Job job, jobs.Create("ada", spec, request_id,
+//                                             v1::JOB_PRIORITY_NORMAL));
 //   jobs.AwaitNews({job.name()}, absl::Milliseconds(250));
 #ifndef DISSONANCE_LAB_PIPELINE_STAGE_JOBS_H_
 #define DISSONANCE_LAB_PIPELINE_STAGE_JOBS_H_
@@ -37,7 +38,12 @@ class StageJobs {
                              const std::string& name) = 0;
   virtual absl::Status Cancel(const std::string& owner,
                               const std::string& name) = 0;
-  // Of a model or an adapter, "sha256:HEX". NOT_FOUND.
+  // Registers the adapter that a training made, from its files, unless it is
+  // there and loaded: it may have been forgotten since.
+  virtual absl::Status EnsureAdapter(const std::string& owner,
+                                     const v1::Job& training,
+                                     const std::string& adapter) = 0;
+  // All that tells a model or an adapter, its digest among it. NOT_FOUND.
   virtual absl::StatusOr<std::string> NetworkDigest(
       const std::string& network) = 0;
   // A whole output. NOT_FOUND; DATA_LOSS if it is damaged.

@@ -175,6 +175,8 @@ TEST_F(SchedulerTest, NoneThatNeedsMemoryOvertakesOneThatWaitsForIt) {
 
 TEST_F(SchedulerTest, WhatIsTooLargeForTheDeviceIsTriedAlone) {
   policy_.device_bytes = 10;
+  Run("its pipeline", "bob");
+  running_[0].place = JobPlace::kPipeline;
   Queue("large", "bob");
   memory_["large"] = {{"models/large", 90}};
   EXPECT_EQ(Started(), "large");
@@ -205,8 +207,10 @@ TEST_F(SchedulerTest, APipelineCountsInNoLimit) {
   heads_.clear();
   Queue("other pipeline", "ada");
   heads_[0].place = JobPlace::kPipeline;
-  policy_.pipeline_slot_count = 2;
+  policy_.pipeline_slot_count = 8;
   EXPECT_EQ(Started(), "other pipeline");
+  policy_.pipeline_slot_count = 7;
+  EXPECT_EQ(Started(), "") << "a quarter of the places at most";
 }
 
 TEST_F(SchedulerTest, RoomIsMadeAtTheSamePlaceOnly) {

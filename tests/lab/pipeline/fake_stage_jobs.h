@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "src/base/clock.h"
 #include "src/base/sha256.h"
 #include "src/lab/pipeline/stage_jobs.h"
 
@@ -59,6 +60,12 @@ class FakeStageJobs final : public StageJobs {
     cancelled.push_back(name);
     return absl::OkStatus();
   }
+  absl::Status EnsureAdapter(const std::string& /*owner*/,
+                             const v1::Job& /*training*/,
+                             const std::string& adapter) override {
+    ensured.push_back(adapter);
+    return absl::OkStatus();
+  }
   absl::StatusOr<std::string> NetworkDigest(
       const std::string& network) override {
     const auto found = digests.find(network);
@@ -72,9 +79,17 @@ class FakeStageJobs final : public StageJobs {
     return found->second;
   }
   void AwaitNews(const std::vector<std::string>& /*jobs*/,
-                 absl::Duration /*most*/) override {
+                 absl::Duration most) override {
     ++waits;
+    clock.now += most;
   }
+
+  class WaitingClock final : public Clock {
+   public:
+    absl::Time Now() const override { return absl::UnixEpoch() + now; }
+    absl::Duration Monotonic() const override { return now; }
+    absl::Duration now = absl::ZeroDuration();
+  };
 
   // How jobs end; all succeed unless it is set.
   std::function<void(v1::Job& job)> ends;
@@ -91,6 +106,8 @@ class FakeStageJobs final : public StageJobs {
   std::vector<v1::JobSpec> checked;
   std::vector<std::string> retried;
   std::vector<std::string> cancelled;
+  std::vector<std::string> ensured;
+  WaitingClock clock;
   int waits = 0;
 
  private:

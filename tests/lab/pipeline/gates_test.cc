@@ -91,6 +91,13 @@ TEST(GatesTest, Signal) {
   EXPECT_EQ(Noise(Probes(0.9, 0.6, 0)), GateStatus::kWarn);
   EXPECT_EQ(Noise(Probes(0.75, 0.6, 0.7)), GateStatus::kWarn);
   EXPECT_EQ(Noise(Probes(0.65, 0.6, 0.7)), GateStatus::kAbort);
+  Json leak = Probes(0.995, 0.7, 0.7);
+  leak["targets"]["category_conflict"]["best"]["status"] = "LEAK?";
+  EXPECT_EQ(Signal(leak), GateStatus::kWarn);
+  EXPECT_EQ(Noise(leak), GateStatus::kWarn);
+  const Json none = {{"targets", {{"left_out", {{"best", nullptr}}}}}};
+  EXPECT_EQ(Signal(none), GateStatus::kWarn) << "no target could be fitted";
+  EXPECT_EQ(Noise(none), GateStatus::kWarn);
   Json without = Probes(0.9, 0, 0);
   without["targets"]["category_conflict"]["best"]["dummy_auc_mean"] = nullptr;
   EXPECT_EQ(Noise(without), GateStatus::kWarn) << "there were no controls";

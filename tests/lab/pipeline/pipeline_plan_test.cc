@@ -65,6 +65,8 @@ TEST(PipelinePlanTest, SaysWhatIsWrongAndWhere) {
   spec.mutable_stages(1)->mutable_spec()->mutable_evaluate_mcq();
   spec.mutable_stages(1)->add_gates(v1::GATE_CAUSAL);
   EXPECT_THAT(Refusal(spec), HasSubstr("stages[1] (other).gates[0]: causal"));
+  spec.mutable_stages(1)->set_gates(0, v1::GATE_BEHAVIOUR);
+  EXPECT_THAT(Refusal(spec), HasSubstr("behaviour compares two variants"));
   spec.mutable_stages(1)->clear_gates();
   Take(*spec.mutable_stages(1), "evaluate_mcq.data_artifact", "docs", "x");
   EXPECT_THAT(Refusal(spec), HasSubstr("there is no stage \"docs\""));

@@ -63,7 +63,7 @@ class PipelineTest : public ::testing::Test {
   }
 
   absl::Status Run(FakeJob& job) {
-    Pipeline kind(jobs_, "0.1.0");
+    Pipeline kind(jobs_, "0.1.0", jobs_.clock);
     RETURN_IF_ERROR(kind.Validate(spec_));
     return kind.Run(spec_, job);
   }
@@ -85,6 +85,7 @@ TEST_F(PipelineTest, BeginsAStageWhenWhatItTakesIsThere) {
   EXPECT_EQ(adapter.size(), std::string("models/m/adapters/a-").size() + 8);
   EXPECT_EQ(jobs_.created[1].evaluate_mcq().variants(1).adapter(), adapter);
   EXPECT_EQ(jobs_.created[3].train_probes().activations_job(), "jobs/A2");
+  EXPECT_THAT(jobs_.ensured, ElementsAre(adapter));
   EXPECT_EQ(job.items.size(), 4U);
   EXPECT_EQ(job.total_counts.back(), 4);
   const auto stages = nlohmann::json::parse(job.outputs.at("stages.json"));
@@ -217,7 +218,8 @@ TEST_F(PipelineTest, WaitsWhereAJobCannotBeMadeYet) {
   };
   FakeJob job;
   ASSERT_TRUE(Run(job).ok());
-  EXPECT_GE(jobs_.waits, 3);
+  // 1, 2 and 4 s, looked at four times a second.
+  EXPECT_EQ(jobs_.waits, 28);
   EXPECT_THAT(job.log, Contains(HasSubstr("waits: the worker is away")));
 }
 
@@ -233,6 +235,84 @@ TEST_F(PipelineTest, WhoGivesItUpGivesUpItsStages) {
   jobs_.waits = 0;
   EXPECT_EQ(Run(job).code(), absl::StatusCode::kCancelled);
   EXPECT_THAT(jobs_.cancelled, ElementsAre("jobs/A0"));
+}
+
+TEST_F(PipelineTest, AJobBeingCancelledIsQueuedAgainWhenItHasBeen) {
+  FakeJob first;
+  ASSERT_TRUE(Run(first).ok());
+  jobs_.jobs.at("jobs/A1").set_state(v1::JOB_STATE_CANCELLING);
+  jobs_.ends = nullptr;
+  FakeJob job;
+  bool has_ended = false;
+  job.when_cancelled = [&] {
+    v1::Job& mcq = jobs_.jobs.at("jobs/A1");
+    if (mcq.state() == v1::JOB_STATE_CANCELLING && jobs_.waits > 0) {
+      mcq.set_state(v1::JOB_STATE_CANCELLED);
+      has_ended = true;
+    }
+    return false;
+  };
+  ASSERT_TRUE(Run(job).ok());
+  EXPECT_TRUE(has_ended);
+  EXPECT_THAT(jobs_.retried, ElementsAre("jobs/A1"));
+}
+
+TEST_F(PipelineTest, ADeletedSourceIsMadeAgainWithWhatReadsIt) {
+  FakeJob first;
+  ASSERT_TRUE(Run(first).ok());
+  const std::string probes = jobs_.by_request.rbegin()->second;
+  std::erase_if(jobs_.by_request,
+                [](const auto& entry) { return entry.second == "jobs/A2"; });
+  FakeJob second;
+  ASSERT_TRUE(Run(second).ok());
+  EXPECT_EQ(jobs_.created.size(), 6U);
+  EXPECT_EQ(jobs_.created[5].train_probes().activations_job(), "jobs/A4");
+  EXPECT_EQ(first.outputs.at("report.html"), second.outputs.at("report.html"));
+}
+
+TEST_F(PipelineTest, ANetworkReplacedUnderItEndsIt) {
+  jobs_.ends = [this](v1::Job& job) {
+    job.add_provenance()->set_model_digest("sha256:models/m");
+    if (job.spec().has_fine_tune()) jobs_.digests["models/m"] = "sha256:other";
+  };
+  FakeJob job;
+  const absl::Status status = Run(job);
+  EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(std::string(status.message()),
+              HasSubstr("models/m was replaced while the pipeline ran"));
+  jobs_.digests.clear();
+  jobs_.ends = [](v1::Job& ended) {
+    ended.add_provenance()->set_model_digest("sha256:meanwhile");
+  };
+  stage(1).mutable_spec()->mutable_fine_tune()->set_data("{ }");
+  FakeJob late;
+  EXPECT_THAT(std::string(Run(late).message()),
+              HasSubstr("a network of jobs/A1 was replaced"));
+}
+
+TEST_F(PipelineTest, StagesGoBeforeNobody) {
+  FakeJob job;
+  job.stored().set_priority(v1::JOB_PRIORITY_INTERACTIVE);
+  ASSERT_TRUE(Run(job).ok());
+  EXPECT_EQ(jobs_.jobs.at("jobs/A0").priority(), v1::JOB_PRIORITY_NORMAL);
+  FakeJob background;
+  background.stored().set_priority(v1::JOB_PRIORITY_BACKGROUND);
+  stage(1).mutable_spec()->mutable_fine_tune()->set_data("{ }");
+  ASSERT_TRUE(Run(background).ok());
+  EXPECT_EQ(jobs_.jobs.at("jobs/A4").priority(), v1::JOB_PRIORITY_BACKGROUND);
+}
+
+TEST_F(PipelineTest, AnAbortTellsOnlyOfWhatItRestsOn) {
+  jobs_.files[v1::JobSpec::kEvaluateMcq] = {
+      {"comparison_report.json", Comparison(0.1, 0.15)}};
+  FakeJob job;
+  EXPECT_FALSE(Run(job).ok());
+  const std::string report = job.outputs.at("report.html");
+  FakeJob again;
+  EXPECT_FALSE(Run(again).ok());
+  EXPECT_EQ(again.outputs.at("report.html"), report);
+  const auto manifest = nlohmann::json::parse(job.outputs.at("manifest.json"));
+  EXPECT_EQ(manifest["stages"].size(), 2U) << manifest;
 }
 
 TEST_F(PipelineTest, MixesNoNetworksInOneRun) {
