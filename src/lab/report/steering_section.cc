@@ -209,6 +209,7 @@ void AddHighlights(const Json& summary, Section& section) {
 Json NullChart(const Json& best, const Json& percentile) {
   Json x = ShareChannel("returned_share", "share of false answers returned");
   x["bin"] = {{"step", 0.05}, {"extent", {0, 1}}};
+  x["axis"]["values"] = {0, 0.2, 0.4, 0.6, 0.8, 1};
   Json layers =
       Json::array({{{"mark", {{"type", "bar"}, {"color", "var(--soft)"}}},
                     {"encoding",

@@ -56,13 +56,20 @@ struct Range {
   }
 };
 
+// A token that brings no text, as the one that ends an answer, is a dot.
+std::string TextOf(const Json& token) {
+  const auto text = token.at("text").get<std::string>();
+  return text.empty() ? "\u00b7" : text;
+}
+
 std::string TokenHtml(const Json& token, const Range& range) {
-  const std::string text = Escaped(token.at("text").get<std::string>());
-  if (!token.at("projection").is_number()) return text;
+  if (!token.at("projection").is_number()) {
+    return Escaped(token.at("text").get<std::string>());
+  }
   const auto value = token.at("projection").get<double>();
   return absl::StrCat("<span style=\"background:", range.ColourOf(value),
                       "\" title=\"", SignedText(value), "\">",
-                      text.empty() ? "\u00b7" : text, "</span>");
+                      Escaped(TextOf(token)), "</span>");
 }
 
 std::string AnswerHtml(const Json& sample, const char* name,
@@ -89,7 +96,7 @@ std::string TokensTable(const std::vector<Json>& samples) {
       if (!sample.contains(tokens)) continue;
       for (const Json& token : sample.at(tokens)) {
         table.rows.push_back({CellText(sample.at("id")), name,
-                              Code(token.at("text").get<std::string>()),
+                              Code(TextOf(token)),
                               NumberText(token, "projection")});
       }
     }
