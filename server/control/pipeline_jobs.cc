@@ -41,6 +41,20 @@ absl::StatusOr<v1::Job> PipelineJobs::Create(const std::string& owner,
   return Get(owner, job.name());
 }
 
+absl::StatusOr<v1::Job> PipelineJobs::Replay(const std::string& owner,
+                                             const std::string& first_request,
+                                             const std::string& request_id,
+                                             v1::JobPriority priority) {
+  ASSIGN_OR_RETURN(const std::optional<StoredJob> first,
+                   parts_.store.FindByRequest(owner, first_request));
+  if (!first.has_value()) return absl::NotFoundError("there is no first run");
+  ASSIGN_OR_RETURN(const v1::Job job, jobs_->Replay(owner, first->job.name(),
+                                                    {.owner = owner,
+                                                     .request_id = request_id,
+                                                     .priority = priority}));
+  return Get(owner, job.name());
+}
+
 absl::StatusOr<v1::Job> PipelineJobs::Get(const std::string& owner,
                                           const std::string& name) {
   ASSIGN_OR_RETURN(StoredJob stored,

@@ -48,6 +48,10 @@ class PipelineJobs final : public StageJobs {
                                  const v1::JobSpec& spec,
                                  const std::string& request_id,
                                  v1::JobPriority priority) override;
+  absl::StatusOr<v1::Job> Replay(const std::string& owner,
+                                 const std::string& first_request,
+                                 const std::string& request_id,
+                                 v1::JobPriority priority) override;
   absl::StatusOr<v1::Job> Get(const std::string& owner,
                               const std::string& name) override;
   absl::Status Retry(const std::string& owner,

@@ -57,8 +57,8 @@ absl::StatusOr<std::string> ArtifactOf(const v1::Job& job,
       absl::StrCat("stage ", stage, " has no file ", file));
 }
 
-// What tells a replay's jobs and adapters from those of the first run, so that
-// all is computed again; empty for others.
+// What tells a replay's jobs from those of the first run, so that all is
+// computed again; empty for others.
 std::string RunSuffix(const v1::Job& pipeline) {
   if (pipeline.replay_of().empty()) return "";
   return absl::StrCat(
@@ -67,11 +67,11 @@ std::string RunSuffix(const v1::Job& pipeline) {
 
 // Two jobs of one digest that read different jobs, as one was deleted and made
 // again, are not asked the same.
-std::string RequestId(const std::string& digest, const std::string& source_jobs,
-                      const v1::Job& pipeline) {
+std::string RequestId(const std::string& digest,
+                      const std::string& source_jobs) {
   const std::string sources =
       source_jobs.empty() ? "" : absl::StrCat("-", Hex8(Sha256Of(source_jobs)));
-  return absl::StrCat("stage-", digest, sources, RunSuffix(pipeline));
+  return absl::StrCat("stage-", digest, sources);
 }
 
 }  // namespace
@@ -144,15 +144,6 @@ bool PipelineAttempt::IsTold(const Stage& stage) const {
   // What else was there by then depends on how fast things were.
   return stage.is_done &&
          (aborted_ == nullptr || aborted_ == &stage || Needs(*aborted_, stage));
-}
-
-std::string PipelineAttempt::ShownName(const std::string& network) const {
-  for (const Stage& stage : stages_) {
-    if (stage.adapter == network && !network.empty()) {
-      return stage.shown_adapter;
-    }
-  }
-  return network;
 }
 
 bool PipelineAttempt::IsOver() const {
@@ -241,7 +232,7 @@ absl::StatusOr<std::string> PipelineAttempt::DigestOf(
     if (networks_.emplace(name, digest).first->second != digest) {
       return absl::FailedPreconditionError(absl::StrCat(name, kWasReplaced));
     }
-    networks[ShownName(name)] = digest;
+    networks[name] = digest;
   }
   // Two users can't give one name to their adapters.
   const std::string by =
@@ -261,8 +252,7 @@ absl::StatusOr<PipelineAttempt::Asked> PipelineAttempt::Ask(
     const Stage& source = stages_[need];
     if (source.adapter.empty()) continue;
     RenameAdapter(source.plan.output_adapter, source.adapter, asked.spec);
-    RenameAdapter(source.plan.output_adapter, source.shown_adapter,
-                  asked.shown);
+    RenameAdapter(source.plan.output_adapter, source.adapter, asked.shown);
   }
   v1::JobSpec canonical = asked.shown;
   RETURN_IF_ERROR(FillInputs(stage, asked, canonical));
@@ -281,21 +271,12 @@ absl::Status PipelineAttempt::Begin(Stage& stage) {
         "change");
   }
   if (!stage.plan.output_adapter.empty()) {
-    stage.shown_adapter =
-        absl::StrCat(stage.plan.output_adapter, "-", Hex8(asked.digest));
     stage.adapter =
-        absl::StrCat(stage.shown_adapter, RunSuffix(parts_.job.job()));
+        absl::StrCat(stage.plan.output_adapter, "-", Hex8(asked.digest));
     RenameAdapter(stage.plan.output_adapter, stage.adapter, asked.spec);
-    RenameAdapter(stage.plan.output_adapter, stage.shown_adapter, asked.shown);
+    RenameAdapter(stage.plan.output_adapter, stage.adapter, asked.shown);
   }
-  const v1::Job& pipeline = parts_.job.job();
-  ASSIGN_OR_RETURN(
-      stage.job,
-      parts_.jobs.Create(
-          owner_, asked.spec,
-          RequestId(asked.digest, asked.source_jobs, pipeline),
-          // Nobody watches all stages: they are not to go before everybody.
-          std::max(pipeline.priority(), v1::JOB_PRIORITY_NORMAL)));
+  ASSIGN_OR_RETURN(stage.job, MakeJob(asked));
   stage.may_retry = stage.job.state() == v1::JOB_STATE_CANCELLING;
   if (HasEnded(stage.job) && stage.job.state() != v1::JOB_STATE_SUCCEEDED) {
     RETURN_IF_ERROR(RetryJob(stage));
@@ -307,6 +288,22 @@ absl::Status PipelineAttempt::Begin(Stage& stage) {
   RETURN_IF_ERROR(parts_.job.Log(absl::StrCat(
       "stage ", name, is_there ? " is there: " : ": ", stage.job.name())));
   return WriteStages();
+}
+
+absl::StatusOr<v1::Job> PipelineAttempt::MakeJob(const Asked& asked) {
+  const v1::Job& pipeline = parts_.job.job();
+  // Nobody watches all stages: they are not to go before everybody.
+  const v1::JobPriority priority =
+      std::max(pipeline.priority(), v1::JOB_PRIORITY_NORMAL);
+  const std::string first = RequestId(asked.digest, asked.source_jobs);
+  const std::string request = absl::StrCat(first, RunSuffix(pipeline));
+  // A training that is only repeated leaves the adapter as it is.
+  if (request != first && asked.spec.has_fine_tune()) {
+    const absl::StatusOr<v1::Job> replay =
+        parts_.jobs.Replay(owner_, first, request, priority);
+    if (!absl::IsNotFound(replay.status())) return replay;
+  }
+  return parts_.jobs.Create(owner_, asked.spec, request, priority);
 }
 
 absl::Status PipelineAttempt::RetryJob(Stage& stage) {
@@ -370,7 +367,7 @@ absl::Status PipelineAttempt::CheckNetworks(const Stage& stage) const {
 absl::Status PipelineAttempt::Finish(Stage& stage) {
   const std::string& name = stage.plan.stage.name();
   RETURN_IF_ERROR(CheckNetworks(stage));
-  if (!stage.adapter.empty()) {
+  if (!stage.adapter.empty() && parts_.job.job().replay_of().empty()) {
     RETURN_IF_ERROR(
         Annotate(parts_.jobs.EnsureAdapter(owner_, stage.job, stage.adapter),
                  absl::StrCat("stage ", name)));

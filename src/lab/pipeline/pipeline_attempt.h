@@ -48,9 +48,7 @@ class PipelineAttempt {
     PlannedStage plan;
     v1::Job job = {};  // without data
     std::string digest = {};
-    // That it makes, with its digest; a replay's has the run in its real name.
-    std::string adapter = {};
-    std::string shown_adapter = {};
+    std::string adapter = {};  // that it makes, with its digest
     // As the report shows it: jobs by their stages' names.
     v1::JobSpec shown_spec = {};
     bool is_begun = false;
@@ -79,6 +77,7 @@ class PipelineAttempt {
                           v1::JobSpec& canonical);
   absl::StatusOr<std::string> DigestOf(const v1::JobSpec& spec,
                                        const v1::JobSpec& canonical);
+  absl::StatusOr<v1::Job> MakeJob(const Asked& asked);
   absl::Status RetryJob(Stage& stage);
   // Looks after jobs under way.
   absl::Status Follow();
@@ -96,7 +95,6 @@ class PipelineAttempt {
   // Whether an aborted pipeline tells of the stage.
   bool IsTold(const Stage& stage) const;
   bool Needs(const Stage& stage, const Stage& other) const;
-  std::string ShownName(const std::string& network) const;
   bool IsOver() const;
   std::vector<std::string> JobsUnderWay() const;
   Stage& Named(const std::string& name);

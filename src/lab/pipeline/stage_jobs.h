@@ -31,6 +31,12 @@ class StageJobs {
                                          const v1::JobSpec& spec,
                                          const std::string& request_id,
                                          v1::JobPriority priority) = 0;
+  // Runs the job that a request made again, as JobManager::Replay; NOT_FOUND if
+  // there is none, FAILED_PRECONDITION if it did not succeed.
+  virtual absl::StatusOr<v1::Job> Replay(const std::string& owner,
+                                         const std::string& first_request,
+                                         const std::string& request_id,
+                                         v1::JobPriority priority) = 0;
   // Without data. NOT_FOUND.
   virtual absl::StatusOr<v1::Job> Get(const std::string& owner,
                                       const std::string& name) = 0;

@@ -43,6 +43,15 @@ class FakeStageJobs final : public StageJobs {
     jobs[job.name()] = job;
     return job;
   }
+  absl::StatusOr<v1::Job> Replay(const std::string& owner,
+                                 const std::string& first_request,
+                                 const std::string& request_id,
+                                 v1::JobPriority priority) override {
+    const auto first = by_request.find(first_request);
+    if (first == by_request.end()) return absl::NotFoundError("none");
+    replayed.push_back(first->second);
+    return Create(owner, jobs.at(first->second).spec(), request_id, priority);
+  }
   absl::StatusOr<v1::Job> Get(const std::string& /*owner*/,
                               const std::string& name) override {
     v1::Job& job = jobs.at(name);
@@ -105,6 +114,7 @@ class FakeStageJobs final : public StageJobs {
   std::vector<v1::JobSpec> created;
   std::vector<v1::JobSpec> checked;
   std::vector<std::string> retried;
+  std::vector<std::string> replayed;
   std::vector<std::string> cancelled;
   std::vector<std::string> ensured;
   WaitingClock clock;

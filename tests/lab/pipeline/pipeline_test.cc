@@ -18,6 +18,7 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Not;
+using ::testing::SizeIs;
 using ::testing::StartsWith;
 
 std::string Comparison(double base, double adapter) {
@@ -166,6 +167,9 @@ TEST_F(PipelineTest, AReplayComputesAllAgain) {
   replay.stored().set_replay_of(first.job().name());
   ASSERT_TRUE(Run(replay).ok());
   EXPECT_EQ(jobs_.created.size(), 8U);
+  EXPECT_THAT(jobs_.replayed, ElementsAre("jobs/A0"))
+      << "a training that is repeated leaves the adapter as it is";
+  EXPECT_THAT(jobs_.ensured, SizeIs(1));
   EXPECT_EQ(first.outputs.at("report.html"), replay.outputs.at("report.html"));
 }
 
