@@ -59,6 +59,10 @@ const std::set<std::string>& PlainFields() {
                                  "document_types",
                                  "document_ideas",
                                  "document",
+                                 "title",
+                                 "stage",  // of the same pipeline, as the next
+                                 "file",
+                                 "dissonance.v1.PipelineStage.name",
                                  "dissonance.v1.HostedModel.model",
                                  "dissonance.v1.Meter.name",
                                  "dissonance.v1.ProbeTarget.name",
