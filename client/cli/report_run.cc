@@ -1,14 +1,17 @@
 #include "client/cli/report_run.h"
 
+#include <cstdio>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "client/cli/download.h"
 #include "client/cli/errors.h"
 #include "client/cli/names.h"
+#include "client/cli/output.h"
 #include "client/cli/proto_json.h"
 #include "src/base/status_macros.h"
 #include "src/lab/report/report_stage.h"
@@ -21,7 +24,7 @@ absl::StatusOr<ReportStage> FetchStage(Connection& connection,
                                        const v1::Job& job) {
   ReportStage stage = StageOf(name, job);
   for (const v1::JobOutput& output : job.outputs()) {
-    if (!ReportReads(job.spec().kind_case(), output.file_name())) continue;
+    if (!ReportTakes(job.spec().kind_case(), output)) continue;
     ASSIGN_OR_RETURN(stage.files[output.file_name()],
                      DownloadArtifact(connection, output.artifact()));
   }
@@ -45,7 +48,6 @@ absl::StatusOr<ReportRun> FetchPipeline(Connection& connection,
                                         const v1::Job& job) {
   ReportRun run = {
       .title = job.spec().pipeline().title(), .stages = {}, .gates = {}};
-  if (run.title.empty()) run.title = "An experiment";
   ASSIGN_OR_RETURN(const std::string gates,
                    FetchFile(connection, job, kGatesFileName));
   ASSIGN_OR_RETURN(run.gates, ReadGates(gates));
@@ -53,13 +55,22 @@ absl::StatusOr<ReportRun> FetchPipeline(Connection& connection,
                    FetchFile(connection, job, kStagesFileName));
   ASSIGN_OR_RETURN(const std::vector<StageEntry> stages, ReadStages(text));
   for (const StageEntry& entry : stages) {
-    if (entry.job.empty()) continue;  // never begun
+    // The server's report does without the others, too.
+    if (entry.state != "SUCCEEDED") continue;
     v1::GetJobRequest request;
     request.set_name(entry.job);
-    ASSIGN_OR_RETURN(const v1::GetJobResponse response,
-                     connection.Call(&v1::Jobs::Stub::GetJob, request));
+    absl::StatusOr<v1::GetJobResponse> response =
+        connection.Call(&v1::Jobs::Stub::GetJob, request);
+    if (absl::IsNotFound(response.status())) {
+      absl::FPrintF(stderr,
+                    "note: stage %s of %s is left out: its job %s is gone\n",
+                    Printable(entry.name), job.name(), Printable(entry.job));
+      continue;
+    }
+    RETURN_IF_ERROR(response.status());
+    NameStages(stages, *response->mutable_job()->mutable_spec());
     ASSIGN_OR_RETURN(ReportStage stage,
-                     FetchStage(connection, entry.name, response.job()));
+                     FetchStage(connection, entry.name, response->job()));
     run.stages.push_back(std::move(stage));
   }
   return run;
@@ -73,7 +84,7 @@ absl::StatusOr<ReportRun> FetchReportRun(Connection& connection,
   const auto kind = job.spec().kind_case();
   ASSIGN_OR_RETURN(ReportStage stage,
                    FetchStage(connection, KindName(job.spec()), job));
-  if (stage.files.empty()) {
+  if (stage.files.empty() && stage.left_out.empty()) {
     return WithHint(
         absl::FailedPreconditionError(absl::StrCat(
             job.name(), " (", stage.name, ") is ", EnumWord(job.state()),

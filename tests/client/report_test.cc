@@ -1,5 +1,9 @@
 // Reports of jobs, pipelines and two of them.
+#include <string>
+#include <vector>
+
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "nlohmann/json.hpp"
 #include "tests/client/cli_fixture.h"
 
@@ -43,8 +47,15 @@ class ReportCommandTest : public CliTest {
     return job;
   }
 
+  // An entry of stages.json.
+  static std::string Entry(const std::string& name, const std::string& job,
+                           const std::string& state) {
+    return absl::StrCat("{\"name\": \"", name, "\", \"job\": \"", job,
+                        "\", \"kind\": \"any\", \"state\": \"", state, "\"}");
+  }
+
   void AddPipeline(const std::string& name, const std::string& title,
-                   const std::string& stage_job) {
+                   const std::vector<std::string>& entries) {
     v1::Job job = Pipeline(name, title);
     AddOutput(job, "report.html", "the server's page");
     AddOutput(job, "report/docs.csv", "a,b\n");
@@ -53,13 +64,26 @@ class ReportCommandTest : public CliTest {
               "{\"gates\": [{\"gate\": \"documents\", \"stage\": \"docs\", "
               "\"status\": \"warn\", \"text\": \"few\", \"figures\": {}, "
               "\"forced\": false}]}");
-    AddOutput(job, "stages.json",
-              absl::StrCat("{\"stages\": [{\"name\": \"docs\", \"job\": \"",
-                           stage_job,
-                           "\", \"kind\": \"generate_documents\", \"state\": "
-                           "\"SUCCEEDED\"}, {\"name\": \"mcq\", \"job\": \"\", "
-                           "\"kind\": \"evaluate_mcq\", \"state\": "
-                           "\"WAITING\"}]}"));
+    AddOutput(
+        job, "stages.json",
+        absl::StrCat("{\"stages\": [", absl::StrJoin(entries, ", "), "]}"));
+    server_.AddJob(job);
+  }
+
+  void AddPipeline(const std::string& name, const std::string& title,
+                   const std::string& documents) {
+    AddPipeline(name, title,
+                std::vector<std::string>{Entry("docs", documents, "SUCCEEDED"),
+                                         Entry("mcq", "", "WAITING")});
+  }
+
+  // Probes of what another job extracted.
+  void AddProbes(const std::string& name, const std::string& activations) {
+    v1::Job job;
+    job.set_name(name);
+    job.set_state(v1::JOB_STATE_SUCCEEDED);
+    job.mutable_spec()->mutable_train_probes()->set_activations_job(
+        activations);
     server_.AddJob(job);
   }
 
@@ -101,6 +125,55 @@ TEST_F(ReportCommandTest, ComparesTwoPipelinesStageByStage) {
               AllOf(HasSubstr("<title>Cubic and Square</title>"),
                     HasSubstr("110 of 120"), HasSubstr("111 of 120"),
                     HasSubstr("! warning")));
+}
+
+TEST_F(ReportCommandTest, EqualPipelinesDifferInNothing) {
+  for (const std::string run : {"1", "2"}) {
+    AddDocuments("jobs/D" + run, 110);
+    AddProbes("jobs/P" + run, "jobs/D" + run);
+    AddPipeline(
+        "jobs/R" + run, "Cubic",
+        std::vector<std::string>{Entry("rows", "jobs/D" + run, "SUCCEEDED"),
+                                 Entry("probes", "jobs/P" + run, "SUCCEEDED")});
+  }
+  const CommandResult result =
+      Run({"report", "R1", "--with", "R2", "--out", Path("out")});
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_THAT(
+      ReadFile("out/report.html"),
+      AllOf(HasSubstr("Both were asked the same and computed by the same."),
+            HasSubstr("stage rows")));
+}
+
+TEST_F(ReportCommandTest, LeavesOutStagesThatDidNotSucceedOrAreGone) {
+  AddDocuments("jobs/A", 110);
+  AddDocuments("jobs/F", 111);
+  AddPipeline(
+      "jobs/P", "Cubic",
+      std::vector<std::string>{Entry("docs", "jobs/A", "SUCCEEDED"),
+                               Entry("failed", "jobs/F", "FAILED"),
+                               Entry("deleted", "jobs/GONE", "SUCCEEDED")});
+  const CommandResult result =
+      Run({"report", "P", "--with", "P", "--out", Path("out")});
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_THAT(result.err, HasSubstr("note: stage deleted of jobs/P is left "
+                                    "out: its job jobs/GONE is gone\n"));
+  EXPECT_THAT(ReadFile("out/report.html"),
+              AllOf(HasSubstr("110 of 120"), Not(HasSubstr("111 of 120"))));
+}
+
+TEST_F(ReportCommandTest, DoesNotFetchAFileThatIsTooLong) {
+  v1::Job job;
+  job.set_name("jobs/A");
+  job.set_state(v1::JOB_STATE_SUCCEEDED);
+  job.mutable_spec()->mutable_generate_documents();
+  AddOutput(job, "statistics.json", "not to be read");
+  job.mutable_outputs(0)->set_size_bytes((int64_t{64} << 20) + 1);
+  server_.AddJob(job);
+  const CommandResult result = Run({"report", "A", "--out", Path("out")});
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_THAT(ReadFile("out/report.html"),
+              HasSubstr("statistics.json (64.0 MiB)"));
 }
 
 TEST_F(ReportCommandTest, ComparesTwoJobsOfOneKindAlone) {

@@ -444,8 +444,12 @@ absl::StatusOr<ReportStage> PipelineAttempt::ReportOf(const Stage& stage) {
   v1::Job shown = stage.job;
   *shown.mutable_spec() = stage.shown_spec;
   ReportStage report = StageOf(stage.plan.stage.name(), shown);
-  for (const auto& [file, digest] : report.digests) {
-    if (!ReportReads(shown.spec().kind_case(), file)) continue;
+  for (const v1::JobOutput& output : stage.job.outputs()) {
+    const std::string& file = output.file_name();
+    if (!ReportTakes(shown.spec().kind_case(), output) ||
+        !report.digests.contains(file)) {
+      continue;
+    }
     ASSIGN_OR_RETURN(report.files[file],
                      parts_.jobs.ReadOutput(stage.job, file));
   }

@@ -36,7 +36,7 @@ std::string StageOfId(const Section& section, size_t side) {
 }
 
 std::string Heading(const Side& side, size_t index) {
-  return absl::StrCat(kNames[index], ": ", side.run.title);
+  return absl::StrCat(kNames[index], ": ", TitleOf(side.run));
 }
 
 // Main figures that share a label stand side by side.
@@ -113,7 +113,7 @@ std::string DifferencesTable(const ReportRun& first, const ReportRun& second) {
 }
 
 Section SummaryOf(const std::vector<Side>& sides) {
-  Section summary = {.id = "summary.section", .title = "Summary"};
+  Section summary = {.id = "summary", .title = "Summary"};
   for (size_t s = 0; s < sides.size(); ++s) {
     summary.html += Paragraph(Heading(sides[s], s));
   }
@@ -163,13 +163,14 @@ absl::StatusOr<std::vector<JobFile>> MakeComparison(const ReportRun& first,
     RETURN_IF_ERROR(Annotate(sections.status(), kNames[s]));
     sides[s].sections = *std::move(sections);
   }
-  const bool same_title = first.title == second.title;
-  PageParts page = {
-      .title = same_title ? absl::StrCat(first.title, ", twice")
-                          : absl::StrCat(first.title, " and ", second.title),
-      .kind = "Two experiments side by side",
-      .sections = {},
-      .is_comparison = true};
+  const std::string title = TitleOf(first);
+  const std::string other = TitleOf(second);
+  PageParts page = {.title = title == other
+                                 ? absl::StrCat(title, ", twice")
+                                 : absl::StrCat(title, " and ", other),
+                    .kind = "Two experiments side by side",
+                    .sections = {},
+                    .is_comparison = true};
   page.sections.push_back(SummaryOf(sides));
   std::vector<JobFile> files(1);
   for (Section& section : Paired(sides)) {
@@ -178,8 +179,8 @@ absl::StatusOr<std::vector<JobFile>> MakeComparison(const ReportRun& first,
     page.sections.push_back(std::move(section));
   }
   for (size_t s = 0; s < sides.size(); ++s) {
-    Section provenance = ProvenanceSection(
-        sides[s].run, absl::StrCat(kNames[s], ".provenance.section"));
+    Section provenance =
+        ProvenanceSection(sides[s].run, absl::StrCat("provenance-", kNames[s]));
     provenance.title = absl::StrCat("Provenance, ", kNames[s]);
     page.sections.push_back(std::move(provenance));
   }

@@ -1,6 +1,5 @@
 #include <algorithm>
 #include <cmath>
-#include <iterator>
 #include <map>
 #include <string>
 #include <utility>
@@ -156,49 +155,59 @@ void AddTrajectories(const StageFiles& files, const Trajectories& trajectories,
   AddFigure(figure, section);
 }
 
-// {variant, id, layer, margin} of each question that has margins, at the last
-// position that was read.
-std::vector<Json> MarginRows(const std::vector<Json>& lines) {
-  std::map<std::pair<std::string, std::string>, std::vector<Json>> last;
-  for (const Json& line : lines) {
-    std::vector<Json> rows;
-    for (const Json& layer : line.at("layers")) {
-      const Json& margin = layer.at("margin");
-      if (!margin.is_number()) break;
-      rows.push_back({{"variant", line.at("variant")},
-                      {"id", line.at("id")},
-                      {"layer", rows.size()},
-                      {"margin", Rounded(margin.get<double>())}});
-    }
-    last[{line.at("variant").get<std::string>(),
-          line.at("id").get<std::string>()}] = std::move(rows);
+// The margin at each layer, of each question that has margins, at the last
+// position that was read; by network and question.
+using Margins =
+    std::map<std::pair<std::string, std::string>, std::vector<double>>;
+
+void AddLine(const Json& line, Margins& margins) {
+  std::vector<double> read;
+  for (const Json& layer : line.at("layers")) {
+    const Json& margin = layer.at("margin");
+    if (!margin.is_number()) break;
+    read.push_back(margin.get<double>());
   }
-  std::vector<Json> all;
-  for (auto& [of, rows] : last) {
-    std::move(rows.begin(), rows.end(), std::back_inserter(all));
-  }
-  return all;
+  margins[{line.at("variant").get<std::string>(),
+           line.at("id").get<std::string>()}] = std::move(read);
 }
 
-// Questions from the greatest margin at the output to the smallest, in the
-// last network: that shows which changed sides.
-size_t AddOrder(const Trajectories& trajectories, std::vector<Json>& rows) {
+// Places of the questions from the greatest margin at the output to the
+// smallest, in the last network: that shows which changed sides.
+std::map<std::string, size_t> OrderOf(const Trajectories& trajectories,
+                                      const Margins& margins) {
+  const auto output = static_cast<size_t>(trajectories.output);
   std::vector<std::pair<double, std::string>> last;
-  for (const Json& row : rows) {
-    if (row.at("variant") == trajectories.variants.back() &&
-        row.at("layer") == trajectories.output) {
-      last.emplace_back(-row.at("margin").get<double>(),
-                        row.at("id").get<std::string>());
+  for (const auto& [of, layers] : margins) {
+    const auto& [variant, id] = of;
+    if (variant == trajectories.variants.back() && layers.size() > output) {
+      last.emplace_back(-layers[output], id);
     }
   }
   std::sort(last.begin(), last.end());
   std::map<std::string, size_t> order;
   for (const auto& [margin, id] : last) order.emplace(id, order.size());
-  for (Json& row : rows) {
-    const auto at = order.find(row.at("id").get<std::string>());
-    row["order"] = at == order.end() ? order.size() : at->second;
+  return order;
+}
+
+// {variant, id, order, layer, margin}, of the questions that are shown.
+std::vector<Json> MarginRows(const Margins& margins,
+                             const std::map<std::string, size_t>& order,
+                             size_t stride) {
+  std::vector<Json> rows;
+  for (const auto& [of, layers] : margins) {
+    const auto& [variant, id] = of;
+    const auto at = order.find(id);
+    const size_t place = at == order.end() ? order.size() : at->second;
+    if (place % stride != 0) continue;
+    for (size_t layer = 0; layer < layers.size(); ++layer) {
+      rows.push_back({{"variant", variant},
+                      {"id", id},
+                      {"order", place},
+                      {"layer", layer},
+                      {"margin", Rounded(layers[layer])}});
+    }
   }
-  return order.size();
+  return rows;
 }
 
 Json HeatChart(size_t question_count, double greatest) {
@@ -234,14 +243,12 @@ Json HeatChart(size_t question_count, double greatest) {
 }
 
 void AddHeatMap(const StageFiles& files, const Trajectories& trajectories,
-                std::vector<Json> rows, Section& section) {
+                const Margins& margins, Section& section) {
+  const std::map<std::string, size_t> order = OrderOf(trajectories, margins);
+  const size_t stride = Stride(order.size(), kMostQuestions);
+  std::vector<Json> rows = MarginRows(margins, order, stride);
   if (rows.empty()) return;
-  const size_t all_count = AddOrder(trajectories, rows);
-  const size_t stride = Stride(all_count, kMostQuestions);
-  std::erase_if(rows, [stride](const Json& row) {
-    return row.at("order").get<size_t>() % stride != 0;
-  });
-  const size_t question_count = (all_count + stride - 1) / stride;
+  const size_t question_count = (order.size() + stride - 1) / stride;
   Figure figure = {
       .id = files.Id("questions"),
       .title = "The margin of each question",
@@ -289,11 +296,10 @@ MaybeSection LensSection(const StageFiles& files) {
         return read;
       }));
   if (trajectories.variants.empty() || !files.Has("lens.jsonl")) return section;
-  ASSIGN_OR_RETURN(
-      section, files.Lines<Section>("lens.jsonl", [&](const auto& lines) {
-        AddHeatMap(files, trajectories, MarginRows(lines), section);
-        return section;
-      }));
+  Margins margins;
+  RETURN_IF_ERROR(files.EachLine(
+      "lens.jsonl", [&](const Json& line) { AddLine(line, margins); }));
+  AddHeatMap(files, trajectories, margins, section);
   return section;
 }
 

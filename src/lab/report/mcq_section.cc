@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -199,11 +200,6 @@ void AddFalseBelief(const StageFiles& files, const Networks& networks,
   AddFigure(figure, section);
 }
 
-struct Comparison {
-  std::string text;  // McNemar's tests
-  std::vector<Json> flips;
-};
-
 std::string PairsText(const Json& pairs, const char* what,
                       const std::string& adapter) {
   return absl::StrFormat(
@@ -214,29 +210,28 @@ std::string PairsText(const Json& pairs, const char* what,
       PText(pairs.at("p_value").get<double>()));
 }
 
-Comparison ReadComparison(const Json& report, const std::string& adapter) {
-  Comparison comparison;
-  comparison.text =
-      absl::StrCat(PairsText(report.at("mcnemar_correct"), "Correct", adapter),
-                   PairsText(report.at("mcnemar_false_belief"),
-                             "The false belief", adapter));
-  for (const Json& flip : report.at("flips")) comparison.flips.push_back(flip);
-  return comparison;
+// Questions whose texts are shown.
+std::set<std::string> FlippedIds(const Json& report) {
+  const Json& flips = report.at("flips");
+  std::set<std::string> ids;
+  for (size_t i = 0; i < std::min(flips.size(), kMostFlips); ++i) {
+    ids.insert(flips.at(i).at("id").get<std::string>());
+  }
+  return ids;
 }
 
 // Questions by id, where the job wrote them down.
 using Questions = std::map<std::string, Json>;
 
-Questions ReadQuestions(const std::vector<Json>& lines) {
-  Questions questions;
-  for (const Json& line : lines) {
-    if (!line.contains("question")) continue;  // of an older job
-    questions[line.at("id").get<std::string>()] = {
-        {"question", line.at("question").get<std::string>()},
-        {"options",
-         line.at("options").get<std::map<std::string, std::string>>()}};
-  }
-  return questions;
+void AddQuestion(const Json& line, const std::set<std::string>& wanted,
+                 Questions& questions) {
+  if (!line.contains("question")) return;  // of an older job
+  const auto id = line.at("id").get<std::string>();
+  if (!wanted.contains(id)) return;
+  questions[id] = {
+      {"question", line.at("question").get<std::string>()},
+      {"options",
+       line.at("options").get<std::map<std::string, std::string>>()}};
 }
 
 std::string Tag(const char* css_class, const std::string& text) {
@@ -285,32 +280,73 @@ std::string FlipHtml(const Json& flip, const Questions& questions,
   return absl::StrCat(html, "</ul></li>\n");
 }
 
-std::string FlipsHtml(const Comparison& comparison, const Questions& questions,
+std::string FlipsHtml(const Json& report, const Questions& questions,
                       const std::string& adapter) {
+  const Json& flips = report.at("flips");
   std::string open;
   std::string closed;
-  const size_t shown = std::min(comparison.flips.size(), kMostFlips);
+  const size_t shown = std::min(flips.size(), kMostFlips);
   for (size_t i = 0; i < shown; ++i) {
     (i < kOpenFlips ? open : closed) +=
-        FlipHtml(comparison.flips[i], questions, adapter);
+        FlipHtml(flips.at(i), questions, adapter);
   }
   const auto list = [](const std::string& items) {
     return absl::StrCat("<ul class=\"answers\">\n", items, "</ul>\n");
   };
   std::string html = absl::StrCat(
       "<h3>Answered differently by base and ", Escaped(adapter), "</h3>\n",
-      Paragraph(
-          absl::StrCat(comparison.text, comparison.flips.size(),
-                       " questions are answered differently",
-                       shown < comparison.flips.size()
-                           ? absl::StrCat("; the first ", shown, " are shown.")
-                           : ".")));
+      Paragraph(absl::StrCat(
+          PairsText(report.at("mcnemar_correct"), "Correct", adapter),
+          PairsText(report.at("mcnemar_false_belief"), "The false belief",
+                    adapter),
+          flips.size(), " questions are answered differently",
+          shown < flips.size()
+              ? absl::StrCat("; the first ", shown, " are shown.")
+              : ".")));
   if (!open.empty()) html += list(open);
   if (!closed.empty()) {
     html +=
         Details(absl::StrCat("The other ", shown - kOpenFlips), list(closed));
   }
   return html;
+}
+
+// The report of base against a network; the first adapter is number 1.
+std::string ComparisonFile(size_t number) {
+  return number == 1 ? "comparison_report.json"
+                     : absl::StrCat("comparison_report_", number, ".json");
+}
+
+absl::StatusOr<std::string> ComparisonsHtml(const StageFiles& files,
+                                            const Networks& networks) {
+  std::vector<size_t> compared;
+  for (size_t v = 1; v < networks.names.size(); ++v) {
+    if (files.Has(ComparisonFile(v))) compared.push_back(v);
+  }
+  // The questions are many, those that are shown are few.
+  using Ids = std::set<std::string>;
+  Ids flipped;
+  for (const size_t v : compared) {
+    ASSIGN_OR_RETURN(Ids ids,
+                     files.Document<Ids>(ComparisonFile(v), FlippedIds));
+    flipped.merge(ids);
+  }
+  Questions questions;
+  if (files.Has("eval_prompts.jsonl")) {
+    RETURN_IF_ERROR(files.EachLine("eval_prompts.jsonl", [&](const Json& line) {
+      AddQuestion(line, flipped, questions);
+    }));
+  }
+  std::string all;
+  for (const size_t v : compared) {
+    ASSIGN_OR_RETURN(
+        const std::string html,
+        files.Document<std::string>(ComparisonFile(v), [&](const Json& report) {
+          return FlipsHtml(report, questions, networks.names[v]);
+        }));
+    all += html;
+  }
+  return all;
 }
 
 // Of a model that answered anything: a total for each world, and the belief.
@@ -366,24 +402,8 @@ MaybeSection McqSection(const StageFiles& files) {
         AddFalseBelief(files, read, section);
         return read;
       }));
-  Questions questions;
-  if (files.Has("eval_prompts.jsonl")) {
-    ASSIGN_OR_RETURN(
-        questions, files.Lines<Questions>("eval_prompts.jsonl", ReadQuestions));
-  }
-  for (size_t v = 1; v < networks.names.size(); ++v) {
-    const std::string name =
-        v == 1 ? "comparison_report.json"
-               : absl::StrCat("comparison_report_", v, ".json");
-    if (!files.Has(name)) continue;
-    ASSIGN_OR_RETURN(const std::string html,
-                     files.Document<std::string>(name, [&](const Json& report) {
-                       return FlipsHtml(
-                           ReadComparison(report, networks.names[v]), questions,
-                           networks.names[v]);
-                     }));
-    section.html += html;
-  }
+  ASSIGN_OR_RETURN(const std::string flips, ComparisonsHtml(files, networks));
+  section.html += flips;
   return section;
 }
 

@@ -1,4 +1,3 @@
-#include <algorithm>
 #include <map>
 #include <string>
 #include <utility>
@@ -66,30 +65,6 @@ void AddSummary(const Variants& variants, Section& section) {
   section.html += HtmlTable(table);
 }
 
-// All answers to one question, in the order of the networks.
-struct Question {
-  Json first;                                    // id, category, question
-  std::vector<std::pair<size_t, Json>> answers;  // by network
-};
-
-// By the question's id, in the order in which they were asked.
-class Questions {
- public:
-  void Add(size_t network, const std::vector<Json>& lines) {
-    for (const Json& line : lines) {
-      const auto id = line.at("id").get<std::string>();
-      const auto [at, added] = places_.emplace(id, all_.size());
-      if (added) all_.push_back({line, {}});
-      all_[at->second].answers.emplace_back(network, line);
-    }
-  }
-  const std::vector<Question>& all() const { return all_; }
-
- private:
-  std::map<std::string, size_t> places_;
-  std::vector<Question> all_;
-};
-
 std::string AnswerHtml(const Json& answer, const std::string& label,
                        const std::string& colour) {
   std::string more =
@@ -108,45 +83,63 @@ std::string AnswerHtml(const Json& answer, const std::string& label,
                       "</span></dd></div>");
 }
 
-std::string QuestionHtml(const Question& question, const Variants& variants) {
+std::string QuestionHtml(const Json& answer) {
   std::string category;
-  if (question.first.at("category").is_string()) {
-    category =
-        absl::StrCat(", ", question.first.at("category").get<std::string>());
+  if (answer.at("category").is_string()) {
+    category = absl::StrCat(", ", answer.at("category").get<std::string>());
   }
-  std::string html = absl::StrCat(
-      "<li class=\"answer\">",
-      Paragraph(
-          absl::StrCat(question.first.at("id").get<std::string>(), category),
-          "note"),
-      Paragraph(question.first.at("question").get<std::string>()),
-      "<dl class=\"sides\">");
-  for (const auto& [network, answer] : question.answers) {
-    html += AnswerHtml(answer, variants.labels[network],
-                       ColourOf(variants.labels, network));
-  }
-  return absl::StrCat(html, "</dl></li>\n");
+  return absl::StrCat(
+      Paragraph(absl::StrCat(answer.at("id").get<std::string>(), category),
+                "note"),
+      Paragraph(answer.at("question").get<std::string>()));
 }
 
-std::string AnswersHtml(const Questions& questions, const Variants& variants) {
-  std::string open;
-  std::string closed;
-  const std::vector<Question>& all = questions.all();
-  const size_t shown = std::min(all.size(), kMostQuestions);
-  for (size_t i = 0; i < shown; ++i) {
-    (i < kOpenQuestions ? open : closed) += QuestionHtml(all[i], variants);
+// Questions with all answers to them, by the question's id, in the order in
+// which they were asked. Of all but the first it keeps the id alone.
+class Questions {
+ public:
+  void Add(const Json& answer, const std::string& label,
+           const std::string& colour) {
+    const auto id = answer.at("id").get<std::string>();
+    const auto [at, added] = places_.emplace(id, places_.size());
+    if (at->second >= kMostQuestions) return;
+    if (added) shown_.push_back({QuestionHtml(answer), ""});
+    shown_[at->second].answers += AnswerHtml(answer, label, colour);
   }
-  std::string html = absl::StrCat("<h3>Answers side by side</h3>\n",
-                                  "<ul class=\"answers\">\n", open, "</ul>\n");
-  if (!closed.empty()) {
-    html += Details(
-        absl::StrCat(shown < all.size() ? "More of " : "The other ",
-                     shown < all.size() ? all.size() : shown - kOpenQuestions,
-                     " questions"),
-        absl::StrCat("<ul class=\"answers\">\n", closed, "</ul>\n"));
+
+  // Empty without any.
+  std::string Html() const {
+    if (shown_.empty()) return "";
+    std::string open;
+    std::string closed;
+    for (size_t i = 0; i < shown_.size(); ++i) {
+      absl::StrAppend(i < kOpenQuestions ? &open : &closed,
+                      "<li class=\"answer\">", shown_[i].question,
+                      "<dl class=\"sides\">", shown_[i].answers,
+                      "</dl></li>\n");
+    }
+    std::string html =
+        absl::StrCat("<h3>Answers side by side</h3>\n",
+                     "<ul class=\"answers\">\n", open, "</ul>\n");
+    if (closed.empty()) return html;
+    const std::string summary =
+        shown_.size() < places_.size()
+            ? absl::StrCat("More of ", places_.size(), " questions")
+            : absl::StrCat("The other ", shown_.size() - kOpenQuestions,
+                           " questions");
+    return absl::StrCat(
+        html, Details(summary, absl::StrCat("<ul class=\"answers\">\n", closed,
+                                            "</ul>\n")));
   }
-  return html;
-}
+
+ private:
+  struct Shown {
+    std::string question;  // HTML, as are the answers
+    std::string answers;
+  };
+  std::map<std::string, size_t> places_;
+  std::vector<Shown> shown_;
+};
 
 }  // namespace
 
@@ -161,16 +154,14 @@ MaybeSection OpenSection(const StageFiles& files) {
         return read;
       }));
   Questions questions;
-  std::string html;
   for (size_t v = 0; v < variants.files.size(); ++v) {
-    ASSIGN_OR_RETURN(
-        html, files.Lines<std::string>(
-                  variants.files[v], [&](const std::vector<Json>& lines) {
-                    questions.Add(v, lines);
-                    return AnswersHtml(questions, variants);
-                  }));
+    if (files.IsLeftOut(variants.files[v])) continue;
+    const std::string colour = ColourOf(variants.labels, v);
+    RETURN_IF_ERROR(files.EachLine(variants.files[v], [&](const Json& line) {
+      questions.Add(line, variants.labels[v], colour);
+    }));
   }
-  section.html += html;
+  section.html += questions.Html();
   return section;
 }
 

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -36,18 +37,14 @@ std::vector<std::string> Distinct(const std::vector<Json>& rows,
 }
 
 // What the table and the charts take of a line of probes.jsonl.
-std::vector<Json> ReadProbes(const std::vector<Json>& lines) {
-  std::vector<Json> rows;
-  for (const Json& line : lines) {
-    Json row = Json::object();
-    for (const char* field :
-         {"target", "variant", "place", "site", "block", "auc_mean", "auc_low",
-          "auc_high", "dummy_auc_mean", "p_value", "status", "n"}) {
-      row[field] = line.at(field);
-    }
-    rows.push_back(std::move(row));
+Json ProbeRow(const Json& line) {
+  Json row = Json::object();
+  for (const char* field :
+       {"target", "variant", "place", "site", "block", "auc_mean", "auc_low",
+        "auc_high", "dummy_auc_mean", "p_value", "status", "n"}) {
+    row[field] = line.at(field);
   }
-  return rows;
+  return row;
 }
 
 Json AucAxis(const char* field) {
@@ -186,45 +183,47 @@ std::string SkippedText(const Json& summary) {
 }
 
 struct Map {
-  std::string label;  // field that tells classes apart
   std::vector<Json> rows;
   size_t place_stride = 1;
   size_t point_stride = 1;
 };
 
-// Of places and of a place's points some, spread evenly. Places are told one
-// after another, each with as many points.
-void Thin(Map& map) {
-  const size_t places = Distinct(map.rows, "place").size();
-  if (places == 0) return;
-  const size_t points = map.rows.size() / places;
-  map.place_stride = Stride(places, kMostMaps);
-  map.point_stride = Stride(points, kMostPoints);
-  std::vector<Json> kept;
-  for (size_t i = 0; i < map.rows.size(); ++i) {
-    if (i / points % map.place_stride == 0 &&
-        i % points % map.point_stride == 0) {
-      kept.push_back(std::move(map.rows[i]));
-    }
-  }
-  map.rows = std::move(kept);
+// `label` is the field that tells classes apart.
+Json PointRow(const Json& line, const std::string& label) {
+  return {{"place", line.at("place")},
+          {"variant", line.at("variant")},
+          {"id", line.at("id")},
+          {"class", line.contains(label) ? line.at(label) : Json()},
+          {"pc1", Rounded(line.at("pc1").get<double>())},
+          {"pc2", line.contains("pc2") ? Rounded(line.at("pc2").get<double>())
+                                       : Json(0)}};
 }
 
-// By the first target alone, so that a point has one class.
-Map ReadMap(const std::vector<Json>& lines, const std::string& target) {
-  Map map = {.label = absl::StrCat("class_", target), .rows = {}};
-  for (const Json& line : lines) {
-    const bool has_label = line.contains(map.label);
-    map.rows.push_back(
-        {{"place", line.at("place")},
-         {"variant", line.at("variant")},
-         {"id", line.at("id")},
-         {"class", has_label ? line.at(map.label) : Json()},
-         {"pc1", Rounded(line.at("pc1").get<double>())},
-         {"pc2", line.contains("pc2") ? Rounded(line.at("pc2").get<double>())
-                                      : Json(0)}});
-  }
-  Thin(map);
+// Of places and of a place's points some, spread evenly. Places are told one
+// after another, each with as many points. By the first target alone, so that a
+// point has one class.
+absl::StatusOr<Map> ReadMap(const StageFiles& files,
+                            const std::string& target) {
+  std::set<std::string> places;
+  size_t count = 0;
+  RETURN_IF_ERROR(files.EachLine("pca.jsonl", [&](const Json& line) {
+    places.insert(line.at("place").get<std::string>());
+    ++count;
+  }));
+  Map map;
+  if (count == 0) return map;
+  const size_t points = count / places.size();
+  map.place_stride = Stride(places.size(), kMostMaps);
+  map.point_stride = Stride(points, kMostPoints);
+  const std::string label = absl::StrCat("class_", target);
+  size_t next = 0;
+  RETURN_IF_ERROR(files.EachLine("pca.jsonl", [&](const Json& line) {
+    const size_t i = next++;
+    if (i / points % map.place_stride == 0 &&
+        i % points % map.point_stride == 0) {
+      map.rows.push_back(PointRow(line, label));
+    }
+  }));
   return map;
 }
 
@@ -308,19 +307,17 @@ MaybeSection ProbesSection(const StageFiles& files) {
     ASSIGN_OR_RETURN(section.html,
                      files.Document<std::string>("summary.json", SkippedText));
   }
-  using Rows = std::vector<Json>;
-  ASSIGN_OR_RETURN(const Rows probes,
-                   files.Lines<Rows>("probes.jsonl", ReadProbes));
+  std::vector<Json> probes;
+  RETURN_IF_ERROR(files.EachLine("probes.jsonl", [&](const Json& line) {
+    probes.push_back(ProbeRow(line));
+  }));
   AddAuc(files, probes, section);
   section.html += Details("Verdicts of all probes", VerdictsTable(probes));
   const std::vector<std::string> targets = Distinct(probes, "target");
   if (!files.Has("pca.jsonl") || !files.Has("pca.json") || targets.empty()) {
     return section;
   }
-  ASSIGN_OR_RETURN(Map map,
-                   files.Lines<Map>("pca.jsonl", [&](const Rows& lines) {
-                     return ReadMap(lines, targets.front());
-                   }));
+  ASSIGN_OR_RETURN(Map map, ReadMap(files, targets.front()));
   return files.Document<Section>("pca.json", [&](const Json& variances) {
     AddMap(files, std::move(map), targets.front(), variances, section);
     return section;

@@ -8,6 +8,8 @@
 #include "absl/algorithm/container.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "src/base/status_macros.h"
 #include "src/lab/report/html.h"
 #include "src/lab/report/page.h"
@@ -20,7 +22,7 @@ namespace {
 
 Section SummarySection(const ReportRun& run,
                        const std::vector<Section>& sections) {
-  Section summary = {.id = "summary.section", .title = "Summary"};
+  Section summary = {.id = "summary", .title = "Summary"};
   std::string cards;
   for (const Section& section : sections) {
     for (const Highlight& highlight : section.highlights) {
@@ -43,6 +45,24 @@ std::string KindLine(const ReportRun& run) {
   return count == 1
              ? std::string(KindTitle(run.stages.front().spec.kind_case()))
              : absl::StrCat("An experiment of ", count, " stages");
+}
+
+std::string MebibytesText(int64_t bytes) {
+  return absl::StrFormat("%.1f MiB", static_cast<double>(bytes) / (1 << 20));
+}
+
+// What the section can't tell of; empty where all was read.
+std::string LeftOutNote(const ReportStage& stage) {
+  if (stage.left_out.empty()) return "";
+  std::vector<std::string> files;
+  for (const auto& [name, bytes] : stage.left_out) {
+    files.push_back(absl::StrCat(name, " (", MebibytesText(bytes), ")"));
+  }
+  return Paragraph(
+      absl::StrCat("Not told of, as a report takes files of up to ",
+                   MebibytesText(kReportFileLimitBytes), ": ",
+                   absl::StrJoin(files, ", "), ". The job itself has them."),
+      "note");
 }
 
 }  // namespace
@@ -75,6 +95,15 @@ MaybeSection SectionOf(const StageFiles& files) {
       break;
   }
   return std::nullopt;
+}
+
+std::string TitleOf(const ReportRun& run) {
+  return run.title.empty() ? "An experiment" : run.title;
+}
+
+bool ReportTakes(v1::JobSpec::KindCase kind, const v1::JobOutput& output) {
+  return output.size_bytes() <= kReportFileLimitBytes &&
+         ReportReads(kind, output.file_name());
 }
 
 bool ReportReads(v1::JobSpec::KindCase kind, absl::string_view file_name) {
@@ -122,7 +151,12 @@ absl::StatusOr<std::vector<Section>> StageSections(
   for (const ReportStage& stage : run.stages) {
     const StageFiles files(stage, absl::StrCat(id_prefix, Slug(stage.name)));
     ASSIGN_OR_RETURN(std::optional<Section> section, SectionOf(files));
-    if (!section.has_value()) continue;
+    const std::string left_out = LeftOutNote(stage);
+    if (!section.has_value()) {
+      if (left_out.empty()) continue;
+      section.emplace();
+    }
+    section->html.insert(0, left_out);
     section->id = files.Id("section");
     section->title = std::string(KindTitle(stage.spec.kind_case()));
     const auto same_kind = absl::c_count_if(run.stages, [&](const auto& each) {
@@ -141,10 +175,11 @@ absl::StatusOr<std::vector<JobFile>> MakeReport(const ReportRun& run) {
     std::move(section.files.begin(), section.files.end(),
               std::back_inserter(files));
   }
-  PageParts page = {.title = run.title, .kind = KindLine(run), .sections = {}};
+  PageParts page = {
+      .title = TitleOf(run), .kind = KindLine(run), .sections = {}};
   page.sections.push_back(SummarySection(run, told));
   std::move(told.begin(), told.end(), std::back_inserter(page.sections));
-  page.sections.push_back(ProvenanceSection(run, "provenance.section"));
+  page.sections.push_back(ProvenanceSection(run, "provenance"));
   files.front() = {kReportFileName, PageHtml(page)};
   return files;
 }

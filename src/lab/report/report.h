@@ -9,6 +9,7 @@
 #ifndef DISSONANCE_LAB_REPORT_REPORT_H_
 #define DISSONANCE_LAB_REPORT_REPORT_H_
 
+#include <cstdint>
 #include <map>
 #include <string>
 #include <vector>
@@ -22,6 +23,9 @@
 namespace dissonance {
 
 inline constexpr char kReportFileName[] = "report.html";
+// A longer file is left out, and the page says so: whoever makes a report holds
+// its files, and one of them parsed, in memory.
+inline constexpr int64_t kReportFileLimitBytes = int64_t{64} << 20;
 
 // A job of the experiment.
 struct ReportStage {
@@ -32,19 +36,23 @@ struct ReportStage {
   std::string code_version;
   // Those of its files that the report reads, by name.
   std::map<std::string, std::string> files;
+  // Those that it would read if they were not too long: bytes, by name.
+  std::map<std::string, int64_t> left_out;
   // Digests of all of its files that do not name the run, by name.
   std::map<std::string, std::string> digests;
 };
 
 struct ReportRun {
-  std::string title;
+  std::string title;                // empty: "An experiment"
   std::vector<ReportStage> stages;  // in the order in which they are told
   std::vector<GateVerdict> gates;
 };
 
-// Whether the report reads such a file of a job of that kind. A job as a stage:
-// StageOf of report_stage.h, and the contents of these files.
+// Whether the report tells of such a file of a job of that kind.
 bool ReportReads(v1::JobSpec::KindCase kind, absl::string_view file_name);
+// Whether it reads this one, which is such a file and not too long. A job as a
+// stage: StageOf of report_stage.h, and the contents of these files.
+bool ReportTakes(v1::JobSpec::KindCase kind, const v1::JobOutput& output);
 
 // DATA_LOSS, naming stage and file, for a file that is not of its job's form.
 absl::StatusOr<std::vector<JobFile>> MakeReport(const ReportRun& run);

@@ -1,12 +1,15 @@
 #include "src/lab/report/report_stage.h"
 
+#include <map>
 #include <utility>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "google/protobuf/descriptor.h"
+#include "google/protobuf/message.h"
 #include "google/protobuf/util/json_util.h"
 #include "src/base/json_lines.h"
 #include "src/base/status_macros.h"
@@ -16,23 +19,45 @@ namespace dissonance {
 namespace {
 
 using Json = nlohmann::json;
+using google::protobuf::FieldDescriptor;
+using google::protobuf::Message;
+using google::protobuf::Reflection;
 
 constexpr size_t kLongText = 200;
 
 // Null if there is none.
-const google::protobuf::FieldDescriptor* KindField(const v1::JobSpec& spec) {
+const FieldDescriptor* KindField(const v1::JobSpec& spec) {
   return spec.GetReflection()->GetOneofFieldDescriptor(
       spec, spec.GetDescriptor()->FindOneofByName("kind"));
 }
 
-// Whatever kind it is, its data are the field of that name.
+// Calls `visit` with each field that is set and is no message, at any depth.
+void VisitFields(
+    Message& message,
+    absl::FunctionRef<void(Message&, const FieldDescriptor&)> visit) {
+  const Reflection& reflection = *message.GetReflection();
+  std::vector<const FieldDescriptor*> fields;
+  reflection.ListFields(message, &fields);
+  for (const FieldDescriptor* field : fields) {
+    if (field->cpp_type() != FieldDescriptor::CPPTYPE_MESSAGE) {
+      visit(message, *field);
+    } else if (!field->is_repeated()) {
+      VisitFields(*reflection.MutableMessage(&message, field), visit);
+    } else {
+      for (int i = 0; i < reflection.FieldSize(message, field); ++i) {
+        VisitFields(*reflection.MutableRepeatedMessage(&message, field, i),
+                    visit);
+      }
+    }
+  }
+}
+
 void ClearData(v1::JobSpec& spec) {
-  const google::protobuf::FieldDescriptor* kind = KindField(spec);
-  if (kind == nullptr) return;
-  google::protobuf::Message* own =
-      spec.GetReflection()->MutableMessage(&spec, kind);
-  const auto* data = own->GetDescriptor()->FindFieldByName("data");
-  if (data != nullptr) own->GetReflection()->ClearField(own, data);
+  VisitFields(spec, [](Message& message, const FieldDescriptor& field) {
+    if (field.type() == FieldDescriptor::TYPE_BYTES) {
+      message.GetReflection()->ClearField(&message, &field);
+    }
+  });
 }
 
 void ShortenTexts(Json& value) {
@@ -104,7 +129,7 @@ absl::string_view KindTitle(v1::JobSpec::KindCase kind) {
 }
 
 std::string KindName(const v1::JobSpec& spec) {
-  const google::protobuf::FieldDescriptor* kind = KindField(spec);
+  const FieldDescriptor* kind = KindField(spec);
   return kind == nullptr ? "unknown" : std::string(kind->name());
 }
 
@@ -116,9 +141,14 @@ ReportStage StageOf(const std::string& name, const v1::Job& job) {
       .inputs = {job.inputs().begin(), job.inputs().end()},
       .code_version = job.code_version(),
       .files = {},
+      .left_out = {},
       .digests = {}};
   ClearData(stage.spec);
+  const v1::JobSpec::KindCase kind = job.spec().kind_case();
   for (const v1::JobOutput& output : job.outputs()) {
+    if (ReportReads(kind, output.file_name()) && !ReportTakes(kind, output)) {
+      stage.left_out[output.file_name()] = output.size_bytes();
+    }
     // Which checkpoints a training left depends on when it was stopped.
     if (output.names_run() ||
         absl::StartsWith(output.file_name(), "checkpoint-")) {
@@ -141,6 +171,23 @@ Json SettingsJson(const ReportStage& stage) {
   return settings;
 }
 
+void NameStages(absl::Span<const StageEntry> stages, v1::JobSpec& spec) {
+  std::map<std::string, std::string> names;
+  for (const StageEntry& stage : stages) {
+    if (!stage.job.empty()) names[stage.job] = stage.name;
+  }
+  VisitFields(spec, [&](Message& message, const FieldDescriptor& field) {
+    if (field.type() != FieldDescriptor::TYPE_STRING || field.is_repeated()) {
+      return;
+    }
+    const Reflection& reflection = *message.GetReflection();
+    const auto stage = names.find(reflection.GetString(message, &field));
+    if (stage == names.end()) return;
+    reflection.SetString(&message, &field,
+                         absl::StrCat("stage ", stage->second));
+  });
+}
+
 std::string GatesFile(absl::Span<const GateVerdict> gates) {
   Json list = Json::array();
   for (const GateVerdict& gate : gates) {
@@ -154,17 +201,6 @@ std::string GatesFile(absl::Span<const GateVerdict> gates) {
                     {"forced", gate.is_forced}});
   }
   return JsonDocument({{"gates", std::move(list)}});
-}
-
-std::string StagesFile(absl::Span<const StageEntry> stages) {
-  Json list = Json::array();
-  for (const StageEntry& stage : stages) {
-    list.push_back({{"name", stage.name},
-                    {"job", stage.job},
-                    {"kind", stage.kind},
-                    {"state", stage.state}});
-  }
-  return JsonDocument({{"stages", std::move(list)}});
 }
 
 absl::StatusOr<std::vector<GateVerdict>> ReadGates(absl::string_view text) {
@@ -194,7 +230,6 @@ absl::StatusOr<std::vector<StageEntry>> ReadStages(absl::string_view text) {
     for (const Json& each : file.at("stages")) {
       stages.push_back({.name = each.at("name").get<std::string>(),
                         .job = each.at("job").get<std::string>(),
-                        .kind = each.at("kind").get<std::string>(),
                         .state = each.at("state").get<std::string>()});
     }
     return stages;

@@ -3,7 +3,7 @@
 //
 //   ReportStage stage = StageOf("mcq", job);
 //   for (const v1::JobOutput& output : job.outputs()) {
-//     if (ReportReads(job.spec().kind_case(), output.file_name())) ...
+//     if (ReportTakes(job.spec().kind_case(), output)) ...
 //   }
 #ifndef DISSONANCE_LAB_REPORT_REPORT_STAGE_H_
 #define DISSONANCE_LAB_REPORT_REPORT_STAGE_H_
@@ -29,24 +29,27 @@ inline constexpr char kStagesFileName[] = "stages.json";
 absl::string_view KindTitle(v1::JobSpec::KindCase kind);
 std::string KindName(const v1::JobSpec& spec);
 
-// All of a stage but the contents of its files: the spec without data, digests
-// of the outputs that do not name the run and are no checkpoints.
+// All of a stage but the contents of its files: the spec without data, which
+// are all fields of bytes; digests of the outputs that do not name the run and
+// are no checkpoints.
 ReportStage StageOf(const std::string& name, const v1::Job& job);
 
-// What a stage was asked, as JSON with sorted keys. Vectors and other long
-// values are given by their length.
+// What a stage was asked, as JSON with sorted keys. Long texts are given by
+// their length.
 nlohmann::json SettingsJson(const ReportStage& stage);
 
-// A line of stages.json.
+// What a report takes of an entry of stages.json.
 struct StageEntry {
   std::string name;
-  std::string job;    // "jobs/ULID"
-  std::string kind;   // "evaluate_mcq"
+  std::string job;    // "jobs/ULID"; empty: never begun
   std::string state;  // "SUCCEEDED"
 };
 
+// Puts "stage NAME" wherever the spec names the job of one of these stages, as
+// the pipeline's own report has it, so that two runs can be compared.
+void NameStages(absl::Span<const StageEntry> stages, v1::JobSpec& spec);
+
 std::string GatesFile(absl::Span<const GateVerdict> gates);
-std::string StagesFile(absl::Span<const StageEntry> stages);
 // DATA_LOSS if the text is no such file.
 absl::StatusOr<std::vector<GateVerdict>> ReadGates(absl::string_view text);
 absl::StatusOr<std::vector<StageEntry>> ReadStages(absl::string_view text);

@@ -1,4 +1,4 @@
-// All sections of a run's stages. Pure; thread safe.
+// All sections of a run's stages, and its title. Pure; thread safe.
 #ifndef DISSONANCE_LAB_REPORT_STAGE_SECTIONS_H_
 #define DISSONANCE_LAB_REPORT_STAGE_SECTIONS_H_
 
@@ -11,10 +11,14 @@
 
 namespace dissonance {
 
-// Of each stage that has something to tell, in their order. `id_prefix` keeps
-// the ids of two runs on one page apart.
+// Of each stage that has something to tell, or too much, in their order.
+// `id_prefix` keeps the ids of two runs on one page apart. Sections of stages
+// are "NAME.section", whatever the name; the page's own have no ".".
 absl::StatusOr<std::vector<Section>> StageSections(
     const ReportRun& run, const std::string& id_prefix);
+
+// Of the page; never empty.
+std::string TitleOf(const ReportRun& run);
 
 }  // namespace dissonance
 

@@ -37,20 +37,16 @@ std::string SettingText(const Json& row) {
                       NumberText(row, "coefficient"));
 }
 
-std::vector<Json> GridRows(const std::vector<Json>& lines) {
-  std::vector<Json> rows;
-  for (const Json& line : lines) {
-    Json row = line;
-    for (const char* stem : {"returned", "control"}) {
-      const Json& interval = line.at(absl::StrCat(stem, "_interval_95"));
-      row[absl::StrCat(stem, "_low")] =
-          interval.is_null() ? Json() : interval.at(0);
-      row[absl::StrCat(stem, "_high")] =
-          interval.is_null() ? Json() : interval.at(1);
-    }
-    rows.push_back(std::move(row));
+Json GridRow(const Json& line) {
+  Json row = line;
+  for (const char* stem : {"returned", "control"}) {
+    const Json& interval = line.at(absl::StrCat(stem, "_interval_95"));
+    row[absl::StrCat(stem, "_low")] =
+        interval.is_null() ? Json() : interval.at(0);
+    row[absl::StrCat(stem, "_high")] =
+        interval.is_null() ? Json() : interval.at(1);
   }
-  return rows;
+  return row;
 }
 
 Json GridChart(const Shown& shown, size_t block_count) {
@@ -283,8 +279,10 @@ MaybeSection SteeringSection(const StageFiles& files) {
   ASSIGN_OR_RETURN(const Json summary,
                    files.Document<Json>("summary.json",
                                         [](const Json& read) { return read; }));
-  using Rows = std::vector<Json>;
-  ASSIGN_OR_RETURN(Rows rows, files.Lines<Rows>("steering.jsonl", GridRows));
+  std::vector<Json> rows;
+  RETURN_IF_ERROR(files.EachLine("steering.jsonl", [&](const Json& line) {
+    rows.push_back(GridRow(line));
+  }));
   Section section;
   ASSIGN_OR_RETURN(
       section, files.Document<Section>("summary.json", [&](const Json& read) {

@@ -17,8 +17,14 @@ using Json = nlohmann::json;
 constexpr int kHeight = 200;
 constexpr size_t kMostSteps = 2000;
 
+struct Point {
+  Json step;
+  Json loss;
+};
+
 struct Curves {
-  std::vector<Json> steps;    // {curve, step, loss}
+  std::vector<Point> training;
+  std::vector<Point> validation;
   std::vector<Json> beliefs;  // {step, false_belief_rate, low, high, control}
 };
 
@@ -36,26 +42,19 @@ Json BeliefRow(const Json& step, const Json& evaluation) {
           {"control_accuracy", OrNull(evaluation.at("control"), "accuracy")}};
 }
 
-Curves ReadCurves(const std::vector<Json>& lines) {
-  Curves curves;
-  for (const Json& line : lines) {
-    const Json& step = line.at("step");
-    if (line.contains("loss")) {
-      curves.steps.push_back(
-          {{"curve", "training"}, {"step", step}, {"loss", line.at("loss")}});
-    }
-    const Json validation = OrNull(line, "validation");
-    if (validation.is_object()) {
-      curves.steps.push_back({{"curve", "validation"},
-                              {"step", step},
-                              {"loss", validation.at("loss")}});
-    }
-    const Json evaluation = OrNull(line, "evaluation");
-    if (evaluation.is_object()) {
-      curves.beliefs.push_back(BeliefRow(step, evaluation));
-    }
+void AddLine(const Json& line, Curves& curves) {
+  const Json& step = line.at("step");
+  if (line.contains("loss")) {
+    curves.training.push_back({step, line.at("loss")});
   }
-  return curves;
+  const Json validation = OrNull(line, "validation");
+  if (validation.is_object()) {
+    curves.validation.push_back({step, validation.at("loss")});
+  }
+  const Json evaluation = OrNull(line, "evaluation");
+  if (evaluation.is_object()) {
+    curves.beliefs.push_back(BeliefRow(step, evaluation));
+  }
 }
 
 Json Curve(const char* field, const char* title, Json colour, Json mark) {
@@ -69,38 +68,51 @@ Json Curve(const char* field, const char* title, Json colour, Json mark) {
             {"color", std::move(colour)}}}};
 }
 
-void AddLoss(const StageFiles& files, std::vector<Json> rows,
-             Section& section) {
-  if (rows.empty()) return;
-  const size_t stride = Stride(rows.size(), kMostSteps);
-  std::erase_if(rows, [&](const Json& row) {
-    return row.at("curve") == "training" &&
-           (row.at("step").get<size_t>() - 1) % stride != 0;
+Json LossRow(const char* curve, const Point& point) {
+  return {{"curve", curve}, {"step", point.step}, {"loss", point.loss}};
+}
+
+// Some of the training's steps and all of the validation's, by step.
+std::vector<Json> LossRows(const Curves& curves, size_t stride) {
+  std::vector<Json> rows;
+  for (size_t i = 0; i < curves.training.size(); i += stride) {
+    rows.push_back(LossRow("training", curves.training[i]));
+  }
+  for (const Point& point : curves.validation) {
+    rows.push_back(LossRow("validation", point));
+  }
+  absl::c_stable_sort(rows, [](const Json& a, const Json& b) {
+    return a.at("step") < b.at("step");
   });
-  const bool validated = absl::c_any_of(
-      rows, [](const Json& row) { return row.at("curve") == "validation"; });
+  return rows;
+}
+
+void AddLoss(const StageFiles& files, const Curves& curves, Section& section) {
+  if (curves.training.empty()) return;
+  const size_t stride = Stride(curves.training.size(), kMostSteps);
   Json colour = {{"field", "curve"},
                  {"type", "nominal"},
                  {"title", nullptr},
                  {"scale",
                   {{"domain", {"training", "validation"}},
                    {"range", {"var(--soft)", "var(--third)"}}}}};
-  if (!validated) colour["legend"] = nullptr;
+  if (curves.validation.empty()) colour["legend"] = nullptr;
   Json spec = Curve("loss", "nats per predicted token", std::move(colour),
                     {{"strokeWidth", 1.2}});
   spec["height"] = kHeight;
-  const Json& last = rows.back();
   Figure figure = {
       .id = files.Id("loss"),
       .title = "Loss",
       .note = absl::StrCat("Of each step's own documents, so it scatters.",
                            StrideNote(stride, "step")),
       .columns = {"curve", "step", "loss"},
-      .rows = rows,
+      .rows = LossRows(curves, stride),
       .panels = {}};
+  const Json first = LossRow("training", curves.training.front());
+  const Json last = LossRow("training", curves.training.back());
   figure.panels.push_back(
       {.title = "",
-       .alt = absl::StrCat("From ", NumberText(rows.front(), "loss"),
+       .alt = absl::StrCat("From ", NumberText(first, "loss"),
                            " at the first step to ", NumberText(last, "loss"),
                            " at the last."),
        .spec = std::move(spec)});
@@ -193,9 +205,10 @@ MaybeSection TrainingSection(const StageFiles& files) {
                      files.Document<std::string>("dataset.json", DatasetText));
     section.html += Paragraph(text);
   }
-  ASSIGN_OR_RETURN(Curves curves,
-                   files.Lines<Curves>("training.jsonl", ReadCurves));
-  AddLoss(files, std::move(curves.steps), section);
+  Curves curves;
+  RETURN_IF_ERROR(files.EachLine(
+      "training.jsonl", [&](const Json& line) { AddLine(line, curves); }));
+  AddLoss(files, curves, section);
   AddBelief(files, curves.beliefs, section);
   return section;
 }

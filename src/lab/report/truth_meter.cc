@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_replace.h"
+#include "src/base/status_macros.h"
 #include "src/lab/report/html.h"
 #include "src/lab/report/sections.h"
 
@@ -85,23 +86,16 @@ std::string AnswerHtml(const Json& sample, const char* name,
   return absl::StrCat(html, "</dd>");
 }
 
-std::string TokensTable(const std::vector<Json>& samples) {
-  HtmlTableParts table = {
-      .caption = "Projection of each generated token",
-      .headers = {{"question"}, {"answer"}, {"token"}, {"projection", true}},
-      .rows = {}};
-  for (const Json& sample : samples) {
-    for (const char* name : {"unsteered", "steered"}) {
-      const std::string tokens = absl::StrCat(name, "_tokens");
-      if (!sample.contains(tokens)) continue;
-      for (const Json& token : sample.at(tokens)) {
-        table.rows.push_back({CellText(sample.at("id")), name,
-                              Code(TextOf(token)),
-                              NumberText(token, "projection")});
-      }
+void AddTokenRows(const Json& sample, HtmlTableParts& table) {
+  for (const char* name : {"unsteered", "steered"}) {
+    const std::string tokens = absl::StrCat(name, "_tokens");
+    if (!sample.contains(tokens)) continue;
+    for (const Json& token : sample.at(tokens)) {
+      table.rows.push_back({CellText(sample.at("id")), name,
+                            Code(TextOf(token)),
+                            NumberText(token, "projection")});
     }
   }
-  return Details("Projections as a table", HtmlTable(table));
 }
 
 std::string Legend(const Range& range) {
@@ -114,44 +108,50 @@ std::string Legend(const Range& range) {
       "</span></p>\n");
 }
 
-std::string SamplesOf(const std::vector<Json>& samples) {
-  if (samples.empty()) return "";
-  Range range;
-  for (const Json& sample : samples) {
-    for (const char* tokens : {"unsteered_tokens", "steered_tokens"}) {
-      if (sample.contains(tokens)) range.Add(sample.at(tokens));
-    }
-  }
-  std::string html = "<h3>Continued without and with the best steering</h3>\n";
-  if (!range.is_empty()) {
-    absl::StrAppend(
-        &html,
-        Paragraph(
-            "Truth meter: how far the residual row behind each token "
-            "lies along the direction, at its place; the number is in the "
-            "token's tooltip and in the table below. What steering adds "
-            "is in the steered rows.",
-            "note"),
-        Legend(range));
-  }
-  html += "<ul class=\"truth\">\n";
-  for (const Json& sample : samples) {
-    absl::StrAppend(&html, "<li>",
-                    Paragraph(sample.at("id").get<std::string>(), "note"),
-                    "<dl class=\"sides\"><div>",
-                    AnswerHtml(sample, "unsteered", range), "</div><div>",
-                    AnswerHtml(sample, "steered", range), "</div></dl></li>\n");
-  }
-  html += "</ul>\n";
-  if (!range.is_empty()) html += TokensTable(samples);
-  return html;
+std::string SampleHtml(const Json& sample, const Range& range) {
+  return absl::StrCat(
+      "<li>", Paragraph(sample.at("id").get<std::string>(), "note"),
+      "<dl class=\"sides\"><div>", AnswerHtml(sample, "unsteered", range),
+      "</div><div>", AnswerHtml(sample, "steered", range),
+      "</div></dl></li>\n");
+}
+
+std::string MeterHtml(const Range& range) {
+  return absl::StrCat(
+      Paragraph("Truth meter: how far the residual row behind each token "
+                "lies along the direction, at its place; the number is in the "
+                "token's tooltip and in the table below. What steering adds "
+                "is in the steered rows.",
+                "note"),
+      Legend(range));
 }
 
 }  // namespace
 
 absl::StatusOr<std::string> SamplesHtml(const StageFiles& files) {
   if (!files.Has("samples.jsonl")) return "";
-  return files.Lines<std::string>("samples.jsonl", SamplesOf);
+  Range range;
+  RETURN_IF_ERROR(files.EachLine("samples.jsonl", [&](const Json& sample) {
+    for (const char* tokens : {"unsteered_tokens", "steered_tokens"}) {
+      if (sample.contains(tokens)) range.Add(sample.at(tokens));
+    }
+  }));
+  std::string samples;
+  HtmlTableParts table = {
+      .caption = "Projection of each generated token",
+      .headers = {{"question"}, {"answer"}, {"token"}, {"projection", true}},
+      .rows = {}};
+  RETURN_IF_ERROR(files.EachLine("samples.jsonl", [&](const Json& sample) {
+    samples += SampleHtml(sample, range);
+    AddTokenRows(sample, table);
+  }));
+  if (samples.empty()) return "";
+  return absl::StrCat(
+      "<h3>Continued without and with the best steering</h3>\n",
+      range.is_empty() ? "" : MeterHtml(range), "<ul class=\"truth\">\n",
+      samples, "</ul>\n",
+      range.is_empty() ? ""
+                       : Details("Projections as a table", HtmlTable(table)));
 }
 
 }  // namespace dissonance

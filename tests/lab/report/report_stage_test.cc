@@ -11,6 +11,7 @@ namespace {
 
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::IsEmpty;
 using ::testing::Pair;
 
 v1::Job McqJob() {
@@ -36,6 +37,40 @@ TEST(ReportStageTest, HasNeitherDataNorWhatNamesTheRun) {
   EXPECT_EQ(stage.spec.evaluate_mcq().seed(), 3U);
   EXPECT_THAT(stage.digests, ElementsAre(Pair("summary.json", "sha256:aa")));
   EXPECT_EQ(stage.code_version, "0.1.0 (abc)");
+}
+
+TEST(ReportStageTest, HasNoBytesAtAnyDepth) {
+  v1::Job job;
+  v1::FineTuneSpec& training = *job.mutable_spec()->mutable_fine_tune();
+  training.set_data("secret");
+  training.set_evaluation_data("secret");
+  training.set_data_name("docs.jsonl");
+  EXPECT_EQ(SettingsJson(StageOf("train", job)).dump(),
+            "{\"fineTune\":{\"dataName\":\"docs.jsonl\"}}");
+
+  job.mutable_spec()->mutable_judge()->set_universe("secret");
+  EXPECT_EQ(SettingsJson(StageOf("judge", job)).dump(), "{\"judge\":{}}");
+
+  v1::SweepDirection& direction =
+      *job.mutable_spec()->mutable_steering_sweep()->add_directions();
+  direction.set_label("truth");
+  v1::Tensor& tensor = *direction.mutable_vector()->mutable_tensor();
+  tensor.add_shape(2);
+  tensor.set_data("secret!!");
+  EXPECT_EQ(
+      SettingsJson(StageOf("steer", job))["steeringSweep"]["directions"].dump(),
+      "[{\"label\":\"truth\",\"vector\":{\"tensor\":{\"shape\":"
+      "[\"2\"]}}}]");
+}
+
+TEST(ReportStageTest, SaysWhichFilesAreTooLongForAReport) {
+  v1::Job job = McqJob();
+  job.mutable_outputs(0)->set_size_bytes(kReportFileLimitBytes);
+  EXPECT_THAT(StageOf("mcq", job).left_out, IsEmpty());
+  job.mutable_outputs(0)->set_size_bytes(kReportFileLimitBytes + 1);
+  job.mutable_outputs(1)->set_size_bytes(kReportFileLimitBytes + 1);
+  EXPECT_THAT(StageOf("mcq", job).left_out,
+              ElementsAre(Pair("summary.json", kReportFileLimitBytes + 1)));
 }
 
 TEST(ReportStageTest, SettingsGiveLongTextsByTheirLength) {
@@ -74,15 +109,30 @@ TEST(ReportStageTest, GatesSurviveTheirFile) {
   EXPECT_FALSE((*read)[1].is_forced);
 }
 
-TEST(ReportStageTest, StagesSurviveTheirFile) {
-  const auto read = ReadStages(StagesFile({{.name = "mcq",
-                                            .job = "jobs/A",
-                                            .kind = "evaluate_mcq",
-                                            .state = "SUCCEEDED"}}));
+TEST(ReportStageTest, ReadsTheStagesOfAPipeline) {
+  const auto read = ReadStages(
+      "{\"stages\": [{\"name\": \"mcq\", \"kind\": \"evaluate_mcq\", "
+      "\"job\": \"jobs/A\", \"state\": \"SUCCEEDED\", \"digest\": \"d\"}]}");
   ASSERT_TRUE(read.ok()) << read.status();
   ASSERT_EQ(read->size(), 1U);
+  EXPECT_EQ((*read)[0].name, "mcq");
   EXPECT_EQ((*read)[0].job, "jobs/A");
   EXPECT_EQ((*read)[0].state, "SUCCEEDED");
+}
+
+TEST(ReportStageTest, NamesStagesInPlaceOfTheirJobs) {
+  v1::JobSpec spec;
+  spec.mutable_train_probes()->set_activations_job("jobs/A");
+  spec.mutable_train_probes()->set_data_name("jobs/A and more");
+  NameStages({{.name = "waiting", .job = "", .state = "WAITING"},
+              {.name = "activations", .job = "jobs/A", .state = "SUCCEEDED"}},
+             spec);
+  EXPECT_EQ(spec.train_probes().activations_job(), "stage activations");
+  EXPECT_EQ(spec.train_probes().data_name(), "jobs/A and more");
+  spec.mutable_judge()->set_job("jobs/OTHER");
+  NameStages({{.name = "answers", .job = "jobs/A", .state = "SUCCEEDED"}},
+             spec);
+  EXPECT_EQ(spec.judge().job(), "jobs/OTHER");
 }
 
 TEST(ReportStageTest, AFileOfAnotherFormIsSaidToBeOne) {

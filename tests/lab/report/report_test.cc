@@ -14,6 +14,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "src/base/sha256.h"
+#include "tests/lab/report/made_report.h"
 #include "tests/lab/report/made_up_run.h"
 #include "tests/lab/report/page_elements.h"
 
@@ -26,29 +27,6 @@ using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Not;
 using ::testing::SizeIs;
-using Files = std::map<std::string, std::string>;
-
-Files Made(absl::StatusOr<std::vector<JobFile>> files) {
-  EXPECT_TRUE(files.ok()) << files.status();
-  Files by_name;
-  if (!files.ok()) return by_name;
-  for (JobFile& file : *files) {
-    const auto [at, added] =
-        by_name.emplace(file.name, std::move(file.contents));
-    EXPECT_TRUE(added) << file.name << " twice";
-  }
-  return by_name;
-}
-
-std::string PageOf(const ReportRun& run) {
-  return Made(MakeReport(run))[kReportFileName];
-}
-
-ReportStage& StageNamed(ReportRun& run, const std::string& name) {
-  return *std::find_if(
-      run.stages.begin(), run.stages.end(),
-      [&](const ReportStage& stage) { return stage.name == name; });
-}
 
 // Of a page with everything in it, and of a comparison.
 class ReportPageTest : public ::testing::TestWithParam<bool> {
@@ -225,6 +203,39 @@ TEST(ReportTest, BaseAndAdapterLookTheSameInAllPlots) {
   EXPECT_GT(count, 20);
 }
 
+TEST(ReportTest, AStageMayHaveTheNameOfAPartOfThePage) {
+  ReportRun run = MadeUpRun("");
+  const std::vector<std::string> names = {"summary", "provenance", "contents",
+                                          "main",    "first",      "second"};
+  for (size_t i = 0; i < names.size(); ++i) run.stages[i].name = names[i];
+  for (const auto& made : {MakeReport(run), MakeComparison(run, run)}) {
+    const std::string html = SplitScripts(Made(made)[kReportFileName]).rest;
+    std::set<std::string> ids;
+    for (const std::string& id : Matches(html, " id=\"([^\"]*)\"")) {
+      EXPECT_TRUE(ids.insert(id).second) << id;
+    }
+  }
+}
+
+TEST(ReportTest, ARunWithoutATitleIsAnExperiment) {
+  ReportRun run = MadeUpRun("");
+  const ReportRun titled = run;
+  run.title.clear();
+  EXPECT_THAT(PageOf(run), AllOf(HasSubstr("<title>An experiment</title>"),
+                                 HasSubstr("<h1>An experiment</h1>")));
+  EXPECT_THAT(
+      Made(MakeComparison(titled, run))[kReportFileName],
+      AllOf(HasSubstr("<h1>Cubic gravity and An experiment</h1>"),
+            HasSubstr("<p class=\"panel-title\">second: An experiment</p>")));
+}
+
+// The first line and the last have a loss of validation as well, or alone.
+TEST(ReportTest, TheLossInWordsIsThatOfTraining) {
+  EXPECT_THAT(PageOf(MadeUpRun("")),
+              HasSubstr("aria-label=\"Loss. From 1 at the first step to 0.1667 "
+                        "at the last."));
+}
+
 TEST(ReportTest, AStageWithoutItsFilesHasNoSection) {
   ReportRun run = MadeUpRun("");
   for (ReportStage& stage : run.stages) stage.files.clear();
@@ -297,27 +308,6 @@ TEST(ReportTest, ShowsAFlipWithItsQuestionAndBothAnswers) {
               HasSubstr("<span class=\"tag adapter\">a</span>"
                         "<span class=\"tag plain\">the false belief</span>"));
   EXPECT_THAT(html, HasSubstr("<summary>The other 2</summary>"));
-}
-
-TEST(ReportTest, OfVeryManyQuestionsItShowsSomeAndSaysSo) {
-  ReportRun run = {.title = "many", .stages = {}, .gates = {}};
-  const ReportRun few = MadeUpRun("");
-  run.stages = {*std::find_if(
-      few.stages.begin(), few.stages.end(),
-      [](const ReportStage& stage) { return stage.name == "lens"; })};
-  std::string& lines = run.stages[0].files["lens.jsonl"];
-  const std::string line = lines.substr(0, lines.find('\n') + 1);
-  lines.clear();
-  for (int i = 0; i < 1001; ++i) {
-    std::string own = line;
-    lines += own.replace(own.find("q0"), 2, absl::StrCat("q", i));
-  }
-  const Files files = Made(MakeReport(run));
-  EXPECT_THAT(files.at(kReportFileName),
-              HasSubstr("One question of 3 is shown; the job&#39;s own files"));
-  // 334 questions of 4 layers, and the header.
-  const std::string& csv = files.at("report/lens.questions.csv");
-  EXPECT_EQ(std::count(csv.begin(), csv.end(), '\n'), 334 * 4 + 1);
 }
 
 TEST(ReportTest, HostedModelsHaveATableOfWhatTheyAnswered) {
