@@ -1,4 +1,5 @@
 // What a sweep's samples say of their tokens.
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <optional>
