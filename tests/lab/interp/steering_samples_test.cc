@@ -62,6 +62,20 @@ TEST(SteeringSamplesTest, SamplesHaveEachTokensProjectionOnTheBestDirection) {
   }
 }
 
+TEST(SteeringSamplesTest, AVectorForEveryHeadAlikeIsNoMeter) {
+  // It is as long as one head's rows, not as all heads'.
+  v1::JobSpec spec = Spec();
+  spec.mutable_steering_sweep()->set_site(v1::SITE_Z);
+  FakeInterp compute;
+  FakeJob job;
+  const absl::Status status = SteeringSweep(compute).Run(spec, job);
+  ASSERT_TRUE(status.ok()) << status;
+  ASSERT_FALSE(compute.generated.empty());
+  EXPECT_TRUE(compute.generated.back().meters().empty());
+  EXPECT_THAT(job.outputs.at("samples.jsonl"),
+              testing::HasSubstr("\"projection\":null"));
+}
+
 TEST(SteeringSamplesTest,
      SamplesOfBeforeTokensWereKeptAreReadAndWrittenAsTheyWere) {
   const std::string old =
