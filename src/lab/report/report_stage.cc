@@ -20,8 +20,8 @@ constexpr size_t kLongText = 200;
 
 // Null if there is none.
 const google::protobuf::FieldDescriptor* KindField(const v1::JobSpec& spec) {
-  return spec.GetReflection()->GetOneofFieldDescriptor(
-      spec, spec.GetDescriptor()->FindOneofByName("kind"));
+  return v1::JobSpec::GetReflection()->GetOneofFieldDescriptor(
+      spec, v1::JobSpec::descriptor()->FindOneofByName("kind"));
 }
 
 // Whatever kind it is, its data are the field of that name.
@@ -29,7 +29,7 @@ void ClearData(v1::JobSpec& spec) {
   const google::protobuf::FieldDescriptor* kind = KindField(spec);
   if (kind == nullptr) return;
   google::protobuf::Message* own =
-      spec.GetReflection()->MutableMessage(&spec, kind);
+      v1::JobSpec::GetReflection()->MutableMessage(&spec, kind);
   const auto* data = own->GetDescriptor()->FindFieldByName("data");
   if (data != nullptr) own->GetReflection()->ClearField(own, data);
 }
