@@ -27,8 +27,8 @@ constexpr size_t kLongText = 200;
 
 // Null if there is none.
 const FieldDescriptor* KindField(const v1::JobSpec& spec) {
-  return spec.GetReflection()->GetOneofFieldDescriptor(
-      spec, spec.GetDescriptor()->FindOneofByName("kind"));
+  return v1::JobSpec::GetReflection()->GetOneofFieldDescriptor(
+      spec, v1::JobSpec::descriptor()->FindOneofByName("kind"));
 }
 
 // Calls `visit` with each field that is set and is no message, at any depth.

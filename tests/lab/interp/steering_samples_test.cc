@@ -1,4 +1,5 @@
 // What a sweep's samples say of their tokens.
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <optional>
@@ -59,6 +60,20 @@ TEST(SteeringSamplesTest, SamplesHaveEachTokensProjectionOnTheBestDirection) {
       EXPECT_EQ(expected, first + 9);
     }
   }
+}
+
+TEST(SteeringSamplesTest, AVectorForEveryHeadAlikeIsNoMeter) {
+  // It is as long as one head's rows, not as all heads'.
+  v1::JobSpec spec = Spec();
+  spec.mutable_steering_sweep()->set_site(v1::SITE_Z);
+  FakeInterp compute;
+  FakeJob job;
+  const absl::Status status = SteeringSweep(compute).Run(spec, job);
+  ASSERT_TRUE(status.ok()) << status;
+  ASSERT_FALSE(compute.generated.empty());
+  EXPECT_TRUE(compute.generated.back().meters().empty());
+  EXPECT_THAT(job.outputs.at("samples.jsonl"),
+              testing::HasSubstr("\"projection\":null"));
 }
 
 TEST(SteeringSamplesTest,
