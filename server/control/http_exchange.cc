@@ -19,6 +19,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "src/base/log.h"
+#include "src/base/utf8.h"
 
 namespace dissonance {
 namespace {
@@ -73,7 +74,8 @@ const Route* FindRoute(const std::map<std::string, Route, std::less<>>& routes,
   }
   std::vector<std::string> parts = absl::StrSplit(path, '/');
   for (std::string& part : parts) {
-    if (part.empty()) continue;
+    // No name is empty, or anything but UTF-8.
+    if (part.empty() || FindInvalidUtf8(part).has_value()) continue;
     std::string own = std::exchange(part, std::string(1, '*'));
     const auto found = routes.find(absl::StrJoin(parts, "/"));
     part = own;

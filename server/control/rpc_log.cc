@@ -30,8 +30,8 @@ using grpc::experimental::ServerInterceptorFactoryInterface;
 using grpc::experimental::ServerRpcInfo;
 
 constexpr char kRequestIdKey[] = "x-request-id";
-// How the peer of a call from within the process begins.
-constexpr char kOwnProcess[] = "inproc";
+// The peer of a call from within the process, which has no address.
+constexpr char kOwnProcess[] = "unknown";
 // Secrets begin so, names never do.
 constexpr char kSecretPrefix[] = "dissonance_";
 constexpr size_t kMaxRequestId = 64;
@@ -130,7 +130,7 @@ class CallLog final : public Interceptor {
                       ? std::string(sent)
                       : absl::BytesToHexString(RandomBytes(kRequestIdBytes));
     is_watch_ = !mutates_ && !MetadataOf(metadata, kWatchKey).empty() &&
-                absl::StartsWith(context_.peer(), kOwnProcess);
+                context_.peer() == kOwnProcess;
     absl::string_view token = MetadataOf(metadata, "authorization");
     if (!absl::ConsumePrefix(&token, "Bearer ")) return;
     if (auto caller = parts_.tokens.Authenticate(token); caller.ok()) {

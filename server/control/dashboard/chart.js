@@ -45,7 +45,8 @@ function curve(name, points) {
   const caption = document.createElement("figcaption");
   caption.textContent = `${name.replaceAll("_", " ")} ${short(values.at(-1))}`;
   const axis = document.createElement("p");
-  axis.textContent = `${short(low)} to ${short(high)}, steps ${left} to ${right}`;
+  axis.textContent =
+      `${short(low)} to ${short(high)}, steps ${left} to ${right}`;
   figure.append(
       caption,
       svg("svg", {viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img",
@@ -67,7 +68,11 @@ export function curves(metrics) {
   }
   const box = document.createElement("div");
   box.className = "curves";
-  for (const [name, points] of [...series].sort()) {
+  // The epoch only says the step once more.
+  series.delete("epoch");
+  const rank = ([name]) => `${name.includes("loss") ? 0 : 1} ${name}`;
+  const inOrder = [...series].sort((a, b) => rank(a) < rank(b) ? -1 : 1);
+  for (const [name, points] of inOrder) {
     if (points.length > 1) box.append(curve(name, points));
   }
   return box;

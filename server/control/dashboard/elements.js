@@ -62,7 +62,7 @@ function morph(from, to) {
   return morphChildren(from, to);
 }
 
-// "3 of 5" of a long name: what is behind the last slash.
+// What is behind a name's last slash.
 export const shortName = (name) => (name ?? "").split("/").at(-1);
 
 export function count(value) {
@@ -92,9 +92,6 @@ export function duration(seconds) {
   if (whole < 86400) return pair("h", 3600, "min", 60);
   return pair("d", 86400, "h", 3600);
 }
-
-// Of protobuf's JSON: "12.5s".
-export const seconds = (text) => Number.parseFloat(text);
 
 // "3 min ago", with the time itself as title.
 export function ago(text) {
@@ -181,6 +178,20 @@ export function progress(job) {
             el("span", {}, words));
 }
 
+// "2.5 items/s"; null while it is not known.
+export function speed(job) {
+  const rate = Number(job.progress?.rate ?? 0);
+  return rate > 0 && jobState(job) === "running" 
+    ? `${rate.toPrecision(3)} ${job.progress.unit}/s` : null;
+}
+
+// When a queued job starts; null where that is not known.
+export function startsIn(job) {
+  // Protobuf's JSON: "12.5s".
+  const wait = Number.parseFloat(job.queue?.estimated_wait);
+  return Number.isFinite(wait) ? `in about ${duration(wait)}` : null;
+}
+
 // Seconds until it ends, by its rate; null where that is not known.
 export function secondsLeft(job) {
   const rate = Number(job.progress?.rate ?? 0);
@@ -197,6 +208,7 @@ export function actions(job, caller) {
     running: ["pause", "cancel"], pausing: ["cancel"],
     paused: ["resume", "cancel"], failed: ["retry"], cancelled: ["retry"],
   }[jobState(job)] ?? [];
+  if (asked.length === 0) return null;
   return el("span", {class: "actions"}, asked.map((action) => el(
       "button", {
         type: "button",

@@ -23,13 +23,11 @@ function headSection(job, caller) {
         ["name", job.name],
         ["owner", e.shortName(job.owner)],
         ["reason", job.reason],
-        ["rate", job.progress?.rate > 0
-          ? `${job.progress.rate.toPrecision(3)} ${job.progress.unit}/s` : null],
+        ["rate", e.speed(job)],
         ["time left", left === null ? null : `about ${e.duration(left)}`],
         ["place in the queue", Number(queue.position) || null],
         ["waits for", queue.waits_for],
-        ["starts", queue.estimated_wait
-          ? `in about ${e.duration(e.seconds(queue.estimated_wait))}` : null],
+        ["starts", e.startsIn(job)],
         ["depends on", job.depends_on?.length > 0
           ? e.el("span", {}, job.depends_on.map(named)) : null],
         ["replay of", job.replay_of ? named(job.replay_of) : null],
@@ -37,7 +35,8 @@ function headSection(job, caller) {
         ["started", job.start_time ? e.ago(job.start_time) : null],
         ["ended", job.end_time ? e.ago(job.end_time) : null],
         ["attempts", e.count(job.attempt_count)],
-        ["device time", job.usage ? e.duration(job.usage.device_seconds) : null],
+        ["device time",
+         job.usage ? e.duration(job.usage.device_seconds) : null],
         ["tokens", job.usage ? e.count(job.usage.token_count) : null],
       ]));
 }
@@ -56,7 +55,8 @@ function outputsSection(job) {
            output.file_name.endsWith(".html")
              ? e.el("button", {type: "button", "data-key": "open",
                                "data-report": output.artifact,
-                               "aria-label": `Open ${output.file_name}`}, "Open")
+                               "aria-label": `Open ${output.file_name}`},
+                    "Open")
              : null,
            e.el("button", {type: "button", "data-key": "download",
                            "data-download": output.artifact,
@@ -109,7 +109,7 @@ function eventText(event) {
 }
 
 function eventsSection(events) {
-  // The newest on top; progress alone fills no list.
+  // The newest on top.
   const rows = [...events].reverse().map((event) => e.el(
       "li", {"data-key": event.number}, e.ago(event.time), " ",
       e.el("span", {}, eventText(event))));
@@ -152,8 +152,8 @@ async function openReport(artifact, place) {
   const frame = e.el("iframe", {
     src: "/report", sandbox: "allow-scripts", title: "Report", class: "report",
   });
-  frame.addEventListener("load", () => frame.contentWindow.postMessage(text, "*"),
-                         {once: true});
+  frame.addEventListener(
+      "load", () => frame.contentWindow.postMessage(text, "*"), {once: true});
   place.replaceChildren(frame);
   frame.scrollIntoView();
 }
@@ -215,8 +215,9 @@ class JobPage {
       return true;
     }
     if (data.metrics) this.#metrics.push(data.metrics);
-    // Progress is shown above; as events only the last one.
-    if (data.progress && this.#events.at(-1)?.progress) this.#events.pop();
+    // What the bar and the curves show is told once, not line by line.
+    const isFigure = (event) => event?.progress || event?.metrics;
+    if (isFigure(data) && isFigure(this.#events.at(-1))) this.#events.pop();
     this.#events.push(data);
     if (this.#events.length > MOST_EVENTS) this.#events.shift();
     if (data.progress && this.#job) this.#job.progress = data.progress;

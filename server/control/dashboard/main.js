@@ -1,7 +1,7 @@
 // Which page is shown, the token, and what all pages have: the server's state,
 // messages, links and actions on jobs.
 
-import {health, post, token} from "./api.js";
+import {getJson, health, post, token} from "./api.js";
 import {badge, el} from "./elements.js";
 import {showJob} from "./job_page.js";
 import {showOverview} from "./overview_page.js";
@@ -80,12 +80,19 @@ function route() {
   if (token.get() === "") return askForToken();
   const job = location.pathname.match(/^\/jobs\/([^/]+)$/)?.[1];
   if (job) {
+    if (!caller) learnCaller();
     document.title = `Job ${job} - Dissonance`;
     page = showJob(main, job, tools);
   } else {
     page = {stop: showOverview(main, tools), refresh: () => {}};
   }
   return undefined;
+}
+
+// The page of a job does not tell.
+function learnCaller() {
+  getJson("/api/overview").then((all) => tools.onServer(all.server))
+      .catch(tools.onBreak);
 }
 
 async function act(button) {

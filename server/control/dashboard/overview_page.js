@@ -33,8 +33,10 @@ class Rates {
   }
 }
 
-const rate = (value) =>
-  value === null ? "–" : `${value < 10 ? value.toFixed(1) : e.count(Math.round(value))}/s`;
+function rate(value) {
+  if (value === null) return "–";
+  return `${value < 10 ? value.toFixed(1) : e.count(Math.round(value))}/s`;
+}
 
 function workerSection(parts, rates) {
   const {server, figures = {}} = parts;
@@ -43,7 +45,8 @@ function workerSection(parts, rates) {
   return e.section(
       "worker", "Worker",
       server.maintenance
-        ? e.el("p", {class: "note"}, `No jobs are started: ${server.maintenance}`)
+        ? e.el("p", {class: "note"},
+               `No jobs are started: ${server.maintenance}`)
         : null,
       e.pairs([
         ["state", e.badge(e.word(worker.state, "WORKER_STATE_"))],
@@ -54,7 +57,7 @@ function workerSection(parts, rates) {
         ["generated tokens", rate(tokens[1])],
         ["trained tokens",
          figures.dissonance_trainings > 0 ? rate(tokens[2]) : null],
-        ["sequences waiting and running", e.count(figures.dissonance_sequences)],
+        ["sequences", e.count(figures.dissonance_sequences)],
         ["rows of the last step", e.count(figures.dissonance_batch_rows)],
         ["keys and values", e.bytes(figures.dissonance_kv_cache_bytes)],
         ["restarts", worker.restart_count > 0 ? e.count(worker.restart_count)
@@ -84,10 +87,9 @@ function runningSection(parts) {
       ["Job", "State", "Progress", "Rate", "Time left", "Actions"],
       jobs.running, (job) => {
         const left = e.secondsLeft(job);
-        const speed = Number(job.progress?.rate ?? 0);
         return [
           e.jobLink(job), e.badge(e.jobState(job)), e.progress(job),
-          speed > 0 ? `${speed.toPrecision(3)} ${job.progress.unit}/s` : "–",
+          e.speed(job) ?? "–",
           left === null ? "–" : `about ${e.duration(left)}`,
           e.actions(job, server.caller),
         ];
@@ -99,7 +101,8 @@ function queueSection(parts) {
   const place = (job) => Number(job.queue?.position ?? 0) || Infinity;
   const queued = [...jobs.queued].sort((a, b) => place(a) - place(b));
   return e.section(
-      "queue", `Queue (${e.count(queued.length)}${jobs.has_more ? " and more" : ""})`,
+      "queue",
+      `Queue (${e.count(queued.length)}${jobs.has_more ? " and more" : ""})`,
       jobTable(parts, "Queued jobs",
                ["Job", "Place", "State", "Waits for", "Starts", "Actions"],
                queued, (job) => [
@@ -107,9 +110,7 @@ function queueSection(parts) {
                  Number.isFinite(place(job)) ? e.count(place(job)) : "–",
                  e.badge(e.jobState(job)),
                  job.queue?.waits_for || job.reason || "–",
-                 job.queue?.estimated_wait
-                   ? `in about ${e.duration(e.seconds(job.queue.estimated_wait))}`
-                   : "–",
+                 e.startsIn(job) ?? "–",
                  e.actions(job, server.caller),
                ], "No job waits."));
 }
@@ -129,13 +130,16 @@ function endedSection(parts) {
 }
 
 function modelsSection(parts) {
-  const held = (it) => it.resident ? e.bytes(it.resident_bytes) : "not resident";
+  const held = (it) =>
+    it.resident ? e.bytes(it.resident_bytes) : "not resident";
   const shared = (it) => it.visibility === "VISIBILITY_LAB" ? "shared" : "";
   const rows = (parts.models ?? []).flatMap((model) => [
     {key: model.name, cells: [
       e.el("strong", {}, e.shortName(model.name)), held(model),
-      [e.word(model.dtype, "DTYPE_"), model.device,
-       model.pinned ? "pinned" : "", shared(model)].filter((it) => it).join(", "),
+      [
+       e.word(model.dtype, "DTYPE_"), model.device,
+       model.pinned ? "pinned" : "", shared(model),
+      ].filter((it) => it).join(", "),
       e.shortName(model.owner),
     ]},
     ...model.adapters.map((adapter) => ({key: adapter.name, cells: [
@@ -146,7 +150,8 @@ function modelsSection(parts) {
   ]);
   return e.section("models", "Models and adapters", rows.length === 0
     ? e.el("p", {class: "empty"}, "No model is loaded.")
-    : e.table("Models and adapters", ["Name", "Memory", "What", "Owner"], rows));
+    : e.table("Models and adapters", ["Name", "Memory", "What", "Owner"],
+              rows));
 }
 
 // "12 of 40", with a bar where there is a bound; 0: none.
