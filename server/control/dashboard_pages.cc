@@ -22,8 +22,8 @@ constexpr char kPagePolicy[] =
 // A report is one file with its scripts inside, which its own policy names. It
 // runs in an origin of its own, without a token, and can fetch nothing.
 constexpr char kReportPolicy[] =
-    "sandbox allow-scripts; default-src 'none'; script-src 'unsafe-inline' "
-    "'unsafe-eval'; style-src 'unsafe-inline'; img-src data:; "
+    "sandbox allow-scripts; default-src 'none'; script-src 'unsafe-inline'; "
+    "style-src 'unsafe-inline'; img-src data:; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'self'";
 
 const char* TypeOf(absl::string_view name) {

@@ -12,6 +12,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "dissonance/v1/admin.grpc.pb.h"
 #include "tests/server/dashboard_fixture.h"
 
 namespace dissonance {
@@ -158,14 +159,28 @@ TEST(DashboardDrainTest, StreamsEndWithAnErrorWhenTheServerDrains) {
                         .config = "drain_seconds = 600\n"
                                   "http_listen = \"127.0.0.1:0\"\n"});
   ASSERT_TRUE(server.AwaitServing());
-  HttpConnection stream(HttpPortOf(server));
-  stream.Send(absl::StrCat(
-      "GET /api/events HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer ",
-      server.OwnerToken(), "\r\n\r\n"));
-  ASSERT_THAT(stream.ReceiveUntil("\n\n\r\n"), StartsWith("HTTP/1.1 200 "));
+  ASSERT_TRUE(LoadTinyWorld(server).ok());
+  // The job stays queued.
+  ASSERT_TRUE(Client::Owner(server)
+                  .Call(&v1::Admin::Stub::Drain, v1::DrainRequest())
+                  .ok());
+  const auto job = CreateJob(server, TinyWorldJob(2), "");
+  ASSERT_TRUE(job.ok()) << job.status();
+  std::vector<std::unique_ptr<HttpConnection>> streams;
+  for (const std::string& path :
+       {std::string(kEventsPath), JobPath(job->name(), "/events")}) {
+    streams.push_back(std::make_unique<HttpConnection>(HttpPortOf(server)));
+    streams.back()->Send(absl::StrCat(
+        "GET ", path, " HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer ",
+        server.OwnerToken(), "\r\n\r\n"));
+    ASSERT_THAT(streams.back()->ReceiveUntil("\n\n\r\n"),
+                StartsWith("HTTP/1.1 200 "));
+  }
   server.Signal(SIGTERM);
-  EXPECT_THAT(stream.ReceiveAll(),
-              AllOf(HasSubstr("event: error"), HasSubstr("UNAVAILABLE")));
+  for (const auto& stream : streams) {
+    EXPECT_THAT(stream->ReceiveAll(),
+                AllOf(HasSubstr("event: error"), HasSubstr("UNAVAILABLE")));
+  }
   EXPECT_EQ(server.AwaitExit(), 0);
 }
 

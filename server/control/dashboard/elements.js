@@ -181,7 +181,7 @@ export function progress(job) {
 // "2.5 items/s"; null while it is not known.
 export function speed(job) {
   const rate = Number(job.progress?.rate ?? 0);
-  return rate > 0 && jobState(job) === "running" 
+  return rate > 0 && jobState(job) === "running"
     ? `${rate.toPrecision(3)} ${job.progress.unit}/s` : null;
 }
 

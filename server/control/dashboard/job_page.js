@@ -117,8 +117,14 @@ function eventsSection(events) {
       "ol", {class: "events", tabindex: "0", "aria-label": "Events"}, rows));
 }
 
+// For JSON.stringify: leaves out fields that are not set.
+function whatIsSet(_, value) {
+  const isUnset = value === "" || value === false || Number(value) === 0;
+  return isUnset && !Array.isArray(this) ? undefined : value;
+}
+
 function specSection(job) {
-  const text = JSON.stringify(job.spec?.[job.kind] ?? {}, null, 2);
+  const text = JSON.stringify(job.spec?.[job.kind] ?? {}, whatIsSet, 2);
   return e.section("spec", "What was asked", e.el(
       "details", {}, e.el("summary", {}, "The request, without its data"),
       e.el("pre", {tabindex: "0"}, text)));
@@ -129,7 +135,9 @@ function provenanceSection(job) {
       "div", {"data-key": i}, e.pairs(Object.entries(it).map(
           ([name, value]) => [
             name.replaceAll("_", " "),
-            typeof value === "object" ? JSON.stringify(value) : String(value),
+            typeof value === "object"
+              ? Object.entries(value).map((it) => it.join(" ")).join(", ")
+              : String(value),
           ]))));
   const inputs = (job.inputs ?? []).map((input) => [
     input.field, `${input.digest}, ${e.bytes(input.size_bytes)}`]);
