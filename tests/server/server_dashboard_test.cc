@@ -269,17 +269,26 @@ TEST(DashboardRateTest, RequestsAreWithinTheTokensRate) {
   slow.set_calls_per_second(0.001);
   const auto client = Client::Owner(server).NewToken(slow);
   ASSERT_TRUE(client.ok()) << client.status();
-  const auto get = [&] {
+  const auto ask = [&](const char* method, const std::string& path) {
     return ParseReply(HttpAnswer(
         HttpPortOf(server),
-        absl::StrCat("GET /api/overview HTTP/1.1\r\nHost: localhost\r\n"
-                     "Connection: close\r\nAuthorization: Bearer ",
+        absl::StrCat(method, " ", path,
+                     " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+                     "Content-Type: application/json\r\nContent-Length: 0\r\n"
+                     "Authorization: Bearer ",
                      client->secret(), "\r\n\r\n")));
   };
-  EXPECT_EQ(get().code, 200);
-  const HttpReply refused = get();
-  EXPECT_EQ(refused.code, 429);
-  EXPECT_THAT(refused.headers, HasSubstr("Retry-After: "));
+  EXPECT_EQ(ask("GET", kOverviewPath).code, 200);
+  for (const char* path : {"/api/overview", "/api/events", "/api/jobs/x",
+                           "/api/jobs/x/events", "/api/artifacts/x"}) {
+    const HttpReply refused = ask("GET", path);
+    EXPECT_EQ(refused.code, 429) << path;
+    EXPECT_THAT(refused.headers, HasSubstr("Retry-After: ")) << path;
+  }
+  for (const char* action : {"cancel", "retry", "pause", "resume"}) {
+    EXPECT_EQ(ask("POST", absl::StrCat("/api/jobs/x/", action)).code, 429)
+        << action;
+  }
 }
 
 }  // namespace
