@@ -6,13 +6,20 @@
 #include <cstdint>
 #include <cstring>
 #include <exception>
+#include <functional>
+#include <map>
 #include <memory>
 #include <utility>
+#include <vector>
 
 #include "absl/cleanup/cleanup.h"
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 #include "src/base/log.h"
+#include "src/base/utf8.h"
 
 namespace dissonance {
 namespace {
@@ -53,6 +60,36 @@ bool HasBody(MHD_Connection* connection) {
   return IsChunked(connection) ||
          (HeaderOf(connection, MHD_HTTP_HEADER_CONTENT_LENGTH) != nullptr &&
           BodyBytes(connection) != uint64_t{0});
+}
+
+// The route of `path`; null: there is none. `name` becomes what its "*" stands
+// for.
+template <typename Route>
+const Route* FindRoute(const std::map<std::string, Route, std::less<>>& routes,
+                       const std::string& path, std::string& name) {
+  const bool is_pattern = absl::StrContains(path, '*');
+  if (const auto found = routes.find(path);
+      found != routes.end() && !is_pattern) {
+    return &found->second;
+  }
+  std::vector<std::string> parts = absl::StrSplit(path, '/');
+  for (std::string& part : parts) {
+    // No name is empty, or anything but UTF-8.
+    if (part.empty() || FindInvalidUtf8(part).has_value()) continue;
+    std::string own = std::exchange(part, std::string(1, '*'));
+    const auto found = routes.find(absl::StrJoin(parts, "/"));
+    part = own;
+    if (found == routes.end()) continue;
+    name = std::move(own);
+    return &found->second;
+  }
+  return nullptr;
+}
+
+bool HasHeader(const HttpResponse& answer, absl::string_view name) {
+  return std::any_of(
+      answer.headers.begin(), answer.headers.end(),
+      [name](const auto& header) { return header.first == name; });
 }
 
 // A client that only closed its sending side counts as gone, too: it could not
@@ -116,7 +153,8 @@ MHD_Response* MakeResponse(MHD_Connection* connection, HttpResponse& answer) {
   auto pieces = std::make_unique<Pieces>(
       Pieces{.connection = connection, .next = std::move(answer.next_piece)});
   MHD_Response* response = MHD_create_response_from_callback(
-      MHD_SIZE_UNKNOWN, kPieceBytes, &ReadPieces, pieces.get(), &DeletePieces);
+      answer.size_bytes.value_or(MHD_SIZE_UNKNOWN), kPieceBytes, &ReadPieces,
+      pieces.get(), &DeletePieces);
   if (response != nullptr) pieces.release();  // NOLINT: the response's now
   return response;
 }
@@ -136,16 +174,14 @@ HttpExchange::HttpExchange(HttpServer& server, MHD_Connection* connection,
   if (info != nullptr) {
     request_.is_gone = [fd = info->connect_fd] { return IsGone(fd); };
   }
+  request_.header = [connection](const char* name) {
+    const char* value = HeaderOf(connection, name);
+    return std::string(value == nullptr ? "" : value);
+  };
   const HttpRoutes& routes = server_.routes_;
-  if (const auto get = routes.gets.find(request_.path);
-      get != routes.gets.end()) {
-    get_ = &get->second;
-  }
-  if (const auto post = routes.posts.find(request_.path);
-      post != routes.posts.end()) {
-    post_ = &post->second;
-    server_.posts_.Add(1);
-  }
+  get_ = FindRoute(routes.gets, request_.path, request_.name);
+  post_ = FindRoute(routes.posts, request_.path, request_.name);
+  if (post_ != nullptr) server_.posts_.Add(1);
 }
 
 HttpExchange::~HttpExchange() {
@@ -230,7 +266,9 @@ MHD_Result HttpExchange::Send(HttpResponse answer) {
     MHD_add_response_header(response, name, value.c_str());
   };
   add(MHD_HTTP_HEADER_CONTENT_TYPE, answer.content_type);
-  add(MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
+  if (!HasHeader(answer, MHD_HTTP_HEADER_CACHE_CONTROL)) {
+    add(MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
+  }
   add("X-Content-Type-Options", "nosniff");
   for (const auto& [name, value] : answer.headers) add(name.c_str(), value);
   return MHD_queue_response(connection_, static_cast<unsigned int>(answer.code),

@@ -14,6 +14,7 @@
 #define DISSONANCE_SERVER_CONTROL_HTTP_SERVER_H_
 
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
@@ -33,8 +34,13 @@ namespace dissonance {
 // A GET; a HEAD, whose answer's body is left out; or a POST.
 struct HttpRequest {
   std::string path;                // unescaped, without what follows '?'
+  std::string name = {};           // what the route's "*" stands for
   std::string authorization = {};  // that header; empty: none
   std::string body = {};           // of a POST
+  // Another header's value; empty: none.
+  std::function<std::string(const char* name)> header = [](const char*) {
+    return std::string();
+  };
   // Whether the client went away, so that nobody will read the answer.
   std::function<bool()> is_gone = [] { return false; };
 };
@@ -47,6 +53,8 @@ struct HttpResponse {
   // In place of the body: its next piece, waited for; empty at its end. Is
   // destroyed, without its end, when the client goes away or does not read.
   std::function<std::string()> next_piece = nullptr;
+  // Of all pieces, where it is known: a client sees then when some are missing.
+  std::optional<uint64_t> size_bytes = std::nullopt;
 };
 
 // Called on the connection's thread. What it throws is answered with 500.
@@ -62,7 +70,8 @@ struct HttpPost {
   std::function<HttpResponse(int, const std::string&)> error;
 };
 
-// By the whole path.
+// By the whole path, in which "*" stands for any one name between slashes:
+// "/jobs/*". Caches keep no answer unless its headers have a Cache-Control.
 struct HttpRoutes {
   std::map<std::string, HttpHandler, std::less<>> gets = {};
   std::map<std::string, HttpPost, std::less<>> posts = {};

@@ -33,9 +33,10 @@ absl::Status LocalCalls::Begin(
 
 absl::Status LocalCalls::Call(const std::string& method,
                               const std::string& authorization,
-                              const MessageLite& request,
-                              MessageLite& response) {
+                              const MessageLite& request, MessageLite& response,
+                              bool is_watch) {
   grpc::ClientContext context;
+  if (is_watch) context.AddMetadata(kWatchKey, "1");
   context.AddMetadata("authorization", authorization);
   grpc::Status end;
   absl::Notification ended;

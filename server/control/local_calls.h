@@ -22,6 +22,9 @@ class Channel;
 
 namespace dissonance {
 
+// Metadata of calls that Watch() makes; the log heeds it of such calls only.
+inline constexpr char kWatchKey[] = "x-dissonance-watch";
+
 class LocalCalls {
  public:
   // Calls go over `channel`, the server's own, from now on.
@@ -42,9 +45,25 @@ class LocalCalls {
   absl::Status Call(const std::string& method, const std::string& authorization,
                     const google::protobuf::MessageLite& request,
                     google::protobuf::MessageLite& response)
-      ABSL_LOCKS_EXCLUDED(mutex_);
+      ABSL_LOCKS_EXCLUDED(mutex_) {
+    return Call(method, authorization, request, response, /*is_watch=*/false);
+  }
+  // The same of a method that changes nothing and is called again and again to
+  // see what changed: the log has it at level debug only.
+  absl::Status Watch(const std::string& method,
+                     const std::string& authorization,
+                     const google::protobuf::MessageLite& request,
+                     google::protobuf::MessageLite& response)
+      ABSL_LOCKS_EXCLUDED(mutex_) {
+    return Call(method, authorization, request, response, /*is_watch=*/true);
+  }
 
  private:
+  absl::Status Call(const std::string& method, const std::string& authorization,
+                    const google::protobuf::MessageLite& request,
+                    google::protobuf::MessageLite& response, bool is_watch)
+      ABSL_LOCKS_EXCLUDED(mutex_);
+
   absl::Mutex mutex_;  // held while a call begins
   std::shared_ptr<grpc::Channel> channel_ ABSL_GUARDED_BY(mutex_);
 };

@@ -17,6 +17,7 @@
 #include "server/control/code_version.h"
 #include "server/control/config.h"
 #include "server/control/control_figures.h"
+#include "server/control/dashboard_api.h"
 #include "server/control/data_folder.h"
 #include "server/control/experiments.h"
 #include "server/control/flags.h"
@@ -115,35 +116,48 @@ struct WatchedParts {
   Readiness& readiness;
 };
 
+// The HTTP port's routes beside /metrics and /healthz.
+HttpRoutes RoutesOf(const Config& config, const MetricsServer::Sources& sources,
+                    PublicApi& api) {
+  HttpRoutes routes = OpenAiRoutes(
+      {.gate = api.gate(),
+       .calls = api.local_calls(),
+       .body_limit_bytes = static_cast<size_t>(config.limits.message_bytes)});
+  HttpRoutes dashboard = DashboardRoutes({.gate = api.gate(),
+                                          .calls = api.local_calls(),
+                                          .figures = sources.worker,
+                                          .trouble = sources.trouble});
+  routes.gets.merge(dashboard.gets);
+  routes.posts.merge(dashboard.posts);
+  return routes;
+}
+
 // Null without an HTTP port.
 absl::StatusOr<std::unique_ptr<MetricsServer>> StartMetrics(
     const Config& config, const WatchedParts& parts) {
   if (config.http_listen.empty()) return nullptr;
-  ASSIGN_OR_RETURN(
-      std::unique_ptr<MetricsServer> metrics,
-      MetricsServer::Start(
-          config.http_listen,
-          {.worker =
-               [&worker = parts.worker] {
-                 const WorkerReport report = worker.last_report();
-                 return WorkerFigures{.ready = worker.Describe().state() ==
-                                               v1::WORKER_STATE_READY,
-                                      .resident_bytes = report.resident_bytes,
-                                      .metrics = report.metrics};
-               },
-           .control =
-               [parts] {
-                 return ControlFigures(
-                     parts.records, {.running_jobs = parts.jobs.running_count(),
-                                     .calls = parts.api.call_count()});
-               },
-           .trouble = [&readiness =
-                           parts.readiness] { return readiness.Trouble(); }},
-          OpenAiRoutes({.gate = parts.api.gate(),
-                        .calls = parts.api.local_calls(),
-                        .body_limit_bytes = static_cast<size_t>(
-                            config.limits.message_bytes)})));
-  Log(LogLevel::kInfo, "serving /metrics, /healthz and /v1 of OpenAI's API",
+  const MetricsServer::Sources sources = {
+      .worker =
+          [&worker = parts.worker] {
+            const WorkerReport report = worker.last_report();
+            return WorkerFigures{
+                .ready = worker.Describe().state() == v1::WORKER_STATE_READY,
+                .resident_bytes = report.resident_bytes,
+                .metrics = report.metrics};
+          },
+      .control =
+          [parts] {
+            return ControlFigures(parts.records,
+                                  {.running_jobs = parts.jobs.running_count(),
+                                   .calls = parts.api.call_count()});
+          },
+      .trouble = [&readiness =
+                      parts.readiness] { return readiness.Trouble(); }};
+  ASSIGN_OR_RETURN(std::unique_ptr<MetricsServer> metrics,
+                   MetricsServer::Start(config.http_listen, sources,
+                                        RoutesOf(config, sources, parts.api)));
+  Log(LogLevel::kInfo,
+      "serving /metrics, /healthz, the dashboard and /v1 of OpenAI's API",
       {{"port", metrics->port()}});
   return metrics;
 }

@@ -1,14 +1,11 @@
 #include "server/control/openai_call.h"
 
 #include <algorithm>
-#include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/time.h"
 #include "dissonance/v1/models.pb.h"
 #include "grpcpp/channel.h"
-#include "server/control/grpc_status.h"
 #include "server/control/openai_error.h"
 #include "src/base/status_macros.h"
 
@@ -16,9 +13,6 @@ namespace dissonance {
 namespace {
 
 using nlohmann::json;
-
-// How often it is looked whether the client is there.
-constexpr absl::Duration kGonePoll = absl::Milliseconds(20);
 
 std::string ServerSent(const json& data) {
   return absl::StrCat(
@@ -32,9 +26,8 @@ OpenAiCall::OpenAiCall(LocalCalls& calls, const HttpRequest& http,
                        OpenAiRequest request)
     : calls_(calls),
       authorization_(http.authorization),
-      is_gone_(http.is_gone),
       request_(std::move(request)),
-      stream_({}, CallPriority::kInteractive) {}
+      stream_(http) {}
 
 absl::StatusOr<std::unique_ptr<OpenAiCall>> OpenAiCall::Begin(
     LocalCalls& calls, const HttpRequest& http, OpenAiRequest request) {
@@ -45,13 +38,6 @@ absl::StatusOr<std::unique_ptr<OpenAiCall>> OpenAiCall::Begin(
   call->has_first_ = call->Next();
   RETURN_IF_ERROR(call->end_);
   return call;
-}
-
-OpenAiCall::~OpenAiCall() {
-  if (!is_open_) return;
-  stream_.Cancel();
-  while (*stream_.AwaitRead(absl::InfiniteDuration())) stream_.ReadNext();
-  stream_.Finish();
 }
 
 // A conversation goes on to the model's last position if nothing else is said.
@@ -75,37 +61,19 @@ absl::Status OpenAiCall::SetLimit() {
 }
 
 absl::Status OpenAiCall::Start() {
-  stream_.context()->AddMetadata("authorization", authorization_);
-  RETURN_IF_ERROR(
-      calls_.Begin([this](const std::shared_ptr<grpc::Channel>& channel) {
+  return stream_.Start(
+      calls_, [this](const std::shared_ptr<grpc::Channel>& channel,
+                     grpc::ClientContext* context, auto* reactor) {
         stub_ = v1::Inference::NewStub(channel);
-        stub_->async()->Generate(stream_.context(), &request_.generate,
-                                 &stream_);
-        stream_.Start();
-      }));
-  is_open_ = true;
-  return absl::OkStatus();
+        stub_->async()->Generate(context, &request_.generate, reactor);
+      });
 }
 
 bool OpenAiCall::Next() {
   if (std::exchange(has_first_, false)) return true;
-  if (!is_open_) return false;
-  if (std::exchange(has_message_, false)) stream_.ReadNext();
-  bool is_cancelled = false;
-  while (true) {
-    // Also where events come so fast that none is waited for.
-    if (!is_cancelled && is_gone_()) {
-      is_cancelled = true;
-      stream_.Cancel();
-    }
-    const std::optional<bool> read =
-        stream_.AwaitRead(is_cancelled ? absl::InfiniteDuration() : kGonePoll);
-    if (!read.has_value()) continue;
-    if (*read) return has_message_ = true;
-    is_open_ = false;
-    end_ = FromGrpc(stream_.Finish());
-    return false;
-  }
+  if (stream_.Next()) return true;
+  end_ = stream_.end();
+  return false;
 }
 
 absl::Status OpenAiCall::Learn(const std::set<int32_t>& ids) {

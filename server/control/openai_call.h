@@ -7,7 +7,6 @@
 #ifndef DISSONANCE_SERVER_CONTROL_OPENAI_CALL_H_
 #define DISSONANCE_SERVER_CONTROL_OPENAI_CALL_H_
 
-#include <functional>
 #include <memory>
 #include <set>
 #include <string>
@@ -19,9 +18,9 @@
 #include "nlohmann/json.hpp"
 #include "server/control/http_server.h"
 #include "server/control/local_calls.h"
+#include "server/control/local_stream.h"
 #include "server/control/openai_answer.h"
 #include "server/control/openai_request.h"
-#include "server/control/worker_stream.h"
 
 namespace dissonance {
 
@@ -30,8 +29,6 @@ class OpenAiCall {
   // Waits for the first event: a refusal is an error here.
   static absl::StatusOr<std::unique_ptr<OpenAiCall>> Begin(
       LocalCalls& calls, const HttpRequest& http, OpenAiRequest request);
-  // Cancels what goes on still.
-  ~OpenAiCall();
   OpenAiCall(const OpenAiCall&) = delete;
   OpenAiCall& operator=(const OpenAiCall&) = delete;
 
@@ -54,14 +51,11 @@ class OpenAiCall {
 
   LocalCalls& calls_;
   const std::string authorization_;
-  const std::function<bool()> is_gone_;
   OpenAiRequest request_;
   OpenAiAnswer answer_{request_};
   std::unique_ptr<v1::Inference::Stub> stub_;
-  WorkerStream<v1::GenerateResponse> stream_;
-  bool is_open_ = false;       // the stream was started and not finished
+  LocalStream<v1::GenerateResponse> stream_;  // cancelled when it goes
   bool has_first_ = false;     // the first event came and was not taken
-  bool has_message_ = false;   // of which the next event takes the place
   bool has_told_end_ = false;  // as the last server-sent event
   absl::Status end_;
 };

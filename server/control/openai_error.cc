@@ -3,9 +3,8 @@
 #include <optional>
 #include <string>
 
-#include "absl/strings/cord.h"
 #include "absl/strings/str_cat.h"
-#include "server/control/auth.h"
+#include "server/control/http_status.h"
 
 namespace dissonance {
 namespace {
@@ -17,7 +16,6 @@ constexpr char kRequest[] = "invalid_request_error";
 
 // How OpenAI calls what happened.
 struct Kind {
-  int http_code = 500;
   const char* type = "server_error";
   const char* code = nullptr;
 };
@@ -27,19 +25,15 @@ Kind KindOf(absl::StatusCode code) {
     case absl::StatusCode::kInvalidArgument:
     case absl::StatusCode::kFailedPrecondition:
     case absl::StatusCode::kOutOfRange:
-      return {400, kRequest};
+      return {kRequest};
     case absl::StatusCode::kUnauthenticated:
-      return {401, "authentication_error", "invalid_api_key"};
+      return {"authentication_error", "invalid_api_key"};
     case absl::StatusCode::kPermissionDenied:
-      return {403, "permission_error"};
+      return {"permission_error"};
     case absl::StatusCode::kNotFound:
-      return {404, kRequest, "model_not_found"};
+      return {kRequest, "model_not_found"};
     case absl::StatusCode::kResourceExhausted:
-      return {429, "rate_limit_error", "rate_limit_exceeded"};
-    case absl::StatusCode::kUnavailable:
-      return {503};
-    case absl::StatusCode::kDeadlineExceeded:
-      return {504};
+      return {"rate_limit_error", "rate_limit_exceeded"};
     default:
       return {};
   }
@@ -75,7 +69,7 @@ json OpenAiErrorBody(const absl::Status& status) {
 }
 
 HttpResponse OpenAiError(const absl::Status& status) {
-  return OpenAiError(KindOf(status.code()).http_code, status);
+  return OpenAiError(HttpCodeOf(status.code()), status);
 }
 
 HttpResponse OpenAiError(int http_code, const absl::Status& status) {
@@ -83,11 +77,7 @@ HttpResponse OpenAiError(int http_code, const absl::Status& status) {
                          .content_type = "application/json",
                          .body = OpenAiErrorBody(status).dump(
                              -1, ' ', false, json::error_handler_t::replace)};
-  if (answer.code == 429 || answer.code == 503) {
-    answer.headers = {
-        {"Retry-After", PayloadOf(status, kRetryAfter).value_or("1")}};
-  }
-  if (answer.code == 401) answer.headers = {{"WWW-Authenticate", "Bearer"}};
+  AddErrorHeaders(status, answer);
   return answer;
 }
 

@@ -13,6 +13,7 @@
 #include "google/protobuf/message.h"
 #include "google/protobuf/util/time_util.h"
 #include "server/control/auth.h"
+#include "server/control/local_calls.h"
 #include "server/control/method_rules.h"
 #include "src/base/log.h"
 #include "src/lab/storage/random_bytes.h"
@@ -29,6 +30,8 @@ using grpc::experimental::ServerInterceptorFactoryInterface;
 using grpc::experimental::ServerRpcInfo;
 
 constexpr char kRequestIdKey[] = "x-request-id";
+// The peer of a call from within the process, which has no address.
+constexpr char kOwnProcess[] = "unknown";
 // Secrets begin so, names never do.
 constexpr char kSecretPrefix[] = "dissonance_";
 constexpr size_t kMaxRequestId = 64;
@@ -84,7 +87,7 @@ class CallLog final : public Interceptor {
   ~CallLog() override {
     const double ms =
         absl::ToDoubleMilliseconds(parts_.clock.Monotonic() - start_);
-    Log(LogLevel::kInfo, "call",
+    Log(is_watch_ ? LogLevel::kDebug : LogLevel::kInfo, "call",
         {{"method", method_},
          {"code", absl::StatusCodeToString(code_)},
          {"ms", std::round(ms * 10) / 10},
@@ -126,6 +129,8 @@ class CallLog final : public Interceptor {
     request_id_ = IsRequestId(sent)
                       ? std::string(sent)
                       : absl::BytesToHexString(RandomBytes(kRequestIdBytes));
+    is_watch_ = !mutates_ && !MetadataOf(metadata, kWatchKey).empty() &&
+                context_.peer() == kOwnProcess;
     absl::string_view token = MetadataOf(metadata, "authorization");
     if (!absl::ConsumePrefix(&token, "Bearer ")) return;
     if (auto caller = parts_.tokens.Authenticate(token); caller.ok()) {
@@ -175,6 +180,7 @@ class CallLog final : public Interceptor {
   std::string request_id_;
   std::string resource_;
   bool is_audited_ = false;
+  bool is_watch_ = false;  // see local_calls.h
   // Of a call that ends without a status: its client went away.
   absl::StatusCode code_ = absl::StatusCode::kCancelled;
 };

@@ -35,6 +35,22 @@ class HttpServerTest : public ::testing::Test {
                          .content_type = "text/x-test",
                          .body = "hello from " + request.path + "\n"};
                    }},
+                  {"/of/*/all",
+                   [](const HttpRequest& request) {
+                     return HttpResponse{
+                         .body = absl::StrCat("all of ", request.name, ", ",
+                                              request.header("X-Own"), "\n"),
+                         .headers = {{"Cache-Control", "no-cache"}}};
+                   }},
+                  {"/pieces",
+                   [](const HttpRequest&) {
+                     return HttpResponse{
+                         .next_piece =
+                             [count = 0]() mutable {
+                               return ++count == 1 ? std::string("12345") : "";
+                             },
+                         .size_bytes = 10};
+                   }},
                   {"/throws", [](const HttpRequest&) -> HttpResponse {
                      throw std::runtime_error("a secret reason");
                    }}}});
@@ -84,6 +100,30 @@ TEST_F(HttpServerTest, OtherPathsAreNotThere) {
     EXPECT_THAT(Answer(absl::StrCat("GET ", path)), StartsWith("HTTP/1.1 404 "))
         << path;
   }
+}
+
+TEST_F(HttpServerTest, ARouteMayHaveANameInIt) {
+  EXPECT_THAT(
+      Answer("GET /of/a%20b/all", "X-Own: mine\r\n"),
+      AllOf(StartsWith("HTTP/1.1 200 "), EndsWith("all of a b, mine\n")));
+  EXPECT_THAT(Answer("GET /of/*/all"), EndsWith("all of *, \n"));
+  for (const char* path : {"/of//all", "/of/a/b/all", "/of/a%2Fb/all",
+                           "/of/all", "/of/a/all/", "/of/%ff/all"}) {
+    EXPECT_THAT(Answer(absl::StrCat("GET ", path)), StartsWith("HTTP/1.1 404 "))
+        << path;
+  }
+}
+
+TEST_F(HttpServerTest, NothingIsKeptByCachesUnlessTheAnswerSaysSo) {
+  EXPECT_THAT(Answer("GET /hello"), HasSubstr("Cache-Control: no-store\r\n"));
+  EXPECT_THAT(Answer("GET /of/a/all"),
+              AllOf(HasSubstr("Cache-Control: no-cache\r\n"),
+                    Not(HasSubstr("no-store"))));
+}
+
+TEST_F(HttpServerTest, AClientSeesThatPiecesAreMissing) {
+  EXPECT_THAT(Answer("GET /pieces"), AllOf(HasSubstr("Content-Length: 10\r\n"),
+                                           EndsWith("\r\n\r\n12345")));
 }
 
 TEST_F(HttpServerTest, OtherMethodsAreRefusedWithTheOnesThereAre) {
