@@ -53,11 +53,7 @@ class PipelineReader {
                                                "; there are title, force, "
                                                "[networks.NAME], [[stages]]"));
     }
-    toml::table own;
-    for (const char* name : {"title", "force"}) {
-      if (const toml::node* value = file.get(name)) own.insert(name, *value);
-    }
-    RETURN_IF_ERROR(messages_.Read(own, "", spec));
+    RETURN_IF_ERROR(messages_.Read(file, "", spec, {"networks", "stages"}));
     RETURN_IF_ERROR(ReadNetworks(file));
     const toml::array* stages = file["stages"].as_array();
     if (stages == nullptr || !stages->is_array_of_tables()) {
@@ -94,7 +90,6 @@ class PipelineReader {
 
   // What is beside the kind's table is the stage's own.
   absl::Status ReadStage(const toml::table& table, v1::PipelineStage& stage) {
-    toml::table own = table;
     const toml::node* kind = nullptr;
     std::string kind_name;
     for (const auto& [key, value] : table) {
@@ -108,20 +103,24 @@ class PipelineReader {
       }
       kind = &value;
       kind_name = name;
-      own.erase(name);
     }
-    RETURN_IF_ERROR(messages_.Read(own, "stage", stage));
+    RETURN_IF_ERROR(messages_.Read(table, "stage", stage, {kind_name}));
     if (kind == nullptr) {
       return messages_.Bad(table,
                            "a stage needs the table of its kind, such as "
                            "[stages.evaluate_mcq]");
     }
-    toml::table spec;
-    spec.insert(kind_name, *kind);
+    if (!kind->is_table()) {
+      return messages_.Bad(*kind, absl::StrCat(kind_name, " is a table"));
+    }
+    v1::JobSpec& spec = *stage.mutable_spec();
     stage_ = &stage;
-    RETURN_IF_ERROR(messages_.Read(spec, "", *stage.mutable_spec()));
+    RETURN_IF_ERROR(messages_.Read(
+        *kind->as_table(), kind_name,
+        *spec.GetReflection()->MutableMessage(
+            &spec, v1::JobSpec::descriptor()->FindFieldByName(kind_name))));
     stage_ = nullptr;
-    NameAll(*stage.mutable_spec());
+    NameAll(spec);
     return absl::OkStatus();
   }
 
@@ -227,11 +226,9 @@ class PipelineReader {
   absl::StatusOr<bool> TakeDirection(const toml::table& table,
                                      const std::string& source,
                                      const TomlField& at) {
-    toml::table rest = table;
-    rest.erase("stage");
     Message* child =
         at.message.GetReflection()->AddMessage(&at.message, &at.field);
-    RETURN_IF_ERROR(messages_.Read(rest, at.path, *child));
+    RETURN_IF_ERROR(messages_.Read(table, at.path, *child, {"stage"}));
     AddInput(at.path, source, "");
     return true;
   }

@@ -47,11 +47,12 @@ absl::Status TomlMessages::Bad(const toml::node& node,
 }
 
 absl::Status TomlMessages::Read(const toml::table& table,
-                                const std::string& path,
-                                Message& message) const {
+                                const std::string& path, Message& message,
+                                const std::set<std::string>& skip) const {
   const Descriptor& type = *message.GetDescriptor();
   for (const auto& [key, value] : table) {
     const std::string name(key.str());
+    if (skip.contains(name)) continue;
     const FieldDescriptor* field = type.FindFieldByName(name);
     if (field == nullptr || field->is_map()) {
       return Bad(

@@ -7,6 +7,7 @@
 #define DISSONANCE_CLIENT_CLI_TOML_MESSAGE_H_
 
 #include <functional>
+#include <set>
 #include <string>
 #include <utility>
 
@@ -36,9 +37,11 @@ class TomlMessages {
   TomlMessages(std::string file, Hook hook)
       : file_(std::move(file)), hook_(std::move(hook)) {}
 
-  // Fills `message`; `path` is its own. INVALID_ARGUMENT with file and line.
+  // Fills `message`; `path` is its own; keys in `skip` are left out (a copy of
+  // a table would not know its lines). INVALID_ARGUMENT with file and line.
   absl::Status Read(const toml::table& table, const std::string& path,
-                    google::protobuf::Message& message) const;
+                    google::protobuf::Message& message,
+                    const std::set<std::string>& skip = {}) const;
 
   // "FILE:LINE: WHAT".
   absl::Status Bad(const toml::node& node, absl::string_view what) const;

@@ -261,6 +261,7 @@ TEST_F(JobRunnerTest, AJumpOfTheWallClockEndsNoBackoffAndMakesNoneLonger) {
   const v1::Job job = AwaitEnd(*jobs_, NewJob());
   EXPECT_EQ(job.state(), v1::JOB_STATE_SUCCEEDED);
   EXPECT_EQ(job.attempt_count(), 3);
+  jobs_ = nullptr;  // before its clock
 }
 
 TEST_F(JobRunnerTest, AJumpOfTheWallClockAgesNoJob) {
@@ -281,6 +282,7 @@ TEST_F(JobRunnerTest, AJumpOfTheWallClockAgesNoJob) {
   AwaitEnd(*jobs_, background);
   AwaitEnd(*jobs_, interactive);
   EXPECT_THAT(order, ElementsAre(interactive, background));
+  jobs_ = nullptr;  // before its clock
 }
 
 TEST_F(JobRunnerTest, DrainPutsRunningJobsBackAndTheNextServerGoesOn) {
