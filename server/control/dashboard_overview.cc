@@ -99,6 +99,9 @@ absl::Status Overview::AddServer() {
   info.clear_config_toml();
   info.clear_data_dir();
   info.clear_resident_bytes();
+  for (v1::Worker& worker : *info.mutable_workers()) {
+    worker.clear_resident_bytes();  // among the figures
+  }
   json body = MessageJson(info);
   body["trouble"] = parts_.trouble();
   Add("server", std::move(body));

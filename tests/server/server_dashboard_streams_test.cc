@@ -13,6 +13,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "dissonance/v1/admin.grpc.pb.h"
+#include "dissonance/v1/inference.grpc.pb.h"
 #include "tests/server/dashboard_fixture.h"
 
 namespace dissonance {
@@ -95,7 +96,7 @@ TEST_F(DashboardStreamsTest, ChangesFollowTheFirstEventsUntilTheTokenEnds) {
     const std::string piece = stream->ReceiveUntil("\n\n\r\n");
     ASSERT_THAT(piece, Not(IsEmpty()));
     // What has not changed is not told again.
-    EXPECT_THAT(piece, Not(HasSubstr("event: models")));
+    EXPECT_THAT(piece, Not(HasSubstr("event: server")));
     news += piece;
   }
   ASSERT_TRUE(ada().Revoke(doomed->token()).ok());
@@ -166,21 +167,36 @@ TEST(DashboardDrainTest, StreamsEndWithAnErrorWhenTheServerDrains) {
                   .ok());
   const auto job = CreateJob(server, TinyWorldJob(2), "");
   ASSERT_TRUE(job.ok()) << job.status();
+  // The server waits for it.
+  v1::GenerateRequest endless;
+  endless.add_variants()->set_model(kTinyModel);
+  endless.add_inputs()->mutable_tokens()->add_ids(1);
+  endless.mutable_options()->set_max_new_token_count(100);
+  endless.mutable_options()->set_ignore_eos(true);
+  endless.set_sample_count(2000);
+  const auto context = server.NewContext();
+  const auto inference = server.NewStub<v1::Inference>();
+  const auto generating = inference->Generate(context.get(), endless);
+  v1::GenerateResponse token;
+  ASSERT_TRUE(generating->Read(&token));
+
   std::vector<std::unique_ptr<HttpConnection>> streams;
   for (const std::string& path :
        {std::string(kEventsPath), JobPath(job->name(), "/events")}) {
     streams.push_back(std::make_unique<HttpConnection>(HttpPortOf(server)));
     streams.back()->Send(absl::StrCat(
-        "GET ", path, " HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer ",
-        server.OwnerToken(), "\r\n\r\n"));
+        "GET ", path, " HTTP/1.1\r\nHost: localhost\r\n", kClose,
+        "Authorization: Bearer ", server.OwnerToken(), "\r\n\r\n"));
     ASSERT_THAT(streams.back()->ReceiveUntil("\n\n\r\n"),
                 StartsWith("HTTP/1.1 200 "));
   }
   server.Signal(SIGTERM);
   for (const auto& stream : streams) {
     EXPECT_THAT(stream->ReceiveAll(),
-                AllOf(HasSubstr("event: error"), HasSubstr("UNAVAILABLE")));
+                AllOf(HasSubstr("event: error"), HasSubstr("UNAVAILABLE"),
+                      HasSubstr("again")));
   }
+  context->TryCancel();
   EXPECT_EQ(server.AwaitExit(), 0);
 }
 
