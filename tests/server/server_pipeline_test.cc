@@ -73,6 +73,12 @@ v1::JobSpec SmallPipeline() {
   auto& lens = *AddStage(spec, "lens").mutable_spec()->mutable_logit_lens();
   CompareWithBase(lens);
   AskQuestions(lens, 4);
+  auto& patch = *AddStage(spec, "patch").mutable_spec()->mutable_patch_sweep();
+  patch.mutable_source()->set_model(kTinyModel);
+  patch.mutable_target()->set_model(kTinyModel);
+  patch.mutable_target()->set_adapter(kTrained);
+  patch.add_sites(v1::SITE_RESID_POST);
+  AskQuestions(patch, 2);
   auto& extract = *AddStage(spec, "activations")
                        .mutable_spec()
                        ->mutable_extract_activations();
@@ -209,7 +215,7 @@ TEST_F(PipelineServerTest, ComputesAgainOnlyWhatDependsOnAChange) {
   EXPECT_EQ(ArtifactOf(again, "report.html"), ArtifactOf(first, "report.html"));
   v1::JobSpec other = SmallPipeline();
   other.mutable_pipeline()
-      ->mutable_stages(4)
+      ->mutable_stages(5)
       ->mutable_spec()
       ->mutable_train_probes()
       ->mutable_options()
@@ -317,7 +323,7 @@ TEST_F(PipelineServerTest, ReplayedItGivesTheSame) {
   ASSERT_TRUE(replay.ok()) << replay.status();
   const int count = StageJobs(*server_);
   ASSERT_TRUE(AwaitJob(*server_, replay->job().name()).ok());
-  EXPECT_EQ(StageJobs(*server_), count + 7) << "all are computed";
+  EXPECT_EQ(StageJobs(*server_), count + 8) << "all are computed";
   v1::CompareJobsRequest compare;
   compare.set_first_job(first.name());
   compare.set_second_job(replay->job().name());

@@ -21,7 +21,8 @@ absl::Status Pipeline::Validate(const v1::JobSpec& spec) {
     if (stages[i].stage.inputs_size() > 0) continue;
     v1::JobSpec asked = stages[i].stage.spec();
     for (const size_t need : stages[i].needs) {
-      RenameAdapter(stages[need].output_adapter, "", asked);
+      if (stages[need].output_adapter.empty()) continue;
+      StandInFor(stages[need].output_adapter, asked);
     }
     RETURN_IF_ERROR(Annotate(jobs_.Check(asked),
                              absl::StrCat("pipeline.stages[", i, "] (",

@@ -201,4 +201,18 @@ void RenameAdapter(absl::string_view before, const std::string& after,
   });
 }
 
+void StandInFor(absl::string_view adapter, v1::JobSpec& spec) {
+  VisitAdapters(spec, [&](Message& message, const FieldDescriptor& field) {
+    const Reflection& reflection = *message.GetReflection();
+    if (reflection.GetString(message, &field) != adapter) return;
+    reflection.ClearField(&message, &field);
+    if (message.GetDescriptor() != v1::Variant::descriptor()) return;
+    v1::Intervention& same =
+        *dynamic_cast<v1::Variant&>(message).add_interventions();
+    same.set_site(v1::SITE_RESID_POST);
+    same.add_blocks(0);
+    same.mutable_scale()->set_factor(1);
+  });
+}
+
 }  // namespace dissonance

@@ -42,6 +42,10 @@ std::set<std::string> AdaptersIn(const v1::JobSpec& spec);
 void RenameAdapter(absl::string_view before, const std::string& after,
                    v1::JobSpec& spec);
 
+// Puts the base in place of an adapter that is yet to be made, for checks, with
+// an intervention that changes nothing: it stays another network than the base.
+void StandInFor(absl::string_view adapter, v1::JobSpec& spec);
+
 }  // namespace dissonance
 
 #endif  // DISSONANCE_LAB_PIPELINE_STAGE_FIELDS_H_

@@ -85,5 +85,17 @@ TEST(StageFieldsTest, RenamesAnAdapterWhereverItIsNamed) {
   EXPECT_EQ(patch.source().adapter(), "models/m/adapters/b");
 }
 
+TEST(StageFieldsTest, ABaseThatStandsInForAnAdapterIsNoBase) {
+  v1::JobSpec spec;
+  v1::PatchSweepSpec& patch = *spec.mutable_patch_sweep();
+  patch.mutable_source()->set_model("models/m");
+  patch.mutable_target()->set_model("models/m");
+  patch.mutable_target()->set_adapter("models/m/adapters/a");
+  StandInFor("models/m/adapters/a", spec);
+  EXPECT_TRUE(patch.target().adapter().empty());
+  EXPECT_EQ(patch.target().interventions(0).scale().factor(), 1);
+  EXPECT_EQ(patch.source().interventions_size(), 0);
+}
+
 }  // namespace
 }  // namespace dissonance
