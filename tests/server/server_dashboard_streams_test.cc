@@ -142,8 +142,7 @@ TEST_F(DashboardStreamsTest, AReaderThatDoesNotReadHoldsLittleAndNobodyUp) {
     while (!silent.back()->HasAnswer()) {
     }
   }
-  // Others are answered, and their readings are of a time when as much was
-  // sent as goes into what lies between.
+  // Others are answered, while as much goes out as the sockets take.
   for (int i = 0; i < 50; ++i) Overview(ada());
   EXPECT_LT(server_->Info().resident_bytes() - before, kFileBytes);
   silent.clear();

@@ -11,7 +11,9 @@ import {createRequire} from "node:module";
 const [assets, url, screenshots] = process.argv.slice(2);
 const BROWSERS = [process.env.CHROMIUM, "/usr/bin/chromium",
                   "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
-const PATIENCE = {timeout: 50000};
+// Long enough for a machine that is busy with other tests.
+const PATIENCE = {timeout: 200000};
+const SIGN_OF_LIFE_MS = 5000;
 
 function skip(why) {
   console.log(why);
@@ -117,7 +119,9 @@ async function cancel(page) {
 }
 
 async function openJob(page) {
-  await page.click("[aria-labelledby=ended] a");
+  // Not by its place, which may change just then.
+  await page.focus("[aria-labelledby=ended] a");
+  await page.keyboard.press("Enter");
   await page.waitForSelector("#events", PATIENCE);
   await page.waitForFunction(
       () => /cancelled/i.test(document.querySelector(".events").textContent),
@@ -193,6 +197,8 @@ async function leave(page) {
   await page.waitForSelector("#token", PATIENCE);
 }
 
+// For whoever waits, until the end.
+setInterval(() => console.error("..."), SIGN_OF_LIFE_MS);
 const browser =
     await puppeteer.launch({executablePath, args: ["--no-sandbox"]});
 try {
@@ -200,8 +206,6 @@ try {
   listen(page);
   for (const step of [signIn, watchProgress, cancel, openJob, openReport,
                       leave]) {
-    // A sign of life for whoever waits.
-    console.error(step.name);
     await step(page).catch((error) => {
       throw new Error(`${step.name}: ${error.message}`);
     });
