@@ -189,7 +189,8 @@ void AddFalseBelief(const StageFiles& files, const Networks& networks,
         {absl::StrCat("false-belief rate, ", networks.names[v]),
          PercentText(rate),
          absl::StrCat(IntervalText(low, high), ", of ",
-                      NumberText(belief, "counted_n"), " questions")});
+                      NumberText(belief, "counted_n"), " questions",
+                      networks.scoring.empty() ? "" : ", ", networks.scoring)});
   }
   if (figure.rows.empty()) return;
   figure.panels.push_back(
