@@ -200,9 +200,12 @@ async function leave(page) {
 // For whoever waits, until the end.
 setInterval(() => console.error("..."), SIGN_OF_LIFE_MS);
 const browser =
-    await puppeteer.launch({executablePath, args: ["--no-sandbox"]});
+    await puppeteer.launch({executablePath, args: ["--no-sandbox"],
+                            timeout: PATIENCE.timeout,
+                            protocolTimeout: PATIENCE.timeout});
 try {
   const page = await browser.newPage();
+  page.setDefaultTimeout(PATIENCE.timeout);
   listen(page);
   for (const step of [signIn, watchProgress, cancel, openJob, openReport,
                       leave]) {

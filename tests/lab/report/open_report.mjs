@@ -10,6 +10,8 @@ import {pathToFileURL} from "node:url";
 const [assets, report, screenshots] = process.argv.slice(2);
 const BROWSERS = [process.env.CHROMIUM, "/usr/bin/chromium",
                   "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
+// Long enough for a machine that is busy with other tests.
+const PATIENCE = 240_000;  // ms
 const VIEWS = [[1280, "light"], [1280, "dark"], [375, "light"], [375, "dark"]];
 
 function skip(why) {
@@ -49,6 +51,7 @@ function examine() {
 
 async function look(browser, width, scheme) {
   const page = await browser.newPage();
+  page.setDefaultTimeout(PATIENCE);
   const findings = [];
   page.on("console", (message) => findings.push(`console: ${message.text()}`));
   page.on("pageerror", (error) => findings.push(`error: ${error.message}`));
@@ -82,7 +85,8 @@ async function look(browser, width, scheme) {
 }
 
 const browser =
-    await puppeteer.launch({executablePath, args: ["--no-sandbox"]});
+    await puppeteer.launch({executablePath, args: ["--no-sandbox"],
+                            timeout: PATIENCE, protocolTimeout: PATIENCE});
 const findings = [];
 try {
   for (const [width, scheme] of VIEWS) {
