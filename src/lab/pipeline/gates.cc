@@ -76,9 +76,10 @@ absl::StatusOr<Finding> JudgeDocuments(v1::JobSpec::KindCase kind,
     ASSIGN_OR_RETURN(const double chats, NumberAt(dataset, {"chat_count"}));
     valid = texts + chats;
   }
+  const bool passes = valid >= kEnoughDocuments && errors < kFewErrors;
+  const bool aborts = errors > kTooManyErrors;
   return Finding{
-      .status = Between(valid >= kEnoughDocuments &&
-                        errors<kFewErrors, errors> kTooManyErrors),
+      .status = Between(passes, aborts),
       .text = absl::StrFormat("%d valid documents (at least %d), errors %s "
                               "(below %s)",
                               static_cast<int64_t>(valid), kEnoughDocuments,

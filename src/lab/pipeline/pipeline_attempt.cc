@@ -14,6 +14,7 @@
 #include "src/lab/files/json_document.h"
 #include "src/lab/files/row_files.h"
 #include "src/lab/jobs/job_files.h"
+#include "src/lab/jobs/job_state.h"
 #include "src/lab/pipeline/gates.h"
 #include "src/lab/pipeline/stage_digest.h"
 #include "src/lab/pipeline/stage_fields.h"
@@ -32,16 +33,6 @@ constexpr char kDirectionFile[] = "direction.safetensors";
 constexpr char kWasReplaced[] =
     " was replaced while the pipeline ran; run it anew";
 constexpr char kUnit[] = "stages";
-
-bool HasEnded(const v1::Job& job) {
-  return job.state() == v1::JOB_STATE_SUCCEEDED ||
-         job.state() == v1::JOB_STATE_FAILED ||
-         job.state() == v1::JOB_STATE_CANCELLED;
-}
-
-std::string StateWord(v1::JobState state) {
-  return std::string(absl::StripPrefix(v1::JobState_Name(state), "JOB_STATE_"));
-}
 
 std::string Hex8(const std::string& digest) {
   return digest.substr(digest.find(':') + 1, 8);
@@ -133,17 +124,23 @@ bool PipelineAttempt::CanBegin(const Stage& stage) const {
   return IsReady(stage) && stage.not_before <= parts_.clock.Monotonic();
 }
 
-bool PipelineAttempt::Needs(const Stage& stage, const Stage& other) const {
-  return std::any_of(
-      stage.plan.needs.begin(), stage.plan.needs.end(), [&](size_t need) {
-        return &stages_[need] == &other || Needs(stages_[need], other);
-      });
-}
-
-bool PipelineAttempt::IsTold(const Stage& stage) const {
-  // What else was there by then depends on how fast things were.
-  return stage.is_done &&
-         (aborted_ == nullptr || aborted_ == &stage || Needs(*aborted_, stage));
+std::set<const PipelineAttempt::Stage*> PipelineAttempt::ToldStages() const {
+  std::set<const Stage*> told;
+  std::vector<const Stage*> next;
+  for (const Stage& stage : stages_) {
+    // What else was there at an abort depends on how fast things were.
+    const bool begins = aborted_ == nullptr || aborted_ == &stage;
+    if (stage.is_done && begins) next.push_back(&stage);
+  }
+  while (!next.empty()) {
+    const Stage* stage = next.back();
+    next.pop_back();
+    if (!told.insert(stage).second) continue;
+    for (const size_t need : stage->plan.needs) {
+      next.push_back(&stages_[need]);
+    }
+  }
+  return told;
 }
 
 bool PipelineAttempt::IsOver() const {
@@ -278,7 +275,8 @@ absl::Status PipelineAttempt::Begin(Stage& stage) {
   }
   ASSIGN_OR_RETURN(stage.job, MakeJob(asked));
   stage.may_retry = stage.job.state() == v1::JOB_STATE_CANCELLING;
-  if (HasEnded(stage.job) && stage.job.state() != v1::JOB_STATE_SUCCEEDED) {
+  if (HasEnded(stage.job.state()) &&
+      stage.job.state() != v1::JOB_STATE_SUCCEEDED) {
     RETURN_IF_ERROR(RetryJob(stage));
   }
   stage.digest = std::move(asked.digest);
@@ -324,14 +322,14 @@ absl::Status PipelineAttempt::Follow() {
     stage.job = *std::move(job);
     if (stage.job.state() == v1::JOB_STATE_SUCCEEDED) {
       RETURN_IF_ERROR(Finish(stage));
-    } else if (HasEnded(stage.job) && stage.may_retry) {
+    } else if (HasEnded(stage.job.state()) && stage.may_retry) {
       stage.may_retry = false;
       RETURN_IF_ERROR(RetryJob(stage));
-    } else if (HasEnded(stage.job)) {
+    } else if (HasEnded(stage.job.state())) {
       RETURN_IF_ERROR(WriteStages());
       return absl::FailedPreconditionError(absl::StrCat(
           "stage ", name, ": ", stage.job.name(), " ",
-          StateWord(stage.job.state()), ": ", stage.job.reason(),
+          StateName(stage.job.state()), ": ", stage.job.reason(),
           "; mend that, then retry this pipeline, which keeps what is there"));
     } else if (has_changed) {
       RETURN_IF_ERROR(WriteStages());
@@ -432,7 +430,7 @@ absl::Status PipelineAttempt::WriteStages() {
         {{"name", stage.plan.stage.name()},
          {"kind", KindName(stage.plan.stage.spec())},
          {"job", stage.is_begun ? stage.job.name() : ""},
-         {"state", stage.is_begun ? StateWord(stage.job.state()) : "WAITING"},
+         {"state", stage.is_begun ? StateName(stage.job.state()) : "WAITING"},
          {"digest", stage.digest}});
   }
   return parts_.job.AddOutput(kStagesFileName, MediaTypeOf(kStagesFileName),
@@ -459,8 +457,9 @@ absl::StatusOr<ReportStage> PipelineAttempt::ReportOf(const Stage& stage) {
 absl::Status PipelineAttempt::WriteFiles() {
   ReportRun run = {.title = spec_.title(), .stages = {}, .gates = {}};
   Json digests = Json::object();
+  const std::set<const Stage*> told = ToldStages();
   for (const Stage& stage : stages_) {
-    if (!IsTold(stage)) continue;
+    if (!told.contains(&stage)) continue;
     run.gates.insert(run.gates.end(), stage.verdicts.begin(),
                      stage.verdicts.end());
     digests[stage.plan.stage.name()] = stage.digest;

@@ -10,6 +10,7 @@
 
 #include <cstddef>
 #include <map>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -92,9 +93,9 @@ class PipelineAttempt {
 
   bool IsReady(const Stage& stage) const;
   bool CanBegin(const Stage& stage) const;
-  // Whether an aborted pipeline tells of the stage.
-  bool IsTold(const Stage& stage) const;
-  bool Needs(const Stage& stage, const Stage& other) const;
+  // What the report tells of: all that is done, or what an aborted gate rests
+  // on.
+  std::set<const Stage*> ToldStages() const;
   bool IsOver() const;
   std::vector<std::string> JobsUnderWay() const;
   Stage& Named(const std::string& name);

@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
@@ -317,6 +318,31 @@ TEST_F(PipelineTest, AnAbortTellsOnlyOfWhatItRestsOn) {
   EXPECT_EQ(again.outputs.at("report.html"), report);
   const auto manifest = nlohmann::json::parse(job.outputs.at("manifest.json"));
   EXPECT_EQ(manifest["stages"].size(), 2U) << manifest;
+}
+
+TEST_F(PipelineTest, AnAbortBehindManyPathsIsToldAtOnce) {
+  jobs_.files[v1::JobSpec::kEvaluateMcq] = {
+      {"comparison_report.json", Comparison(0.1, 0.15)}, {"rows.jsonl", "{}"}};
+  v1::JobSpec ladder;
+  for (int i = 0; i < 60; ++i) {
+    v1::PipelineStage& rung = *ladder.mutable_pipeline()->add_stages();
+    rung.set_name(absl::StrCat("s", i));
+    auto& mcq = *rung.mutable_spec()->mutable_evaluate_mcq();
+    mcq.set_seed(static_cast<uint64_t>(i));
+    for (int v = 0; v < 2; ++v) mcq.add_variants()->set_model("models/m");
+    for (int source = 0; source < i; ++source) {
+      v1::StageInput& input = *rung.add_inputs();
+      input.set_field("evaluate_mcq.data_artifact");
+      input.set_stage(absl::StrCat("s", source));
+      input.set_file("rows.jsonl");
+    }
+  }
+  ladder.mutable_pipeline()->mutable_stages(59)->add_gates(v1::GATE_BEHAVIOUR);
+  spec_ = ladder;
+  FakeJob job;
+  EXPECT_EQ(Run(job).code(), absl::StatusCode::kFailedPrecondition);
+  const auto manifest = nlohmann::json::parse(job.outputs.at("manifest.json"));
+  EXPECT_EQ(manifest["stages"].size(), 60U);
 }
 
 TEST_F(PipelineTest, MixesNoNetworksInOneRun) {
