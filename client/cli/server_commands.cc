@@ -250,7 +250,7 @@ Table StatusTable(const v1::ServerInfoResponse& info) {
   for (const v1::Worker& worker : info.workers()) {
     std::string line = absl::StrCat(
         worker.name(), "  ", EnumWord(worker.state()), "  ", worker.device(),
-        "  process ", worker.pid(), "  ", HumanBytes(worker.resident_bytes()),
+        "  ", worker.launched_as(), "  ", HumanBytes(worker.resident_bytes()),
         "  restarts ", worker.restart_count());
     if (!worker.last_exit().empty()) {
       absl::StrAppend(&line, "  last end: ", worker.last_exit());

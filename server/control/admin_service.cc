@@ -70,7 +70,9 @@ class AdminService final : public v1::Admin::Service {
       for (std::string& address : sources_.addresses()) {
         response->add_addresses(std::move(address));
       }
-      *response->add_workers() = sources_.worker();
+      for (v1::Worker& worker : sources_.workers()) {
+        *response->add_workers() = std::move(worker);
+      }
       response->set_draining(sources_.draining());
       response->set_resident_bytes(ResidentBytes());
       *response->mutable_uptime() = TimeUtil::NanosecondsToDuration(

@@ -23,7 +23,7 @@ namespace dissonance {
 // What is asked anew at each call.
 struct AdminSources {
   std::function<std::vector<std::string>()> addresses;
-  std::function<v1::Worker()> worker;
+  std::function<std::vector<v1::Worker>()> workers;
   std::function<bool()> draining;
 };
 

@@ -10,23 +10,30 @@
 namespace dissonance {
 namespace {
 
-// Who calls, if he may make this call. Puts into `resolved` what goes on in
-// place of a request that names directions.
-absl::StatusOr<Principal> CheckCaller(
+// What is known of a call that may be made.
+struct CheckedCall {
+  Principal caller;
+  NamedModels named = {};
+  // Goes on in place of a request that names directions.
+  std::optional<grpc::ByteBuffer> resolved = std::nullopt;
+};
+
+absl::StatusOr<CheckedCall> CheckCall(
     const ForwardingParts& parts, const grpc::CallbackServerContext& context,
-    const google::protobuf::Descriptor& type, const grpc::ByteBuffer& request,
-    std::optional<grpc::ByteBuffer>& resolved) {
+    const google::protobuf::Descriptor& type, const grpc::ByteBuffer& request) {
   ASSIGN_OR_RETURN(Principal caller, CallerOf(context, parts.tokens));
+  CheckedCall call = {.caller = std::move(caller)};
   // A call without a request is refused where it would be sent on.
-  if (!request.Valid()) return caller;
-  ASSIGN_OR_RETURN(const NamedModels named, ModelsNamedIn(type, request));
-  RETURN_IF_ERROR(parts.access.CheckSeesAll(ViewerOf(caller), named));
-  RETURN_IF_ERROR(
-      parts.quotas.CheckDevice(caller.user, parts.ledger.Of(caller.user)));
-  if (named.directions.empty()) return caller;
-  ASSIGN_OR_RETURN(resolved,
-                   parts.directions.Resolve(ViewerOf(caller), type, request));
-  return caller;
+  if (!request.Valid()) return call;
+  const std::string& user = call.caller.user;
+  const Viewer viewer = ViewerOf(call.caller);
+  ASSIGN_OR_RETURN(call.named, ModelsNamedIn(type, request));
+  RETURN_IF_ERROR(parts.access.CheckSeesAll(viewer, call.named));
+  RETURN_IF_ERROR(parts.quotas.CheckDevice(user, parts.ledger.Of(user)));
+  if (call.named.directions.empty()) return call;
+  ASSIGN_OR_RETURN(call.resolved,
+                   parts.directions.Resolve(viewer, type, request));
+  return call;
 }
 
 }  // namespace
@@ -35,16 +42,15 @@ Admission AdmitCall(const ForwardingParts& parts,
                     const grpc::CallbackServerContext& context,
                     const google::protobuf::Descriptor& type,
                     const grpc::ByteBuffer& request) {
-  std::optional<grpc::ByteBuffer> resolved;
-  const absl::StatusOr<Principal> caller =
-      CheckCaller(parts, context, type, request, resolved);
-  if (!caller.ok()) return {.refused = caller.status()};
-  return {.worker = parts.route.channel(),
-          .request = std::move(resolved),
-          .charge = std::make_unique<ChargedCall>(parts.meter, parts.ledger,
-                                                  caller->user),
+  absl::StatusOr<CheckedCall> call = CheckCall(parts, context, type, request);
+  if (!call.ok()) return {.refused = call.status()};
+  const WorkerChoice worker = parts.route.For(call->named);
+  return {.worker = worker.channel,
+          .request = std::move(call->resolved),
+          .charge = std::make_unique<ChargedCall>(*worker.meter, parts.ledger,
+                                                  call->caller.user),
           .streams = &parts.streams,
-          .token = caller->token};
+          .token = call->caller.token};
 }
 
 }  // namespace dissonance

@@ -17,7 +17,6 @@
 #include "server/control/open_calls.h"
 #include "server/control/quotas.h"
 #include "server/control/worker_route.h"
-#include "src/lab/jobs/device_meter.h"
 #include "src/lab/jobs/usage_ledger.h"
 #include "src/lab/storage/token_store.h"
 
@@ -28,7 +27,6 @@ struct ForwardingParts {
   const ModelAccess& access;
   const DirectionResolver& directions;
   TokenStore& tokens;
-  DeviceMeter& meter;
   UsageLedger& ledger;
   const Quotas& quotas;
   OpenCalls& streams;

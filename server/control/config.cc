@@ -108,6 +108,10 @@ Fields FieldsOf(Config& config) {
       {"tls.certificate_file", Text(config.tls.certificate_file)},
       {"tls.key_file", Text(config.tls.key_file)},
       {"tls.client_ca_file", Text(config.tls.client_ca_file)},
+      {"worker.launcher", Text(worker.launcher)},
+      {"worker.count", Whole(worker.count)},
+      {"worker.least", Whole(worker.least)},
+      {"worker.idle_seconds", Number(worker.idle_seconds)},
       {"worker.device", Text(worker.device)},
       {"worker.threads", Whole(worker.threads)},
       {"worker.step_tokens", Whole(worker.step_tokens)},
@@ -125,6 +129,9 @@ Fields FieldsOf(Config& config) {
       {"worker.start_seconds", Number(worker.start_seconds)},
       {"worker.first_backoff_seconds", Number(worker.first_backoff_seconds)},
       {"worker.max_backoff_seconds", Number(worker.max_backoff_seconds)},
+      {"slurm.options", Texts(config.slurm.options)},
+      {"slurm.host", Text(config.slurm.host)},
+      {"slurm.poll_seconds", Number(config.slurm.poll_seconds)},
       {"limits.message_bytes", Whole(limits.message_bytes)},
       {"limits.text_bytes", Whole(limits.text_bytes)},
       {"limits.items", Whole(limits.items)},
@@ -264,6 +271,11 @@ absl::Status CheckNumbers(const Config& config) {
   };
   const Range ranges[] = {
       {"drain_seconds", config.drain_seconds, 0, kDay},
+      {"worker.count", static_cast<double>(w.count), 1, 256},
+      {"worker.least", static_cast<double>(w.least), 0,
+       static_cast<double>(w.count)},
+      {"worker.idle_seconds", w.idle_seconds, 0.1, kDay},
+      {"slurm.poll_seconds", config.slurm.poll_seconds, 0.1, 3600},
       {"worker.threads", static_cast<double>(w.threads), 0, 4096},
       {"worker.step_tokens", static_cast<double>(w.step_tokens), 0, 1 << 20},
       {"worker.decode_step_tokens", static_cast<double>(w.decode_step_tokens),
@@ -361,6 +373,8 @@ absl::Status CheckOneOf(absl::string_view key, const std::string& value,
 }
 
 absl::Status CheckTexts(const Config& config) {
+  RETURN_IF_ERROR(CheckOneOf("worker.launcher", config.worker.launcher,
+                             {kLocalLauncher, kSlurmLauncher}));
   RETURN_IF_ERROR(CheckOneOf("log_level", config.log_level,
                              {"debug", "info", "warning", "error"}));
   RETURN_IF_ERROR(

@@ -25,7 +25,14 @@ struct TlsConfig {
   std::string client_ca_file;  // PEM; empty: clients need no certificate
 };
 
+inline constexpr char kLocalLauncher[] = "local";
+inline constexpr char kSlurmLauncher[] = "slurm";
+
 struct WorkerConfig {
+  std::string launcher = kLocalLauncher;
+  int64_t count = 1;
+  int64_t least = 0;  // 0: as count
+  double idle_seconds = 600.0;
   std::string device = "cpu";
   int64_t threads = 0;
   // 0: what suits the device.
@@ -44,6 +51,13 @@ struct WorkerConfig {
   double start_seconds = 120.0;
   double first_backoff_seconds = 0.2;
   double max_backoff_seconds = 30.0;
+};
+
+// Of the launcher "slurm".
+struct SlurmConfig {
+  std::vector<std::string> options = {};  // of sbatch
+  std::string host = {};  // by which nodes find this machine; empty: its name
+  double poll_seconds = 5.0;
 };
 
 struct LimitsConfig {
@@ -108,6 +122,7 @@ struct Config {
   std::string log_format = "text";
   TlsConfig tls;
   WorkerConfig worker;
+  SlurmConfig slurm;
   LimitsConfig limits;
   JobsConfig jobs;
   QuotaConfig quota;

@@ -109,11 +109,14 @@ absl::Status Overview::AddServer() {
 }
 
 void Overview::AddFigures() {
-  const WorkerFigures figures = parts_.figures();
-  json body = {{"ready", figures.ready},
-               {"dissonance_worker_resident_bytes", figures.resident_bytes}};
-  for (const internal::v1::Metric& metric : figures.metrics) {
-    body[metric.name()] = metric.value();
+  json body = json::object();
+  for (const WorkerFigures& worker : parts_.figures()) {
+    json& own = body[worker.name];
+    own = {{"ready", worker.ready},
+           {"dissonance_worker_resident_bytes", worker.resident_bytes}};
+    for (const internal::v1::Metric& metric : worker.metrics) {
+      own[metric.name()] = metric.value();
+    }
   }
   Add("figures", std::move(body));
 }

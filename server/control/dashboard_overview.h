@@ -28,7 +28,7 @@ struct DashboardParts {
   AuthGate& gate;
   LocalCalls& calls;
   // Asked at each request: has to be quick.
-  std::function<WorkerFigures()> figures;
+  std::function<std::vector<WorkerFigures>()> figures;
   // Why the server does not serve; empty while it does.
   std::function<std::string()> trouble;
 };

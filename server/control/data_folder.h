@@ -3,15 +3,16 @@
 //
 //   dissonanced.pid   owner.token   dissonance.sock   fencing
 //   logs/worker.log   run/control   run/worker-N   activations/
-//   uploads/   adapters/
+//   uploads/   adapters/   and of a second worker logs/worker-1.log ...
 #ifndef DISSONANCE_SERVER_CONTROL_DATA_FOLDER_H_
 #define DISSONANCE_SERVER_CONTROL_DATA_FOLDER_H_
 
-#include <cstdint>
 #include <string>
+#include <utility>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
 
 namespace dissonance {
 
@@ -23,21 +24,31 @@ class DataFolder {
   // this process holds the directory's lock.
   absl::Status Prepare() const;
 
-  // The newest fencing number of earlier runs, 0 if there were none.
-  absl::StatusOr<int64_t> LastFencingNumber() const;
-
   std::string pid_file() const { return path_ + "/dissonanced.pid"; }
   std::string owner_token() const { return path_ + "/owner.token"; }
-  std::string digest_cache() const { return path_ + "/digests.json"; }
-  std::string activation_store() const { return path_ + "/activations"; }
-  std::string scratch() const { return path_ + "/scratch"; }
+  // Each worker has its own, numbered from the second on.
+  std::string digest_cache(int worker) const {
+    return path_ + "/digests" + Suffix(worker) + ".json";
+  }
+  std::string activation_store(int worker) const {
+    return path_ + "/activations" + Suffix(worker);
+  }
+  std::string scratch(int worker) const {
+    return path_ + "/scratch" + Suffix(worker);
+  }
+  std::string worker_log(int worker) const {
+    return path_ + "/logs/worker" + Suffix(worker) + ".log";
+  }
   std::string reserve() const { return path_ + "/reserve"; }
   std::string fencing_file() const { return path_ + "/fencing"; }
-  std::string worker_log() const { return path_ + "/logs/worker.log"; }
   std::string control_socket() const { return path_ + "/run/control"; }
   std::string worker_socket_prefix() const { return path_ + "/run/worker-"; }
 
  private:
+  static std::string Suffix(int worker) {
+    return worker == 0 ? "" : absl::StrCat("-", worker);
+  }
+
   const std::string path_;
 };
 

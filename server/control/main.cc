@@ -1,5 +1,5 @@
 // dissonanced: the control plane. Owns the records and the public API, starts
-// and supervises the compute worker, and never links libtorch.
+// and supervises the compute workers, and never links libtorch.
 #include <sys/stat.h>
 
 #include <csignal>
@@ -24,7 +24,6 @@
 #include "server/control/job_maintenance.h"
 #include "server/control/listeners.h"
 #include "server/control/llm_endpoints.h"
-#include "server/control/local_worker.h"
 #include "server/control/maintenance.h"
 #include "server/control/metrics_server.h"
 #include "server/control/model_catalog.h"
@@ -37,6 +36,7 @@
 #include "server/control/records.h"
 #include "server/control/signals.h"
 #include "server/control/worker_compute.h"
+#include "server/control/worker_pool.h"
 #include "server/control/worker_route.h"
 #include "server/control/worker_training.h"
 #include "src/base/log.h"
@@ -62,6 +62,14 @@ absl::Status ForgetLeftAdapters(JobStore& jobs, AdapterRegistrar& registrar) {
     }
   }
   return absl::OkStatus();
+}
+
+// Jobs that wait for their turn; 0 if the database does not say.
+int64_t QueuedCount(JobQueue& queue) {
+  const auto counts = queue.CountByState();
+  if (!counts.ok()) return 0;
+  const auto found = counts->find(v1::JOB_STATE_QUEUED);
+  return found == counts->end() ? 0 : found->second;
 }
 
 // Pipelines that wait for their stages at a time, each on a thread.
@@ -112,7 +120,7 @@ struct WatchedParts {
   Records& records;
   JobManager& jobs;
   PublicApi& api;
-  LocalWorker& worker;
+  WorkerPool& workers;
   Readiness& readiness;
 };
 
@@ -125,7 +133,7 @@ HttpRoutes RoutesOf(const Config& config, const MetricsServer::Sources& sources,
        .body_limit_bytes = static_cast<size_t>(config.limits.message_bytes)});
   HttpRoutes dashboard = DashboardRoutes({.gate = api.gate(),
                                           .calls = api.local_calls(),
-                                          .figures = sources.worker,
+                                          .figures = sources.workers,
                                           .trouble = sources.trouble});
   routes.gets.merge(dashboard.gets);
   routes.posts.merge(dashboard.posts);
@@ -137,14 +145,7 @@ absl::StatusOr<std::unique_ptr<MetricsServer>> StartMetrics(
     const Config& config, const WatchedParts& parts) {
   if (config.http_listen.empty()) return nullptr;
   const MetricsServer::Sources sources = {
-      .worker =
-          [&worker = parts.worker] {
-            const WorkerReport report = worker.last_report();
-            return WorkerFigures{
-                .ready = worker.Describe().state() == v1::WORKER_STATE_READY,
-                .resident_bytes = report.resident_bytes,
-                .metrics = report.metrics};
-          },
+      .workers = [&workers = parts.workers] { return workers.Figures(); },
       .control =
           [parts] {
             return ControlFigures(parts.records,
@@ -164,15 +165,15 @@ absl::StatusOr<std::unique_ptr<MetricsServer>> StartMetrics(
 
 // Serves until a signal ends it, then lets calls in flight end.
 absl::Status ServeUntilSignal(const Config& config, JobManager& jobs,
-                              LocalWorker& worker, PublicApi& api) {
+                              WorkerPool& workers, PublicApi& api) {
   RETURN_IF_ERROR(jobs.Start());
-  worker.Start();
+  workers.Start();
   api.Open();
   const int signal = AwaitEndSignal();
   Log(LogLevel::kInfo, "draining",
       {{"signal", signal}, {"most_seconds", config.drain_seconds}});
   api.Drain(absl::Seconds(config.drain_seconds));
-  worker.Stop();
+  workers.Stop();
   Log(LogLevel::kInfo, "stopped");
   return absl::OkStatus();
 }
@@ -186,15 +187,14 @@ absl::Status Serve(const Config& config) {
                    Records::Open(config, folder));
   RETURN_IF_ERROR(CheckPortsFree(listeners));
 
-  WorkerRoute route;
-  DeviceMeter meter(Clock::Real());
+  WorkerRoute route(static_cast<int>(config.worker.count));
   const Quotas quotas(records->users, config.quota);
   ModelCatalog catalog({.store = records->models,
                         .artifacts = *records->artifacts,
                         .data_dir = config.data_dir,
                         .route = route});
-  WorkerCompute compute(route, catalog, meter);
-  WorkerTraining training(route, meter);
+  WorkerCompute compute(route, catalog);
+  WorkerTraining training(route);
   CatalogRegistrar registrar(catalog, records->models, records->tokens);
   RecordedJobs finished_jobs(records->jobs, *records->artifacts);
   PipelineJobs stage_jobs({.store = records->jobs,
@@ -219,28 +219,33 @@ absl::Status Serve(const Config& config) {
       MakeJobs({config, *records, quotas, catalog, reserve, experiments}));
   stage_jobs.Serve(*jobs);
   Readiness readiness(*jobs);
-  ASSIGN_OR_RETURN(const std::unique_ptr<LocalWorker> worker,
-                   LocalWorker::Create(config, folder, route, catalog,
-                                       [&readiness](bool ready) {
-                                         readiness.SetWorkerReady(ready);
-                                       }));
   ASSIGN_OR_RETURN(
-      const std::unique_ptr<PublicApi> api,
-      PublicApi::Start(config, std::move(listeners),
-                       {.records = *records,
-                        .quotas = quotas,
-                        .jobs = *jobs,
-                        .stage_jobs = stage_jobs,
-                        .catalog = catalog,
-                        .route = route,
-                        .meter = meter,
-                        .readiness = readiness,
-                        .worker = [&worker] { return worker->Describe(); }}));
+      const std::unique_ptr<WorkerPool> workers,
+      WorkerPool::Create(
+          config, folder,
+          {.route = route,
+           .catalog = catalog,
+           .on_ready =
+               [&readiness](bool ready) { readiness.SetWorkerReady(ready); },
+           .queued_jobs =
+               [&queue = records->queue] { return QueuedCount(queue); }}));
+  ASSIGN_OR_RETURN(const std::unique_ptr<PublicApi> api,
+                   PublicApi::Start(config, std::move(listeners),
+                                    {.records = *records,
+                                     .quotas = quotas,
+                                     .jobs = *jobs,
+                                     .stage_jobs = stage_jobs,
+                                     .catalog = catalog,
+                                     .route = route,
+                                     .readiness = readiness,
+                                     .workers = [&workers] {
+                                       return workers->Describe();
+                                     }}));
   ASSIGN_OR_RETURN(
       const std::unique_ptr<MetricsServer> metrics,
-      StartMetrics(config, {*records, *jobs, *api, *worker, readiness}));
+      StartMetrics(config, {*records, *jobs, *api, *workers, readiness}));
   ASSIGN_OR_RETURN(const PidFile pid_file, PidFile::Write(folder.pid_file()));
-  return ServeUntilSignal(config, *jobs, *worker, *api);
+  return ServeUntilSignal(config, *jobs, *workers, *api);
 }
 
 // What gRPC itself has to say, e.g. of a failed handshake: as our own lines.

@@ -1,5 +1,7 @@
 #include "server/control/metrics_server.h"
 
+#include <map>
+
 #include "absl/strings/str_cat.h"
 #include "prometheus/metric_family.h"
 #include "prometheus/text_serializer.h"
@@ -11,28 +13,44 @@ namespace {
 constexpr char kContentType[] = "text/plain; version=0.0.4; charset=utf-8";
 constexpr int kServiceUnavailable = 503;
 
-MetricFamily Single(std::string name, std::string help, MetricFamily::Type type,
-                    double value) {
-  return {.name = std::move(name),
-          .help = std::move(help),
-          .type = type,
-          .samples = {{.value = value}}};
-}
-
-std::vector<MetricFamily> FamiliesOf(const WorkerFigures& figures) {
-  using Type = MetricFamily::Type;
-  std::vector<MetricFamily> families = {
-      Single("dissonance_worker_ready", "Whether the worker answers requests.",
-             Type::kGauge, figures.ready ? 1 : 0),
-      Single("dissonance_worker_resident_bytes",
-             "Resident memory of the worker's process.", Type::kGauge,
-             static_cast<double>(figures.resident_bytes))};
-  for (const internal::v1::Metric& metric : figures.metrics) {
-    families.push_back(Single(metric.name(), metric.help(),
-                              metric.counter() ? Type::kCounter : Type::kGauge,
-                              metric.value()));
+// Families in the order in which they came up, each with a sample for each
+// worker that has it.
+class WorkerFamilies {
+ public:
+  void Add(const WorkerFigures& worker, const std::string& name,
+           const std::string& help, MetricFamily::Type type, double value) {
+    const auto [place, is_new] = places_.try_emplace(name, families_.size());
+    if (is_new) {
+      families_.push_back({.name = name, .help = help, .type = type});
+    }
+    families_[place->second].samples.push_back(
+        {.labels = {{"worker", worker.name}}, .value = value});
   }
-  return families;
+  std::vector<MetricFamily> Take() { return std::move(families_); }
+
+ private:
+  std::map<std::string, size_t> places_;
+  std::vector<MetricFamily> families_;
+};
+
+std::vector<MetricFamily> FamiliesOf(
+    const std::vector<WorkerFigures>& workers) {
+  using Type = MetricFamily::Type;
+  WorkerFamilies families;
+  for (const WorkerFigures& worker : workers) {
+    families.Add(worker, "dissonance_worker_ready",
+                 "Whether the worker answers requests.", Type::kGauge,
+                 worker.ready ? 1 : 0);
+    families.Add(worker, "dissonance_worker_resident_bytes",
+                 "Resident memory of the worker's process.", Type::kGauge,
+                 static_cast<double>(worker.resident_bytes));
+    for (const internal::v1::Metric& metric : worker.metrics) {
+      families.Add(worker, metric.name(), metric.help(),
+                   metric.counter() ? Type::kCounter : Type::kGauge,
+                   metric.value());
+    }
+  }
+  return families.Take();
 }
 
 prometheus::MetricFamily ToPrometheus(const MetricFamily& family) {
@@ -55,7 +73,7 @@ prometheus::MetricFamily ToPrometheus(const MetricFamily& family) {
 
 HttpResponse Metrics(const MetricsServer::Sources& sources) {
   std::vector<prometheus::MetricFamily> families;
-  for (const MetricFamily& family : FamiliesOf(sources.worker())) {
+  for (const MetricFamily& family : FamiliesOf(sources.workers())) {
     families.push_back(ToPrometheus(family));
   }
   for (const MetricFamily& family : sources.control()) {

@@ -21,8 +21,9 @@
 
 namespace dissonance {
 
-// What the worker counts, as of its last heartbeat.
+// What a worker counts, as of its last heartbeat.
 struct WorkerFigures {
+  std::string name = {};  // e.g. "local"
   bool ready = false;
   int64_t resident_bytes = 0;
   std::vector<internal::v1::Metric> metrics = {};
@@ -48,8 +49,8 @@ class MetricsServer {
  public:
   // Asked at each request, on the server's thread: has to be quick.
   struct Sources {
-    std::function<WorkerFigures()> worker;
-    // Those of the control plane, which come after the worker's.
+    std::function<std::vector<WorkerFigures>()> workers;
+    // Those of the control plane, which come after the workers'.
     std::function<std::vector<MetricFamily>()> control = [] {
       return std::vector<MetricFamily>();
     };

@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "server/control/adapter_files.h"
+#include "server/control/worker_models.h"
 #include "src/base/file.h"
 #include "src/base/log.h"
 #include "src/base/status_macros.h"
@@ -15,18 +16,6 @@ namespace dissonance {
 namespace {
 
 constexpr int kMaxPageSize = 1000;
-constexpr char kService[] = "/dissonance.v1.Models/";
-
-template <typename Response, typename Request>
-absl::StatusOr<Response> Call(const WorkerChannel& worker,
-                              absl::string_view method, const Request& request,
-                              const CallOptions& options = {}) {
-  Response response;
-  RETURN_IF_ERROR(CallWorker(worker, absl::StrCat(kService, method), request,
-                             response, options));
-  return response;
-}
-
 absl::StatusOr<int> PageSize(int asked) {
   if (asked < 0) {
     return absl::InvalidArgumentError(
@@ -37,12 +26,17 @@ absl::StatusOr<int> PageSize(int asked) {
   return asked == 0 ? kMaxPageSize : std::min(asked, kMaxPageSize);
 }
 
-// What a worker that is gone, or never had it, says to an unload: done.
-absl::Status UnlessAbsent(const absl::Status& status) {
-  if (absl::IsNotFound(status) || absl::IsUnavailable(status)) {
-    return absl::OkStatus();
+// Unloads from all workers. One that is gone, or never had it, has done so.
+template <typename Response, typename Request>
+absl::Status TakeAway(const WorkerRoute& route, absl::string_view method,
+                      const Request& request) {
+  for (const WorkerChannel& worker : route.Ready()) {
+    const absl::Status status =
+        CallModels<Response>(worker, method, request).status();
+    if (absl::IsNotFound(status) || absl::IsUnavailable(status)) continue;
+    RETURN_IF_ERROR(status);
   }
-  return status;
+  return absl::OkStatus();
 }
 
 // The worker, not what it was asked for, is why a call failed.
@@ -91,12 +85,6 @@ T Present(T stored, const std::set<std::string>& resident) {
   return stored;
 }
 
-absl::Status Changed(const std::string& path, absl::string_view verb) {
-  return absl::FailedPreconditionError(
-      absl::StrCat("the files in ", path, " are not those that were ", verb,
-                   "ed; put the old ones back, or ", verb, " it again"));
-}
-
 }  // namespace
 
 absl::StatusOr<v1::Model> ModelCatalog::LoadModel(
@@ -111,16 +99,21 @@ absl::StatusOr<v1::Model> ModelCatalog::LoadModel(
   }
   RETURN_IF_ERROR(taken);
   const bool was_left_out = !WhyLeftOut(request.name()).empty();
-  ASSIGN_OR_RETURN(const auto response,
-                   Call<v1::LoadModelResponse>(route_.channel(), "LoadModel",
-                                               request, options));
+  const std::vector<WorkerChannel> workers = route_.Ready();
+  ASSIGN_OR_RETURN(const auto response, CallModelsOfAll<v1::LoadModelResponse>(
+                                            workers, "LoadModel", request,
+                                            options, [&](const auto& worker) {
+                                              UndoLoad(request.name(), worker);
+                                            }));
   v1::Model model = response.model();
   SetOwnership(before, viewer, request.visibility(), model);
   RETURN_IF_ERROR(store_.PutModel(
       {.model = model, .requested_dtype = request.dtype(), .resident = true}));
   SetLeftOut(request.name(), absl::OkStatus());
   if (was_left_out) {
-    RETURN_IF_ERROR(RestoreAdapters(request.name(), route_.channel(), options));
+    for (const WorkerChannel& worker : workers) {
+      RETURN_IF_ERROR(RestoreAdapters(request.name(), worker, options));
+    }
   }
   return model;
 }
@@ -142,9 +135,8 @@ absl::Status ModelCatalog::UnloadModel(const Viewer& viewer,
   }
   v1::UnloadModelRequest request;
   request.set_name(name);
-  RETURN_IF_ERROR(UnlessAbsent(
-      Call<v1::UnloadModelResponse>(route_.channel(), "UnloadModel", request)
-          .status()));
+  RETURN_IF_ERROR(
+      TakeAway<v1::UnloadModelResponse>(route_, "UnloadModel", request));
   return store_.DeleteModel(name);
 }
 
@@ -168,9 +160,11 @@ absl::StatusOr<v1::Adapter> ModelCatalog::RegisterAdapter(
   v1::RegisterAdapterRequest located = request;
   ASSIGN_OR_RETURN(*located.mutable_path(),
                    FolderOf(viewer, request.path(), request.artifacts()));
-  ASSIGN_OR_RETURN(const auto response,
-                   Call<v1::RegisterAdapterResponse>(
-                       route_.channel(), "RegisterAdapter", located, options));
+  ASSIGN_OR_RETURN(
+      const auto response,
+      CallModelsOfAll<v1::RegisterAdapterResponse>(
+          route_.Ready(), "RegisterAdapter", located, options,
+          [&](const auto& worker) { UndoRegister(request.name(), worker); }));
   v1::Adapter adapter = response.adapter();
   SetOwnership(StoredAdapterOf(store_, request.name()), viewer,
                request.visibility(), adapter);
@@ -212,7 +206,13 @@ absl::StatusOr<v1::Adapter> ModelCatalog::LoadAdapter(
   const absl::MutexLock lock(&change_mutex_);
   RETURN_IF_ERROR(access_.CheckSees(viewer, name));
   ASSIGN_OR_RETURN(StoredAdapter stored, store_.GetAdapter(name));
-  RETURN_IF_ERROR(RestoreAdapter(stored, route_.channel(), options));
+  absl::Status loaded = WorkerUnavailable();
+  for (const WorkerChannel& worker : route_.Ready()) {
+    const absl::Status status = RestoreAdapter(stored, worker, options);
+    if (status.ok() || !absl::IsUnavailable(status)) loaded = status;
+    if (!loaded.ok()) break;
+  }
+  RETURN_IF_ERROR(loaded);
   RETURN_IF_ERROR(store_.SetAdapterResident(name, true));
   SetLeftOut(name, absl::OkStatus());
   return Present(std::move(stored.adapter), {name});
@@ -225,9 +225,8 @@ absl::StatusOr<v1::Adapter> ModelCatalog::UnloadAdapter(
   ASSIGN_OR_RETURN(StoredAdapter stored, store_.GetAdapter(name));
   v1::UnloadAdapterRequest request;
   request.set_name(name);
-  RETURN_IF_ERROR(UnlessAbsent(Call<v1::UnloadAdapterResponse>(
-                                   route_.channel(), "UnloadAdapter", request)
-                                   .status()));
+  RETURN_IF_ERROR(
+      TakeAway<v1::UnloadAdapterResponse>(route_, "UnloadAdapter", request));
   RETURN_IF_ERROR(store_.SetAdapterResident(name, false));
   return Present(std::move(stored.adapter), {});
 }
@@ -238,9 +237,8 @@ absl::Status ModelCatalog::DeleteAdapter(const Viewer& viewer,
   RETURN_IF_ERROR(access_.CheckChanges(viewer, name));
   v1::DeleteAdapterRequest request;
   request.set_name(name);
-  RETURN_IF_ERROR(UnlessAbsent(Call<v1::DeleteAdapterResponse>(
-                                   route_.channel(), "DeleteAdapter", request)
-                                   .status()));
+  RETURN_IF_ERROR(
+      TakeAway<v1::DeleteAdapterResponse>(route_, "DeleteAdapter", request));
   return store_.DeleteAdapter(name);
 }
 
@@ -341,79 +339,51 @@ absl::StatusOr<v1::SelfCheckResponse> ModelCatalog::SelfCheck(
   v1::Variant base;
   base.set_model(request.name());
   RETURN_IF_ERROR(CheckVariant(base));
-  return Call<v1::SelfCheckResponse>(route_.channel(), "SelfCheck", request,
-                                     options);
+  return CallModels<v1::SelfCheckResponse>(
+      route_.For({.models = {request.name()}}).channel, "SelfCheck", request,
+      options);
 }
 
 std::set<std::string> ModelCatalog::Resident(const std::string& model) const {
-  std::set<std::string> names;
-  if (model.empty()) {
-    const auto models = Call<v1::ListModelsResponse>(
-        route_.channel(), "ListModels", v1::ListModelsRequest());
-    if (!models.ok()) return names;
-    for (const v1::Model& own : models->models()) names.insert(own.name());
-    return names;
-  }
-  v1::ListAdaptersRequest request;
-  request.set_parent(model);
-  const auto adapters =
-      Call<v1::ListAdaptersResponse>(route_.channel(), "ListAdapters", request);
-  if (!adapters.ok()) return names;
-  for (const v1::Adapter& own : adapters->adapters()) names.insert(own.name());
-  return names;
-}
-
-absl::Status ModelCatalog::RestoreModel(const StoredModel& stored,
-                                        const WorkerChannel& worker,
-                                        const CallOptions& options) {
-  v1::LoadModelRequest request;
-  request.set_name(stored.model.name());
-  request.set_path(stored.model.path());
-  request.set_pinned(stored.model.pinned());
-  request.set_dtype(stored.requested_dtype);
-  ASSIGN_OR_RETURN(
-      const auto response,
-      Call<v1::LoadModelResponse>(worker, "LoadModel", request, options));
-  if (response.model().digest() == stored.model.digest() &&
-      response.model().tokenizer_digest() == stored.model.tokenizer_digest()) {
-    return absl::OkStatus();
-  }
-  v1::UnloadModelRequest undo;
-  undo.set_name(stored.model.name());
-  RETURN_IF_ERROR(
-      Call<v1::UnloadModelResponse>(worker, "UnloadModel", undo, options)
-          .status());
-  return Changed(stored.model.path(), "load");
+  return ResidentIn(route_.Ready(), model);
 }
 
 absl::Status ModelCatalog::RestoreAdapter(StoredAdapter& stored,
                                           const WorkerChannel& worker,
                                           const CallOptions& options) {
-  v1::RegisterAdapterRequest request;
-  request.set_name(stored.adapter.name());
   // One that was made of artifacts is made again where it is missing.
   ASSIGN_OR_RETURN(
-      *request.mutable_path(),
+      const std::string folder,
       stored.adapter.has_artifacts()
           ? FolderOf({.sees_all = true}, "", stored.adapter.artifacts())
           : stored.adapter.path());
-  ASSIGN_OR_RETURN(const auto response,
-                   Call<v1::RegisterAdapterResponse>(worker, "RegisterAdapter",
-                                                     request, options));
-  if (response.adapter().digest() == stored.adapter.digest()) {
-    if (response.adapter().path() == stored.adapter.path()) {
-      return absl::OkStatus();
-    }
-    // The data directory was restored or moved, and the folder is a new one.
-    stored.adapter.set_path(response.adapter().path());
-    return store_.PutAdapter(stored);
+  ASSIGN_OR_RETURN(const std::string path,
+                   RegisterRecorded(stored.adapter, folder, worker, options));
+  if (path == stored.adapter.path()) return absl::OkStatus();
+  // The data directory was restored or moved, and the folder is a new one.
+  stored.adapter.set_path(path);
+  return store_.PutAdapter(stored);
+}
+
+void ModelCatalog::UndoLoad(const std::string& model,
+                            const WorkerChannel& worker) {
+  const absl::StatusOr<StoredModel> before = store_.GetModel(model);
+  if (before.ok() && LoadRecorded(*before, worker, {}).ok()) {
+    (void)RestoreAdapters(model, worker, {});
+    return;
   }
-  v1::UnloadAdapterRequest undo;
-  undo.set_name(stored.adapter.name());
-  RETURN_IF_ERROR(
-      Call<v1::UnloadAdapterResponse>(worker, "UnloadAdapter", undo, options)
-          .status());
-  return Changed(stored.adapter.path(), "register");
+  v1::UnloadModelRequest request;
+  request.set_name(model);
+  (void)CallModels<v1::UnloadModelResponse>(worker, "UnloadModel", request);
+}
+
+void ModelCatalog::UndoRegister(const std::string& adapter,
+                                const WorkerChannel& worker) {
+  absl::StatusOr<StoredAdapter> before = store_.GetAdapter(adapter);
+  if (before.ok() && RestoreAdapter(*before, worker, {}).ok()) return;
+  v1::DeleteAdapterRequest request;
+  request.set_name(adapter);
+  (void)CallModels<v1::DeleteAdapterResponse>(worker, "DeleteAdapter", request);
 }
 
 void ModelCatalog::ReadAhead(absl::FunctionRef<bool()> stop) const {
@@ -425,17 +395,19 @@ void ModelCatalog::ReadAhead(absl::FunctionRef<bool()> stop) const {
 }
 
 absl::Status ModelCatalog::Restore(const WorkerChannel& worker,
-                                   const CallOptions& options) {
+                                   const CallOptions& options,
+                                   absl::FunctionRef<void()> publish) {
   const absl::MutexLock lock(&change_mutex_);
   ASSIGN_OR_RETURN(const std::vector<StoredModel> models, store_.ListModels());
   for (const StoredModel& model : models) {
     const std::string& name = model.model.name();
-    const absl::Status loaded = RestoreModel(model, worker, options);
+    const absl::Status loaded = LoadRecorded(model, worker, options);
     if (IsLost(loaded)) return loaded;
     SetLeftOut(name, loaded);
     if (!loaded.ok()) continue;
     RETURN_IF_ERROR(RestoreAdapters(name, worker, options));
   }
+  publish();
   return absl::OkStatus();
 }
 

@@ -1,13 +1,14 @@
 // The models and adapters that this server knows: records in the database,
-// weights in the worker. A change is made in the worker first and recorded
-// when it succeeded; a worker that was started anew is given everything again.
+// weights in the workers, each of which has all. A change is made in every
+// worker first and recorded when all took it; a worker that was started anew is
+// given everything again.
 // Thread safe; changes run one at a time on the caller's thread. Borrows store,
 // artifacts and route. What a viewer does not see is NOT_FOUND for him.
 //
 //   ModelCatalog catalog({store, artifacts, data_dir, route});
 //   ASSIGN_OR_RETURN(v1::Model model,
 //                    catalog.LoadModel(viewer, request, options));
-//   RETURN_IF_ERROR(catalog.Restore(channel, {}));   // after a restart
+//   RETURN_IF_ERROR(catalog.Restore(channel, {}, publish));  // after a restart
 #ifndef DISSONANCE_SERVER_CONTROL_MODEL_CATALOG_H_
 #define DISSONANCE_SERVER_CONTROL_MODEL_CATALOG_H_
 
@@ -105,21 +106,22 @@ class ModelCatalog {
 
   // Loads all that should be resident into a new worker. What cannot be loaded
   // any more, or has other contents than when it was recorded, is left out and
-  // reported by CheckVariant. An error means that the worker was lost.
-  absl::Status Restore(const WorkerChannel& worker, const CallOptions& options)
+  // reported by CheckVariant. An error means that the worker was lost. At last
+  // `publish` makes it one of the READY ones, before the next change.
+  absl::Status Restore(const WorkerChannel& worker, const CallOptions& options,
+                       absl::FunctionRef<void()> publish)
       ABSL_LOCKS_EXCLUDED(change_mutex_);
 
  private:
-  // The names of what the worker has on its device: models, and adapters of
-  // `model` if it is not empty. Empty if no worker answers.
+  // As ResidentIn(), of all workers.
   std::set<std::string> Resident(const std::string& model = "") const;
   // The folder of an adapter to be registered.
   absl::StatusOr<std::string> FolderOf(const Viewer& viewer,
                                        const std::string& path,
                                        const v1::AdapterArtifacts& artifacts);
-  absl::Status RestoreModel(const StoredModel& stored,
-                            const WorkerChannel& worker,
-                            const CallOptions& options);
+  // In a worker that took a change which another refused: as it is recorded.
+  void UndoLoad(const std::string& model, const WorkerChannel& worker);
+  void UndoRegister(const std::string& adapter, const WorkerChannel& worker);
   // Updates the path of one whose folder was made anew.
   absl::Status RestoreAdapter(StoredAdapter& stored,
                               const WorkerChannel& worker,

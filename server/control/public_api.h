@@ -32,7 +32,6 @@
 #include "server/control/records.h"
 #include "server/control/rpc_log.h"
 #include "server/control/worker_route.h"
-#include "src/lab/jobs/device_meter.h"
 #include "src/lab/jobs/job_manager.h"
 
 namespace dissonance {
@@ -46,9 +45,8 @@ class PublicApi {
     PipelineJobs& stage_jobs;
     ModelCatalog& catalog;
     const WorkerRoute& route;
-    DeviceMeter& meter;
     Readiness& readiness;
-    std::function<v1::Worker()> worker;
+    std::function<std::vector<v1::Worker>()> workers;
   };
 
   // Listens; every call is UNAVAILABLE until Open.

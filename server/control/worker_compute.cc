@@ -14,20 +14,20 @@ namespace dissonance {
 namespace {
 
 template <typename Response, typename Request>
-absl::StatusOr<Response> Call(const WorkerRoute& route,
+absl::StatusOr<Response> Call(const WorkerChannel& worker,
                               const std::string& method, const Request& request,
                               const CallOptions& options) {
   Response response;
-  RETURN_IF_ERROR(CallWorker(route.channel(), "/dissonance.v1." + method,
-                             request, response, options, CallPriority::kJob));
+  RETURN_IF_ERROR(CallWorker(worker, "/dissonance.v1." + method, request,
+                             response, options, CallPriority::kJob));
   return response;
 }
 
 // A call on the device, charged from its beginning to its end.
 class Charge {
  public:
-  Charge(DeviceMeter& meter, const CallOptions& options)
-      : spend_(options.spend), call_(meter) {}
+  Charge(const WorkerChoice& worker, const CallOptions& options)
+      : spend_(options.spend), call_(*worker.meter) {}
   ~Charge() {
     if (spend_ != nullptr) spend_->Add(call_.Seconds(), token_count_);
   }
@@ -46,24 +46,25 @@ class Charge {
 
 absl::StatusOr<v1::ScoreResponse> WorkerCompute::Score(
     const v1::ScoreRequest& request, const CallOptions& options) {
-  Charge charge(meter_, options);
-  ASSIGN_OR_RETURN(
-      v1::ScoreResponse response,
-      Call<v1::ScoreResponse>(route_, "Inference/Score", request, options));
+  const WorkerChoice worker = route_.For(request);
+  Charge charge(worker, options);
+  ASSIGN_OR_RETURN(v1::ScoreResponse response,
+                   Call<v1::ScoreResponse>(worker.channel, "Inference/Score",
+                                           request, options));
   charge.AddTokens(response.computed_token_count());
   return response;
 }
 
 absl::StatusOr<v1::RenderChatResponse> WorkerCompute::RenderChat(
     const v1::RenderChatRequest& request, const CallOptions& options) {
-  return Call<v1::RenderChatResponse>(route_, "Inference/RenderChat", request,
-                                      options);
+  return Call<v1::RenderChatResponse>(route_.For(request).channel,
+                                      "Inference/RenderChat", request, options);
 }
 
 absl::StatusOr<v1::TokenizeResponse> WorkerCompute::Tokenize(
     const v1::TokenizeRequest& request, const CallOptions& options) {
-  return Call<v1::TokenizeResponse>(route_, "Inference/Tokenize", request,
-                                    options);
+  return Call<v1::TokenizeResponse>(route_.For(request).channel,
+                                    "Inference/Tokenize", request, options);
 }
 
 absl::StatusOr<v1::Model> WorkerCompute::GetModel(const std::string& name) {
@@ -81,25 +82,27 @@ absl::Status WorkerCompute::CheckVariant(const v1::Variant& variant) {
 
 absl::StatusOr<v1::PatchResponse> WorkerCompute::Patch(
     const v1::PatchRequest& request, const CallOptions& options) {
-  const Charge charge(meter_, options);
-  return Call<v1::PatchResponse>(route_, "Interpretability/Patch", request,
-                                 options);
+  const WorkerChoice worker = route_.For(request);
+  const Charge charge(worker, options);
+  return Call<v1::PatchResponse>(worker.channel, "Interpretability/Patch",
+                                 request, options);
 }
 
 absl::StatusOr<v1::FitDirectionsResponse> WorkerCompute::FitDirections(
     const v1::FitDirectionsRequest& request, const CallOptions& options) {
-  const Charge charge(meter_, options);
-  return Call<v1::FitDirectionsResponse>(route_, "Probes/FitDirections",
+  const WorkerChoice worker = route_.For(request);
+  const Charge charge(worker, options);
+  return Call<v1::FitDirectionsResponse>(worker.channel, "Probes/FitDirections",
                                          request, options);
 }
 
 absl::Status WorkerCompute::StreamActivations(
     const v1::StreamActivationsRequest& request, const CallOptions& options,
     MessageTaker<v1::StreamActivationsResponse> take) {
-  const WorkerChannel channel = route_.channel();
-  if (channel == nullptr) return WorkerUnavailable();
-  const auto stub = v1::Interpretability::NewStub(channel);
-  const Charge charge(meter_, options);
+  const WorkerChoice worker = route_.For(request);
+  if (worker.channel == nullptr) return WorkerUnavailable();
+  const auto stub = v1::Interpretability::NewStub(worker.channel);
+  const Charge charge(worker, options);
   return ReadFromWorker<v1::StreamActivationsResponse>(
       options,
       [&](grpc::ClientContext* context, auto* reactor) {
@@ -111,10 +114,10 @@ absl::Status WorkerCompute::StreamActivations(
 absl::Status WorkerCompute::LogitLens(
     const v1::LogitLensRequest& request, const CallOptions& options,
     MessageTaker<v1::LogitLensResponse> take) {
-  const WorkerChannel channel = route_.channel();
-  if (channel == nullptr) return WorkerUnavailable();
-  const auto stub = v1::Interpretability::NewStub(channel);
-  const Charge charge(meter_, options);
+  const WorkerChoice worker = route_.For(request);
+  if (worker.channel == nullptr) return WorkerUnavailable();
+  const auto stub = v1::Interpretability::NewStub(worker.channel);
+  const Charge charge(worker, options);
   return ReadFromWorker<v1::LogitLensResponse>(
       options,
       [&](grpc::ClientContext* context, auto* reactor) {
@@ -126,10 +129,10 @@ absl::Status WorkerCompute::LogitLens(
 absl::Status WorkerCompute::TrainProbes(
     const v1::TrainProbesRequest& request, const CallOptions& options,
     MessageTaker<v1::TrainProbesResponse> take) {
-  const WorkerChannel channel = route_.channel();
-  if (channel == nullptr) return WorkerUnavailable();
-  const auto stub = v1::Probes::NewStub(channel);
-  const Charge charge(meter_, options);
+  const WorkerChoice worker = route_.For(request);
+  if (worker.channel == nullptr) return WorkerUnavailable();
+  const auto stub = v1::Probes::NewStub(worker.channel);
+  const Charge charge(worker, options);
   return ReadFromWorker<v1::TrainProbesResponse>(
       options,
       [&](grpc::ClientContext* context, auto* reactor) {
@@ -141,10 +144,10 @@ absl::Status WorkerCompute::TrainProbes(
 absl::Status WorkerCompute::Generate(const v1::GenerateRequest& request,
                                      const CallOptions& options,
                                      MessageTaker<v1::GenerateResponse> take) {
-  const WorkerChannel channel = route_.channel();
-  if (channel == nullptr) return WorkerUnavailable();
-  const auto stub = v1::Inference::NewStub(channel);
-  Charge charge(meter_, options);
+  const WorkerChoice worker = route_.For(request);
+  if (worker.channel == nullptr) return WorkerUnavailable();
+  const auto stub = v1::Inference::NewStub(worker.channel);
+  Charge charge(worker, options);
   return ReadFromWorker<v1::GenerateResponse>(
       options,
       [&](grpc::ClientContext* context, auto* reactor) {

@@ -1,5 +1,5 @@
-// InterpClient over the worker that serves now: what jobs compute with, as
-// background work. Thread safe. Borrows route, catalog and meter.
+// InterpClient over the workers that serve now: what jobs compute with, as
+// background work. Thread safe. Borrows route and catalog.
 #ifndef DISSONANCE_SERVER_CONTROL_WORKER_COMPUTE_H_
 #define DISSONANCE_SERVER_CONTROL_WORKER_COMPUTE_H_
 
@@ -11,9 +11,8 @@ namespace dissonance {
 
 class WorkerCompute final : public InterpClient {
  public:
-  WorkerCompute(const WorkerRoute& route, ModelCatalog& catalog,
-                DeviceMeter& meter)
-      : route_(route), catalog_(catalog), meter_(meter) {}
+  WorkerCompute(const WorkerRoute& route, ModelCatalog& catalog)
+      : route_(route), catalog_(catalog) {}
 
   absl::StatusOr<v1::ScoreResponse> Score(const v1::ScoreRequest& request,
                                           const CallOptions& options) override;
@@ -46,7 +45,6 @@ class WorkerCompute final : public InterpClient {
  private:
   const WorkerRoute& route_;
   ModelCatalog& catalog_;
-  DeviceMeter& meter_;
 };
 
 }  // namespace dissonance

@@ -1,17 +1,18 @@
-// Launch tokens and the lease of the worker: who may report, and whether it is
+// Launch tokens and the lease of one worker: who may report, and whether it is
 // alive. Only the newest lease is valid; its fencing number is greater than
-// that of any lease before. Time is monotonic, so a jump of the clock ends no
-// lease. Thread safe. Borrows the clock.
+// that of any lease before. A worker that its cluster runs again registers
+// again with the token it has; the lease that it had is over then. Time is
+// monotonic, so a jump of the clock ends no lease. Thread safe. Borrows numbers
+// and clock.
 //
-//   std::string token = leases.Issue().id;  // into the worker's environment
-//   ASSIGN_OR_RETURN(Lease lease, leases.Register(token, info));
+//   ASSIGN_OR_RETURN(Lease launch, leases.Issue());  // its token, for the
+//   worker ASSIGN_OR_RETURN(Lease lease, leases.Register(token, identity));
 //   RETURN_IF_ERROR(leases.Beat(lease.id, lease.fencing_number, report));
 //   if (!leases.Ailment().empty()) ...          // expired or hung: replace it
 #ifndef DISSONANCE_SERVER_CONTROL_WORKER_LEASES_H_
 #define DISSONANCE_SERVER_CONTROL_WORKER_LEASES_H_
 
 #include <cstdint>
-#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -23,6 +24,7 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "dissonance/internal/v1/worker.pb.h"
+#include "server/control/fencing_numbers.h"
 #include "src/base/clock.h"
 
 namespace dissonance {
@@ -33,6 +35,8 @@ struct WorkerIdentity {
   int32_t pid = 0;
   std::string device = {};
   int32_t thread_count = 0;
+  // How often its launch was run before, by whoever runs it.
+  int32_t restart_count = 0;
 };
 
 struct WorkerReport {
@@ -40,10 +44,18 @@ struct WorkerReport {
   bool busy = false;
   int64_t resident_bytes = 0;
   std::vector<internal::v1::Metric> metrics = {};
+  // Names of those whose weights are on its device.
+  std::vector<std::string> models = {};
 };
 
 struct Lease {
   std::string id;
+  int64_t fencing_number = 0;
+};
+
+// Who holds the lease of a number.
+struct LeaseHolder {
+  WorkerIdentity identity;
   int64_t fencing_number = 0;
 };
 
@@ -53,47 +65,55 @@ class WorkerLeases {
     absl::Duration heartbeat_interval = absl::Seconds(2);
     // Busy without a finished step for longer: hung.
     absl::Duration hang_limit = absl::Minutes(10);
-    // The newest number of earlier runs of the server.
-    int64_t last_fencing_number = 0;
   };
   static constexpr int kBeatsPerLease = 4;
 
-  WorkerLeases(const Options& options, const Clock& clock)
-      : options_(options),
-        clock_(clock),
-        fencing_(options.last_fencing_number) {}
+  WorkerLeases(const Options& options, FencingNumbers& numbers,
+               const Clock& clock)
+      : options_(options), numbers_(numbers), clock_(clock) {}
 
-  // Ends the present lease and gives a token for the next worker, which takes
-  // the fencing number that is returned with it.
-  Lease Issue() ABSL_LOCKS_EXCLUDED(mutex_);
-  // Ends the present lease; its worker is refused from now on.
+  // Ends the present lease and gives a token for the next worker, with the
+  // fencing number that its lease will have. Fails if no number can be stored.
+  absl::StatusOr<Lease> Issue() ABSL_LOCKS_EXCLUDED(mutex_);
+  // Ends the present lease; its worker is refused from now on. Suspend() leaves
+  // the token to a later run of what was launched, Revoke() to nobody.
+  void Suspend() ABSL_LOCKS_EXCLUDED(mutex_);
   void Revoke() ABSL_LOCKS_EXCLUDED(mutex_);
 
-  // PERMISSION_DENIED unless `token` is the newest and was not used yet.
+  // Ends the lease that an earlier run of the same launch has.
+  // PERMISSION_DENIED unless `token` is the newest and was not used yet by this
+  // run or a later one.
   absl::StatusOr<Lease> Register(absl::string_view token,
                                  const WorkerIdentity& identity)
       ABSL_LOCKS_EXCLUDED(mutex_);
+  // Whether the lease is the present one.
+  bool Holds(absl::string_view lease) const ABSL_LOCKS_EXCLUDED(mutex_);
   // FAILED_PRECONDITION if the lease is not, or no longer, held.
   absl::Status Beat(absl::string_view lease, int64_t fencing_number,
                     const WorkerReport& report) ABSL_LOCKS_EXCLUDED(mutex_);
 
-  // The registered worker; nullopt before it registers.
-  std::optional<WorkerIdentity> identity() const ABSL_LOCKS_EXCLUDED(mutex_);
+  // The registered worker; nullopt while no lease is held.
+  std::optional<LeaseHolder> holder() const ABSL_LOCKS_EXCLUDED(mutex_);
   WorkerReport last_report() const ABSL_LOCKS_EXCLUDED(mutex_);
   int64_t fencing_number() const ABSL_LOCKS_EXCLUDED(mutex_);
   // Why the registered worker has to be replaced; empty while it is well, and
   // before it registers.
   std::string Ailment() const ABSL_LOCKS_EXCLUDED(mutex_);
+  // Whether the ailment is that nothing is heard of it.
+  bool is_silent() const ABSL_LOCKS_EXCLUDED(mutex_);
   absl::Duration heartbeat_interval() const {
     return options_.heartbeat_interval;
   }
 
  private:
   const Options options_;
+  FencingNumbers& numbers_;
   const Clock& clock_;
   mutable absl::Mutex mutex_;
-  int64_t fencing_ ABSL_GUARDED_BY(mutex_);
+  int64_t fencing_ ABSL_GUARDED_BY(mutex_) = 0;
   std::string token_ ABSL_GUARDED_BY(mutex_);  // empty: none to be used
+  // The run that has used the token; -1: none.
+  int32_t last_run_ ABSL_GUARDED_BY(mutex_) = -1;
   std::string lease_ ABSL_GUARDED_BY(mutex_);  // empty: none held
   WorkerIdentity identity_ ABSL_GUARDED_BY(mutex_);
   WorkerReport report_ ABSL_GUARDED_BY(mutex_);

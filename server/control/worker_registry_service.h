@@ -1,10 +1,11 @@
-// The internal WorkerRegistry service over WorkerLeases. Thread safe. Borrows
-// the leases.
+// The internal WorkerRegistry service over the leases of all workers. Thread
+// safe. Borrows the leases.
 #ifndef DISSONANCE_SERVER_CONTROL_WORKER_REGISTRY_SERVICE_H_
 #define DISSONANCE_SERVER_CONTROL_WORKER_REGISTRY_SERVICE_H_
 
 #include <functional>
 #include <memory>
+#include <vector>
 
 #include "server/control/worker_leases.h"
 
@@ -14,9 +15,17 @@ class Service;
 
 namespace dissonance {
 
-// `on_register` is called when a worker has its lease; it must not block.
+// Of one worker. Its functions must not block.
+struct RegistrySeat {
+  WorkerLeases* leases = nullptr;
+  // It has a new lease.
+  std::function<void()> on_register;
+  // It reported.
+  std::function<void(const WorkerReport&)> on_report;
+};
+
 std::unique_ptr<grpc::Service> MakeWorkerRegistryService(
-    WorkerLeases& leases, std::function<void()> on_register);
+    std::vector<RegistrySeat> seats);
 
 }  // namespace dissonance
 

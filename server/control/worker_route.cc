@@ -1,7 +1,11 @@
 #include "server/control/worker_route.h"
 
+#include <limits>
+#include <utility>
+
 #include "absl/time/clock.h"
-#include "grpcpp/create_channel.h"
+#include "grpcpp/channel.h"
+#include "grpcpp/client_context.h"
 #include "grpcpp/generic/generic_stub.h"
 #include "grpcpp/impl/codegen/proto_utils.h"
 #include "server/control/grpc_status.h"
@@ -42,17 +46,100 @@ class Ending {
   grpc::Status status_ ABSL_GUARDED_BY(mutex_);
 };
 
+// A model's weights on their way to a device are as much trouble as so many
+// calls before one's own.
+constexpr int kLoadCost = 4;
+
 }  // namespace
 
-WorkerChannel OpenWorkerChannel(const std::string& address,
-                                int max_message_bytes) {
-  grpc::ChannelArguments arguments;
-  arguments.SetMaxReceiveMessageSize(max_message_bytes);
-  arguments.SetMaxSendMessageSize(max_message_bytes);
-  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
-  arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
-  return grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(),
-                                   arguments);
+WorkerRoute::WorkerRoute(int worker_count, const Clock& clock) {
+  for (int i = 0; i < worker_count; ++i) {
+    seats_.push_back(std::make_unique<Seat>(clock));
+  }
+}
+
+void WorkerRoute::Set(int worker,
+                      std::shared_ptr<WorkerConnection> connection) {
+  {
+    const absl::MutexLock lock(&mutex_);
+    Seat& seat = *seats_[static_cast<size_t>(worker)];
+    seat.connection.swap(connection);
+    seat.resident.reset();
+  }
+  if (connection != nullptr) connection->Cut();
+}
+
+void WorkerRoute::Withdraw(int worker) {
+  const absl::MutexLock lock(&mutex_);
+  seats_[static_cast<size_t>(worker)]->connection.reset();
+}
+
+void WorkerRoute::SetResident(int worker, std::set<std::string> models) {
+  const absl::MutexLock lock(&mutex_);
+  seats_[static_cast<size_t>(worker)]->resident = std::move(models);
+}
+
+int WorkerRoute::CostOf(const Seat& seat, const NamedModels& named) {
+  int cost = seat.connection->call_count();
+  if (!seat.resident.has_value()) return cost;
+  for (const std::string& model : named.models) {
+    if (!seat.resident->contains(model)) cost += kLoadCost;
+  }
+  return cost;
+}
+
+WorkerChoice WorkerRoute::For(const NamedModels& named) const {
+  const absl::MutexLock lock(&mutex_);
+  WorkerChannel kept;
+  for (const std::string& adapter : named.adapters) {
+    const auto found = kept_.find(adapter);
+    if (found != kept_.end()) kept = found->second;
+  }
+  WorkerChoice choice = {.meter = &seats_.front()->meter};
+  int least = std::numeric_limits<int>::max();
+  for (const std::unique_ptr<Seat>& seat : seats_) {
+    if (seat->connection == nullptr) continue;
+    if (kept != nullptr && seat->connection->channel() != kept) continue;
+    const int cost = CostOf(*seat, named);
+    if (cost >= least) continue;
+    least = cost;
+    choice = {.channel = seat->connection->channel(), .meter = &seat->meter};
+  }
+  return choice;
+}
+
+WorkerChoice WorkerRoute::For(const google::protobuf::Message& request) const {
+  if (seats_.size() == 1) return For(NamedModels());
+  const absl::StatusOr<NamedModels> named = ModelsNamedIn(request);
+  return For(named.ok() ? *named : NamedModels());
+}
+
+std::vector<WorkerChannel> WorkerRoute::Ready() const {
+  std::vector<WorkerChannel> ready;
+  const absl::MutexLock lock(&mutex_);
+  for (const std::unique_ptr<Seat>& seat : seats_) {
+    if (seat->connection == nullptr) continue;
+    ready.push_back(seat->connection->channel());
+  }
+  return ready;
+}
+
+int WorkerRoute::CallCount(int worker) const {
+  const absl::MutexLock lock(&mutex_);
+  const Seat& seat = *seats_[static_cast<size_t>(worker)];
+  return seat.connection == nullptr ? 0 : seat.connection->call_count();
+}
+
+WorkerRoute::KeptAdapter::KeptAdapter(WorkerRoute& route, std::string adapter,
+                                      const WorkerChoice& worker)
+    : route_(route), adapter_(std::move(adapter)) {
+  const absl::MutexLock lock(&route_.mutex_);
+  if (!adapter_.empty()) route_.kept_[adapter_] = worker.channel;
+}
+
+WorkerRoute::KeptAdapter::~KeptAdapter() {
+  const absl::MutexLock lock(&route_.mutex_);
+  route_.kept_.erase(adapter_);
 }
 
 absl::Status CallWorker(const WorkerChannel& channel, const std::string& method,

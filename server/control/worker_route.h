@@ -1,46 +1,105 @@
-// The way to the worker that serves now, if there is one. Whoever calls takes
-// the channel once and keeps it for the call. Thread safe.
+// Which worker a call goes to: of those that are READY, one that has the
+// weights of its models on the device and that has least to do. Whoever calls
+// chooses once and keeps the channel for the call. Thread safe.
+//
+//   WorkerRoute route(2);
+//   route.Set(0, WorkerConnection::Open(address, bytes));
+//   const WorkerChoice worker = route.For({.models = {"models/m"}});
+//   CallWorker(worker.channel, "/dissonance.v1.Inference/Score", ...);
 #ifndef DISSONANCE_SERVER_CONTROL_WORKER_ROUTE_H_
 #define DISSONANCE_SERVER_CONTROL_WORKER_ROUTE_H_
 
+#include <map>
 #include <memory>
+#include <optional>
+#include <set>
 #include <string>
-#include <utility>
+#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/synchronization/mutex.h"
 #include "google/protobuf/message_lite.h"
+#include "server/control/named_models.h"
+#include "server/control/worker_connection.h"
+#include "src/base/clock.h"
 #include "src/lab/eval/compute_client.h"
-
-namespace grpc {
-class Channel;
-}
+#include "src/lab/jobs/device_meter.h"
 
 namespace dissonance {
 
-using WorkerChannel = std::shared_ptr<grpc::Channel>;
+// A worker for one call.
+struct WorkerChoice {
+  // Null if there is none now.
+  WorkerChannel channel = nullptr;
+  // Of its device; never null, and the route's.
+  DeviceMeter* meter = nullptr;
+};
 
 class WorkerRoute {
  public:
-  void Set(WorkerChannel channel) ABSL_LOCKS_EXCLUDED(mutex_) {
-    const absl::MutexLock lock(&mutex_);
-    channel_ = std::move(channel);
-  }
-  // Null while no worker is READY.
-  WorkerChannel channel() const ABSL_LOCKS_EXCLUDED(mutex_) {
-    const absl::MutexLock lock(&mutex_);
-    return channel_;
-  }
+  // Of workers 0 to worker_count - 1, none of which is READY. Borrows the
+  // clock.
+  explicit WorkerRoute(int worker_count = 1,
+                       const Clock& clock = Clock::Real());
+
+  // From now on the worker is reached so. Null: it is not READY. What went to
+  // it before ends, as WorkerConnection::Cut() says.
+  void Set(int worker, std::shared_ptr<WorkerConnection> connection)
+      ABSL_LOCKS_EXCLUDED(mutex_);
+  // The worker gets no more calls; those it has go on.
+  void Withdraw(int worker) ABSL_LOCKS_EXCLUDED(mutex_);
+  // The models whose weights the worker has on its device. Until it is told,
+  // all are taken to be there.
+  void SetResident(int worker, std::set<std::string> models)
+      ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // For a call that names these. Its adapters are where a training keeps them,
+  // if one does.
+  WorkerChoice For(const NamedModels& named) const ABSL_LOCKS_EXCLUDED(mutex_);
+  // The same, read from the request; with one worker it is not read.
+  WorkerChoice For(const google::protobuf::Message& request) const
+      ABSL_LOCKS_EXCLUDED(mutex_);
+  // Those that are READY, in their order.
+  std::vector<WorkerChannel> Ready() const ABSL_LOCKS_EXCLUDED(mutex_);
+  int worker_count() const { return static_cast<int>(seats_.size()); }
+  // Calls under way at a worker.
+  int CallCount(int worker) const ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // An adapter that only the worker has which was chosen for a training, as
+  // long as the object is there. Borrows the route.
+  class KeptAdapter {
+   public:
+    KeptAdapter(WorkerRoute& route, std::string adapter,
+                const WorkerChoice& worker);
+    ~KeptAdapter();
+    KeptAdapter(const KeptAdapter&) = delete;
+    KeptAdapter& operator=(const KeptAdapter&) = delete;
+
+   private:
+    WorkerRoute& route_;
+    const std::string adapter_;
+  };
 
  private:
-  mutable absl::Mutex mutex_;
-  WorkerChannel channel_ ABSL_GUARDED_BY(mutex_);
-};
+  struct Seat {
+    explicit Seat(const Clock& clock) : meter(clock) {}
 
-// A channel to a worker's address that shares no connection with another.
-WorkerChannel OpenWorkerChannel(const std::string& address,
-                                int max_message_bytes);
+    DeviceMeter meter;
+    std::shared_ptr<WorkerConnection> connection;
+    std::optional<std::set<std::string>> resident;
+  };
+
+  // What it costs a call to go there, in calls to wait for.
+  static int CostOf(const Seat& seat, const NamedModels& named);
+
+  mutable absl::Mutex mutex_;
+  // As many as there are workers, always; what they hold but for the meters is
+  // guarded.
+  std::vector<std::unique_ptr<Seat>> seats_;
+  // Adapters to the channel of the worker that has them.
+  std::map<std::string, WorkerChannel> kept_ ABSL_GUARDED_BY(mutex_);
+};
 
 // Whom the worker serves first.
 enum class CallPriority {

@@ -17,6 +17,9 @@ absl::StatusOr<v1::WorkerState> NextWorkerState(v1::WorkerState state,
     case WorkerEvent::kReady:
       if (state == v1::WORKER_STATE_STARTING) return v1::WORKER_STATE_READY;
       break;
+    case WorkerEvent::kLose:
+      if (state == v1::WORKER_STATE_READY) return v1::WORKER_STATE_STARTING;
+      break;
     case WorkerEvent::kEnd:
       if (state == v1::WORKER_STATE_STARTING ||
           state == v1::WORKER_STATE_READY) {

@@ -3,6 +3,7 @@
 //
 //   STOPPED -launch-> STARTING -ready-> READY -end-> BACKING_OFF -launch-> ...
 //                     STARTING -end-> BACKING_OFF;   any -stop-> STOPPED
+//                     READY -lose-> STARTING: what launched it runs it again
 #ifndef DISSONANCE_SERVER_CONTROL_WORKER_STATE_H_
 #define DISSONANCE_SERVER_CONTROL_WORKER_STATE_H_
 
@@ -14,6 +15,7 @@ namespace dissonance {
 enum class WorkerEvent {
   kLaunch,  // its process is about to be started
   kReady,   // it registered and holds its models again
+  kLose,    // its lease is over, though what launched it may run it again
   kEnd,     // its process ended, or could not be started
   kStop,    // the server stops
 };

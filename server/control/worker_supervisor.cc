@@ -1,19 +1,16 @@
 #include "server/control/worker_supervisor.h"
 
-#include <poll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
-#include <csignal>
 #include <future>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "spdlog/spdlog.h"
 #include "src/base/clock.h"
-#include "src/base/file.h"
 #include "src/base/status_macros.h"
 
 namespace dissonance {
@@ -21,18 +18,16 @@ namespace {
 
 // A worker that served for longer starts the back-off anew when it ends.
 constexpr absl::Duration kSteadyAfter = absl::Minutes(1);
-constexpr char kTokenVariable[] = "DISSONANCE_LAUNCH_TOKEN=";
+// How often it is looked whether the last call to a worker has ended.
+constexpr absl::Duration kIdlePoll = absl::Milliseconds(50);
+
+absl::Duration Now() { return Clock::Real().Monotonic(); }
 
 }  // namespace
 
-WorkerSupervisor::WorkerSupervisor(Options options, WorkerLeases& leases,
-                                   WorkerRoute& route, ModelCatalog& catalog,
-                                   std::function<void(bool)> on_ready)
+WorkerSupervisor::WorkerSupervisor(Options options, Parts parts)
     : options_(std::move(options)),
-      leases_(leases),
-      route_(route),
-      catalog_(catalog),
-      on_ready_(std::move(on_ready)),
+      parts_(std::move(parts)),
       wake_fd_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
 
 WorkerSupervisor::~WorkerSupervisor() {
@@ -48,10 +43,24 @@ void WorkerSupervisor::Stop() {
   {
     const absl::MutexLock lock(&mutex_);
     stopping_ = true;
-    stops_.SignalAll();
+    changes_.SignalAll();
   }
   Wake();
   if (thread_.joinable()) thread_.join();
+}
+
+void WorkerSupervisor::SetWanted(bool wanted) {
+  {
+    const absl::MutexLock lock(&mutex_);
+    wanted_ = wanted;
+    changes_.SignalAll();
+  }
+  Wake();
+}
+
+bool WorkerSupervisor::wanted() const {
+  const absl::MutexLock lock(&mutex_);
+  return wanted_;
 }
 
 void WorkerSupervisor::Wake() { ::eventfd_write(wake_fd_, 1); }
@@ -61,23 +70,22 @@ bool WorkerSupervisor::stopping() const {
   return stopping_;
 }
 
-bool WorkerSupervisor::is_ready() const {
-  const absl::MutexLock lock(&mutex_);
-  return state_ == v1::WORKER_STATE_READY;
-}
-
 v1::Worker WorkerSupervisor::Describe() const {
   v1::Worker worker;
-  worker.set_name("workers/local");
+  worker.set_name(options_.name);
   worker.set_device(options_.device);
-  worker.set_fencing_number(leases_.fencing_number());
-  worker.set_resident_bytes(leases_.last_report().resident_bytes);
-  if (const auto identity = leases_.identity()) {
-    worker.set_thread_count(identity->thread_count);
-  }
+  worker.set_fencing_number(parts_.leases.fencing_number());
+  worker.set_resident_bytes(parts_.leases.last_report().resident_bytes);
+  const std::optional<LeaseHolder> holder = parts_.leases.holder();
   const absl::MutexLock lock(&mutex_);
-  worker.set_state(state_);
   worker.set_pid(pid_);
+  if (holder.has_value()) {
+    worker.set_device(holder->identity.device);
+    worker.set_thread_count(holder->identity.thread_count);
+    worker.set_pid(holder->identity.pid);
+  }
+  worker.set_state(state_);
+  worker.set_launched_as(launched_as_);
   worker.set_restart_count(restart_count_);
   worker.set_last_exit(last_exit_);
   return worker;
@@ -91,146 +99,187 @@ void WorkerSupervisor::Enter(WorkerEvent event) {
     return;
   }
   state_ = *next;
-  if (event == WorkerEvent::kEnd) ++restart_count_;
-  if (event != WorkerEvent::kReady) pid_ = 0;
+  if (event == WorkerEvent::kEnd || event == WorkerEvent::kLose) {
+    ++restart_count_;
+  }
+  if (event == WorkerEvent::kEnd || event == WorkerEvent::kStop) {
+    pid_ = 0;
+    launched_as_.clear();
+  }
 }
 
 void WorkerSupervisor::Run() {
-  const Clock& clock = Clock::Real();
   absl::Duration backoff = options_.first_backoff;
-  while (!stopping()) {
+  while (AwaitWanted()) {
     Enter(WorkerEvent::kLaunch);
-    const absl::Duration start = clock.Monotonic();
-    const absl::StatusOr<std::unique_ptr<ChildProcess>> child = Launch();
+    const absl::Duration start = Now();
+    const absl::StatusOr<std::unique_ptr<LaunchedWorker>> worker = Launch();
     // The worker needs a while before it asks for its models.
-    std::atomic<bool> is_over = false;
+    std::atomic<bool> is_over = !options_.reads_ahead;
     const std::future<void> read_ahead =
         std::async(std::launch::async, [this, &is_over] {
-          catalog_.ReadAhead(
+          parts_.catalog.ReadAhead(
               [this, &is_over] { return is_over || stopping(); });
         });
     const std::string end =
-        child.ok() ? Watch(**child) : std::string(child.status().message());
+        worker.ok() ? Watch(**worker) : std::string(worker.status().message());
     is_over = true;
-    route_.Set(nullptr);
-    leases_.Revoke();
-    on_ready_(false);
-    if (stopping()) break;
+    Lose();
+    parts_.leases.Revoke();
+    if (std::exchange(asked_to_end_, false) || stopping()) {
+      Enter(WorkerEvent::kStop);
+      continue;
+    }
     Enter(WorkerEvent::kEnd);
     {
       const absl::MutexLock lock(&mutex_);
       last_exit_ = end;
     }
-    if (clock.Monotonic() - start > kSteadyAfter) {
-      backoff = options_.first_backoff;
-    }
-    spdlog::error("the worker ended: {}; next start in {}, its log is {}", end,
-                  absl::FormatDuration(backoff), options_.log_file);
+    if (Now() - start > kSteadyAfter) backoff = options_.first_backoff;
+    spdlog::error("{} ended: {}; next start in {}, its log is {}",
+                  options_.name, end, absl::FormatDuration(backoff),
+                  options_.log_file);
     WaitForStop(backoff);
     backoff = std::min(2 * backoff, options_.max_backoff);
   }
   Enter(WorkerEvent::kStop);
 }
 
-absl::StatusOr<std::unique_ptr<ChildProcess>> WorkerSupervisor::Launch() {
-  const Lease launch = leases_.Issue();
-  RETURN_IF_ERROR(WriteFileAtomically(
-      options_.fencing_file, absl::StrCat(launch.fencing_number, "\n"), 0600));
-  ChildProcess::Options child{.program = options_.program,
-                              .arguments = options_.arguments,
-                              .environment = options_.environment,
-                              .log_file = options_.log_file};
-  child.arguments.push_back("--listen");
-  child.arguments.push_back(
-      absl::StrCat("unix:", options_.socket_prefix, launch.fencing_number));
-  child.environment.push_back(absl::StrCat(kTokenVariable, launch.id));
-  ASSIGN_OR_RETURN(std::unique_ptr<ChildProcess> started,
-                   ChildProcess::Start(child));
-  spdlog::info("started worker process {}", started->pid());
+bool WorkerSupervisor::AwaitWanted() {
   const absl::MutexLock lock(&mutex_);
-  pid_ = started->pid();
-  return started;
+  while (!wanted_ && !stopping_) changes_.Wait(mutex_);
+  return !stopping_;
 }
 
-std::string WorkerSupervisor::Watch(ChildProcess& child) {
-  const Clock& clock = Clock::Real();
-  const absl::Duration start = clock.Monotonic();
+absl::StatusOr<std::unique_ptr<LaunchedWorker>> WorkerSupervisor::Launch() {
+  ASSIGN_OR_RETURN(const Lease lease, parts_.leases.Issue());
+  ASSIGN_OR_RETURN(
+      std::unique_ptr<LaunchedWorker> launched,
+      parts_.launcher.Launch({.worker = options_.worker,
+                              .fencing_number = lease.fencing_number,
+                              .token = lease.id}));
+  spdlog::info("started {} as {}", options_.name, launched->name());
+  const absl::MutexLock lock(&mutex_);
+  pid_ = launched->pid();
+  launched_as_ = launched->name();
+  return launched;
+}
+
+std::string WorkerSupervisor::Watch(LaunchedWorker& worker) {
+  waiting_since_ = Now();
   while (true) {
-    if (WaitForChild(child, leases_.heartbeat_interval())) return child.Reap();
-    if (stopping()) return Terminate(child);
-    if (!is_ready()) {
-      if (const auto identity = leases_.identity()) {
-        MakeReady(*identity);
-      } else if (clock.Monotonic() - start > options_.start_limit) {
-        return Kill(child,
-                    absl::StrCat("did not report within ",
-                                 absl::FormatDuration(options_.start_limit)));
-      }
+    if (worker.AwaitEnd(wake_fd_, parts_.leases.heartbeat_interval())) {
+      return worker.Reap();
     }
-    const std::string ailment = leases_.Ailment();
-    if (!ailment.empty()) return Kill(child, ailment);
+    if (stopping() || !wanted()) return Terminate(worker);
+    const std::string end = Look(worker);
+    if (!end.empty()) return end;
   }
 }
 
-void WorkerSupervisor::MakeReady(const WorkerIdentity& identity) {
-  const WorkerChannel channel =
-      OpenWorkerChannel(identity.address, options_.max_message_bytes);
-  const absl::Status restored =
-      catalog_.Restore(channel, {.cancelled = [this] {
-                         return stopping() || !leases_.Ailment().empty();
-                       }});
+std::string WorkerSupervisor::Look(LaunchedWorker& worker) {
+  WorkerLeases& leases = parts_.leases;
+  const std::optional<LeaseHolder> holder = leases.holder();
+  if (served_number_ != 0 &&
+      (!holder.has_value() || holder->fencing_number != served_number_)) {
+    spdlog::warn("{} is run again as {}: the lease {} is over", options_.name,
+                 worker.name(), served_number_);
+    Lose();
+    Enter(WorkerEvent::kLose);
+  }
+  if (!worker.has_started()) waiting_since_ = Now();
+  if (served_number_ == 0 && holder.has_value()) {
+    MakeReady(*holder);
+  } else if (!holder.has_value() &&
+             Now() - waiting_since_ > options_.start_limit) {
+    return Kill(worker,
+                absl::StrCat("did not report within ",
+                             absl::FormatDuration(options_.start_limit)));
+  }
+  const std::string ailment = leases.Ailment();
+  if (ailment.empty()) return "";
+  if (!worker.may_restart() || !leases.is_silent()) {
+    return Kill(worker, ailment);
+  }
+  // Its node may be gone; whoever runs it sees that too and runs it again.
+  spdlog::warn("{}: {}; the lease {} is over", options_.name, ailment,
+               leases.fencing_number());
+  leases.Suspend();
+  waiting_since_ = Now();
+  if (served_number_ == 0) return "";
+  Lose();
+  Enter(WorkerEvent::kLose);
+  return "";
+}
+
+void WorkerSupervisor::MakeReady(const LeaseHolder& holder) {
+  const auto connection = WorkerConnection::Open(
+      holder.identity.address, parts_.credentials, options_.max_message_bytes);
+  const auto is_over = [this, &holder] {
+    const std::optional<LeaseHolder> now = parts_.leases.holder();
+    return stopping() || !parts_.leases.Ailment().empty() || !now.has_value() ||
+           now->fencing_number != holder.fencing_number;
+  };
+  const absl::Status restored = parts_.catalog.Restore(
+      connection->channel(), {.cancelled = is_over},
+      [&] { parts_.route.Set(options_.worker, connection); });
   if (!restored.ok()) {
     // A lost worker is seen to by whoever waits for it; anything else is the
     // database's, and tried again with the next heartbeat.
-    spdlog::error("the worker's models are not restored: {}",
+    spdlog::error("the models of {} are not restored: {}", options_.name,
                   std::string(restored.message()));
     return;
   }
-  route_.Set(channel);
+  served_number_ = holder.fencing_number;
+  connection_ = connection;
   Enter(WorkerEvent::kReady);
-  spdlog::info("worker {} is ready", identity.pid);
-  on_ready_(true);
+  spdlog::info("{} is ready: pid {}, lease {}", options_.name,
+               holder.identity.pid, holder.fencing_number);
+  parts_.on_ready(true);
 }
 
-std::string WorkerSupervisor::Kill(ChildProcess& child,
+void WorkerSupervisor::Lose() {
+  parts_.route.Set(options_.worker, nullptr);
+  if (connection_ != nullptr) connection_->Cut();
+  connection_.reset();
+  served_number_ = 0;
+  parts_.on_ready(false);
+}
+
+std::string WorkerSupervisor::Kill(LaunchedWorker& worker,
                                    const std::string& why) {
   // No more calls to it, before it is gone.
-  route_.Set(nullptr);
-  leases_.Revoke();
-  child.Signal(SIGKILL);
-  child.Reap();
+  Lose();
+  parts_.leases.Revoke();
+  worker.Kill();
+  worker.Reap();
   return absl::StrCat("killed: ", why);
 }
 
-std::string WorkerSupervisor::Terminate(ChildProcess& child) {
-  const Clock& clock = Clock::Real();
-  const absl::Duration deadline = clock.Monotonic() + options_.stop_limit;
-  child.Signal(SIGTERM);
-  while (true) {
-    const absl::Duration left = deadline - clock.Monotonic();
-    if (left <= absl::ZeroDuration()) return Kill(child, "did not stop");
-    if (WaitForChild(child, left)) return child.Reap();
+std::string WorkerSupervisor::Terminate(LaunchedWorker& worker) {
+  asked_to_end_ = true;
+  parts_.route.Withdraw(options_.worker);
+  parts_.on_ready(false);
+  while (connection_ != nullptr && connection_->call_count() > 0 &&
+         !stopping() && parts_.leases.Ailment().empty()) {
+    if (worker.AwaitEnd(wake_fd_, kIdlePoll)) return worker.Reap();
   }
-}
-
-bool WorkerSupervisor::WaitForChild(const ChildProcess& child,
-                                    absl::Duration timeout) {
-  pollfd fds[] = {{child.pidfd(), POLLIN, 0}, {wake_fd_, POLLIN, 0}};
-  const auto timeout_ms = static_cast<int>(
-      std::clamp<int64_t>(absl::ToInt64Milliseconds(timeout), 1, 60'000));
-  if (::poll(fds, 2, timeout_ms) <= 0) return false;
-  eventfd_t ignored = 0;
-  if ((fds[1].revents & POLLIN) != 0) ::eventfd_read(wake_fd_, &ignored);
-  return (fds[0].revents & POLLIN) != 0;
+  const absl::Duration deadline = Now() + options_.stop_limit;
+  worker.Terminate();
+  while (true) {
+    const absl::Duration left = deadline - Now();
+    if (left <= absl::ZeroDuration()) return Kill(worker, "did not stop");
+    if (worker.AwaitEnd(wake_fd_, left)) return worker.Reap();
+  }
 }
 
 void WorkerSupervisor::WaitForStop(absl::Duration timeout) {
   const absl::MutexLock lock(&mutex_);
-  const absl::Duration end = Clock::Real().Monotonic() + timeout;
+  const absl::Duration end = Now() + timeout;
   while (!stopping_) {
-    const absl::Duration left = end - Clock::Real().Monotonic();
+    const absl::Duration left = end - Now();
     if (left <= absl::ZeroDuration()) return;
-    stops_.WaitWithTimeout(mutex_, left);
+    changes_.WaitWithTimeout(mutex_, left);
   }
 }
 

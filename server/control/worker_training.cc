@@ -121,9 +121,13 @@ class TrainCall final
 
 class WorkerTrainingSession final : public TrainingSession {
  public:
-  WorkerTrainingSession(const WorkerChannel& channel, DeviceMeter& meter,
-                        DeviceSpend& spend)
-      : meter_(meter), spend_(spend), call_(channel) {
+  WorkerTrainingSession(WorkerRoute& route, const WorkerChoice& worker,
+                        const internal::v1::TrainBegin& begin,
+                        DeviceSpend* spend)
+      : meter_(*worker.meter),
+        spend_(spend),
+        kept_(route, begin.evaluation_adapter(), worker),
+        call_(worker.channel) {
     metered_.emplace(meter_);
   }
   ~WorkerTrainingSession() override {
@@ -147,12 +151,13 @@ class WorkerTrainingSession final : public TrainingSession {
   void Charge(int64_t token_count) {
     if (!metered_.has_value()) return;
     const double seconds = metered_->Seconds();
-    spend_.Add(seconds - charged_seconds_, token_count);
+    if (spend_ != nullptr) spend_->Add(seconds - charged_seconds_, token_count);
     charged_seconds_ = seconds;
   }
 
   DeviceMeter& meter_;
-  DeviceSpend& spend_;
+  DeviceSpend* const spend_;
+  const WorkerRoute::KeptAdapter kept_;
   std::optional<DeviceMeter::Call> metered_;  // unless it waits for go_on
   double charged_seconds_ = 0;                // of `metered_`
   TrainCall call_;
@@ -208,10 +213,15 @@ absl::StatusOr<ReceivedMessage> WorkerTrainingSession::Receive(
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<TrainingSession>> WorkerTraining::Train(
-    DeviceSpend& spend) {
-  const WorkerChannel channel = route_.channel();
-  if (channel == nullptr) return WorkerUnavailable();
-  return std::make_unique<WorkerTrainingSession>(channel, meter_, spend);
+    const internal::v1::TrainBegin& begin, const CallOptions& options) {
+  TrainRequest request;
+  *request.mutable_begin() = begin;
+  const WorkerChoice worker = route_.For(request);
+  if (worker.channel == nullptr) return WorkerUnavailable();
+  auto session = std::make_unique<WorkerTrainingSession>(route_, worker, begin,
+                                                         options.spend);
+  RETURN_IF_ERROR(session->Send(request, options));
+  return session;
 }
 
 }  // namespace dissonance

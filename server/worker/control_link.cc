@@ -29,9 +29,12 @@ absl::Status FromGrpc(const grpc::Status& status) {
 
 absl::StatusOr<std::unique_ptr<ControlLink>> ControlLink::Register(
     const std::string& target,
+    const std::shared_ptr<grpc::ChannelCredentials>& credentials,
     const internal::v1::RegisterWorkerRequest& request) {
+  grpc::ChannelArguments arguments;
+  arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
   std::unique_ptr<Stub> stub = internal::v1::WorkerRegistry::NewStub(
-      grpc::CreateChannel(target, grpc::InsecureChannelCredentials()));
+      grpc::CreateCustomChannel(target, credentials, arguments));
   grpc::ClientContext context;
   SetDeadline(context, kRegisterTimeout);
   internal::v1::RegisterWorkerResponse lease;
@@ -97,6 +100,8 @@ absl::Status ControlLink::Beat() {
   request.set_resident_bytes(vitals.resident_bytes);
   request.mutable_metrics()->Assign(vitals.metrics.begin(),
                                     vitals.metrics.end());
+  request.mutable_resident_models()->Assign(vitals.models.begin(),
+                                            vitals.models.end());
   grpc::ClientContext context;
   SetDeadline(context, interval_);
   internal::v1::HeartbeatResponse response;

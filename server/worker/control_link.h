@@ -2,7 +2,8 @@
 // and then beats on a thread of its own. When the lease is lost, or no beat
 // got through for as long as a lease lasts, the worker must end.
 //
-//   ASSIGN_OR_RETURN(auto link, ControlLink::Register(target, request));
+//   ASSIGN_OR_RETURN(auto link,
+//                    ControlLink::Register(target, credentials, request));
 //   link->StartHeartbeats([&] { return vitals; },
 //                         [](const absl::Status& why) { std::_Exit(1); });
 #ifndef DISSONANCE_SERVER_WORKER_CONTROL_LINK_H_
@@ -21,6 +22,7 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "dissonance/internal/v1/worker.grpc.pb.h"
+#include "grpcpp/security/credentials.h"
 #include "src/base/steady_wait.h"
 
 namespace dissonance {
@@ -31,6 +33,7 @@ struct WorkerVitals {
   bool busy = false;
   int64_t resident_bytes = 0;
   std::vector<internal::v1::Metric> metrics = {};
+  std::vector<std::string> models = {};  // whose weights are on the device
 };
 
 // Thread safe after StartHeartbeats.
@@ -40,6 +43,7 @@ class ControlLink {
   // that is unknown or used; UNAVAILABLE if no control plane answers.
   static absl::StatusOr<std::unique_ptr<ControlLink>> Register(
       const std::string& target,
+      const std::shared_ptr<grpc::ChannelCredentials>& credentials,
       const internal::v1::RegisterWorkerRequest& request);
   // Ends the heartbeats.
   ~ControlLink();

@@ -17,9 +17,13 @@
 #include <vector>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "grpcpp/health_check_service_interface.h"
+#include "grpcpp/security/credentials.h"
+#include "grpcpp/security/server_credentials.h"
 #include "grpcpp/server.h"
 #include "grpcpp/server_builder.h"
 #include "server/worker/activation_store.h"
@@ -44,8 +48,9 @@ namespace dissonance {
 namespace {
 
 constexpr char kTokenVariable[] = "DISSONANCE_LAUNCH_TOKEN";
+constexpr uint64_t kTokenLimitBytes = 1024;
 
-// The one-time token; wiped from the environment, where later children and
+// The one-time token of the environment, wiped there, where later children and
 // /proc would still show it.
 std::string TakeLaunchToken() {
   char* value = std::getenv(kTokenVariable);
@@ -103,12 +108,48 @@ std::unique_ptr<ActivationStore> OpenStore(const WorkerOptions& options) {
   return nullptr;
 }
 
-absl::StatusOr<std::unique_ptr<grpc::Server>> StartServer(
-    const WorkerOptions& options, const std::vector<grpc::Service*>& services) {
+// How worker and control plane know each other. Sockets lie in a folder that
+// only the server's user can enter.
+struct Credentials {
+  std::shared_ptr<grpc::ServerCredentials> server =
+      grpc::InsecureServerCredentials();
+  std::shared_ptr<grpc::ChannelCredentials> channel =
+      grpc::InsecureChannelCredentials();
+};
+
+absl::StatusOr<Credentials> ReadCredentials(const WorkerOptions& options) {
+  if (options.credentials.empty()) return Credentials();
+  return absl::UnimplementedError("credentials");
+}
+
+absl::StatusOr<std::string> LaunchToken(const WorkerOptions& options,
+                                        const std::string& of_environment) {
+  if (options.token_file.empty()) return of_environment;
+  ASSIGN_OR_RETURN(const std::string text,
+                   ReadFile(options.token_file, kTokenLimitBytes));
+  return std::string(absl::StripAsciiWhitespace(text));
+}
+
+// The address at which others find a server that listens at `listen`.
+std::string AddressOf(const std::string& listen, int port) {
+  const size_t colon = listen.rfind(':');
+  if (absl::StartsWith(listen, "unix:")) return listen;
+  return absl::StrCat(listen.substr(0, colon), ":", port);
+}
+
+// A server and where it is found.
+struct ServedAt {
+  std::unique_ptr<grpc::Server> server;
+  std::string address;
+};
+
+absl::StatusOr<ServedAt> StartServer(
+    const WorkerOptions& options, const Credentials& credentials,
+    const std::vector<grpc::Service*>& services) {
   grpc::EnableDefaultHealthCheckService(true);
   grpc::ServerBuilder builder;
-  // The socket lies in a folder that only the server's user can enter.
-  builder.AddListeningPort(options.listen, grpc::InsecureServerCredentials());
+  int port = 0;
+  builder.AddListeningPort(options.listen, credentials.server, &port);
   builder.SetMaxReceiveMessageSize(options.max_message_bytes);
   builder.SetMaxSendMessageSize(options.max_message_bytes);
   for (grpc::Service* service : services) builder.RegisterService(service);
@@ -116,14 +157,16 @@ absl::StatusOr<std::unique_ptr<grpc::Server>> StartServer(
   if (server == nullptr) {
     return absl::UnavailableError("cannot listen on " + options.listen);
   }
-  return server;
+  return ServedAt{std::move(server), AddressOf(options.listen, port)};
 }
 
 internal::v1::RegisterWorkerRequest Registration(const WorkerOptions& options,
-                                                 const std::string& token) {
+                                                 const std::string& token,
+                                                 const std::string& address) {
   internal::v1::RegisterWorkerRequest request;
   request.set_launch_token(token);
-  request.set_address(options.listen);
+  request.set_address(address);
+  request.set_restart_count(options.restart_count);
   request.set_pid(::getpid());
   request.set_device(options.device);
   request.set_thread_count(at::get_num_threads());
@@ -133,20 +176,28 @@ internal::v1::RegisterWorkerRequest Registration(const WorkerOptions& options,
   return request;
 }
 
-WorkerVitals VitalsOf(const EngineStats& engine,
-                      const ResidencyStats& residency,
+WorkerVitals VitalsOf(const EngineStats& engine, const ModelRegistry& registry,
                       int64_t activation_store_bytes,
                       const TrainingCounts& training) {
+  std::vector<std::string> models;
+  for (const ResidentModel& model : registry.ListModels()) {
+    models.push_back(model.name);
+  }
   return {// A long micro-batch is no hang while its blocks get done.
           .step_count = engine.step_count + engine.background_piece_count +
                         training.block_count,
           .busy = engine.busy,
           .resident_bytes = ResidentBytes(),
-          .metrics =
-              MetricsOf(engine, residency, activation_store_bytes, training)};
+          .metrics = MetricsOf(engine, registry.stats(), activation_store_bytes,
+                               training),
+          .models = std::move(models)};
 }
 
-absl::Status Run(const WorkerOptions& options, const std::string& token) {
+absl::Status Run(const WorkerOptions& options,
+                 const std::string& token_of_environment) {
+  ASSIGN_OR_RETURN(const std::string token,
+                   LaunchToken(options, token_of_environment));
+  ASSIGN_OR_RETURN(const Credentials credentials, ReadCredentials(options));
   ASSIGN_OR_RETURN(const at::Device device, OpenDevice(options));
   sigset_t signals;
   BlockSignals(signals);
@@ -169,15 +220,17 @@ absl::Status Run(const WorkerOptions& options, const std::string& token) {
                            {.limit_bytes = options.training_bytes,
                             .scratch_folder = options.scratch});
   ProbesService probes(registry, engine, options.limits, training.budget());
-  ASSIGN_OR_RETURN(const std::unique_ptr<grpc::Server> server,
-                   StartServer(options, {&models, &inference, &interpretability,
-                                         &probes, &training}));
+  ASSIGN_OR_RETURN(const ServedAt served,
+                   StartServer(options, credentials,
+                               {&models, &inference, &interpretability, &probes,
+                                &training}));
   ASSIGN_OR_RETURN(
       const std::unique_ptr<ControlLink> link,
-      ControlLink::Register(options.control, Registration(options, token)));
+      ControlLink::Register(options.control, credentials.channel,
+                            Registration(options, token, served.address)));
   link->StartHeartbeats(
       [&] {
-        return VitalsOf(engine.stats(), registry.stats(),
+        return VitalsOf(engine.stats(), registry,
                         store == nullptr ? 0 : store->bytes(),
                         training.counts());
       },
@@ -190,9 +243,9 @@ absl::Status Run(const WorkerOptions& options, const std::string& token) {
 
   int signal = 0;
   ::sigwait(&signals, &signal);
-  server->GetHealthCheckService()->SetServingStatus(false);
+  served.server->GetHealthCheckService()->SetServingStatus(false);
   // Calls in flight are cancelled; the engine ends their sequences.
-  server->Shutdown(std::chrono::system_clock::now());
+  served.server->Shutdown(std::chrono::system_clock::now());
   return absl::OkStatus();
 }
 

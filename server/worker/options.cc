@@ -51,6 +51,13 @@ std::variant<WorkerOptions, int> ParseWorkerOptions(int argc,
   app.add_option("--listen", options.listen, "Address to serve on")->required();
   app.add_option("--control", options.control, "The control plane's target")
       ->required();
+  app.add_option("--token-file", options.token_file,
+                 "File with the launch token, in place of the environment");
+  app.add_option("--restart-count", options.restart_count,
+                 "How often its launch was run before")
+      ->check(CLI::NonNegativeNumber);
+  app.add_option("--credentials", options.credentials,
+                 "Folder with the certificate and key of all workers");
   app.add_option("--digest-cache", options.digest_cache,
                  "File that remembers digests of weights");
   app.add_option("--activation-store", options.activation_store,

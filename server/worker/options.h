@@ -13,8 +13,13 @@
 namespace dissonance {
 
 struct WorkerOptions {
-  std::string listen;   // gRPC address to serve on, e.g. "unix:/run/w1"
+  std::string listen;   // gRPC address to serve on, "unix:/run/w1" or "HOST:0"
   std::string control;  // gRPC target of the control plane
+  // Holds the launch token; empty: the environment does.
+  std::string token_file;
+  int restart_count = 0;  // how often its launch was run before
+  // Folder of the certificate that it and the control plane have; empty: none.
+  std::string credentials;
   std::string device = "cpu";
   int threads = 0;  // of a CPU worker; 0: torch's choice
   int max_message_bytes = 256 << 20;

@@ -69,6 +69,7 @@ grpc::Status FakeAdmin::ServerInfo(grpc::ServerContext* context,
   worker.set_name("workers/local");
   worker.set_state(v1::WORKER_STATE_READY);
   worker.set_pid(42);
+  worker.set_launched_as("process 42");
   worker.set_device("cpu");
   v1::Caller& caller = *response->mutable_caller();
   caller.set_user("users/ann");

@@ -120,15 +120,16 @@ TEST(HttpTest, TellsPrometheusAndLoadBalancersHowItIs) {
   const int port = HttpPortOf(server);
   EXPECT_THAT(HttpGet(port, "/healthz"),
               AllOf(StartsWith("HTTP/1.1 200 "), EndsWith("\nok\n")));
-  EXPECT_THAT(HttpGet(port, "/metrics"),
-              AllOf(HasSubstr("\ndissonance_worker_ready 1\n"),
-                    HasSubstr("dissonance_worker_resident_bytes ")));
+  EXPECT_THAT(
+      HttpGet(port, "/metrics"),
+      AllOf(HasSubstr("\ndissonance_worker_ready{worker=\"local\"} 1\n"),
+            HasSubstr("dissonance_worker_resident_bytes{")));
   ::kill(server.WorkerPid(), SIGKILL);
   ASSERT_TRUE(server.AwaitNotServing());
   EXPECT_THAT(HttpGet(port, "/healthz"),
               AllOf(StartsWith("HTTP/1.1 503 "), EndsWith("\nno worker\n")));
   EXPECT_THAT(HttpGet(port, "/metrics"),
-              HasSubstr("\ndissonance_worker_ready 0\n"));
+              HasSubstr("\ndissonance_worker_ready{worker=\"local\"} 0\n"));
 }
 
 // A server with a job and its artifacts, stopped, and a backup of it.

@@ -1,4 +1,4 @@
-// The first page: the worker, jobs, models and users.
+// The first page: workers, jobs, models and users.
 
 import {follow} from "./api.js";
 import * as e from "./elements.js";
@@ -11,15 +11,15 @@ const COUNTERS = ["dissonance_prefill_tokens_total",
                   "dissonance_decode_tokens_total",
                   "dissonance_training_tokens_total"];
 
-// The last readings of the worker's counters.
+// The last readings of the workers' counters, by worker.
 class Rates {
   #readings = [];
 
   add(figures) {
     this.#readings.push({time: performance.now(), figures});
   }
-  // Per second, of a counter; null while there are no two readings.
-  of(name) {
+  // Per second, of a worker's counter; null while there are no two readings.
+  of(worker, name) {
     const now = performance.now();
     while (this.#readings.length > 1 &&
            now - this.#readings[1].time > WINDOW_MS) {
@@ -27,9 +27,10 @@ class Rates {
     }
     const [first, last] = [this.#readings[0], this.#readings.at(-1)];
     if (!first || first === last) return null;
-    const more = (last.figures[name] ?? 0) - (first.figures[name] ?? 0);
+    const [less, more] = [first, last].map(
+        (reading) => reading.figures[worker]?.[name] ?? 0);
     // A worker that was replaced counts from nothing.
-    return more < 0 ? null : more / ((now - first.time) / 1000);
+    return more < less ? null : (more - less) / ((now - first.time) / 1000);
   }
 }
 
@@ -38,32 +39,43 @@ function rate(value) {
   return `${value < 10 ? value.toFixed(1) : e.count(Math.round(value))}/s`;
 }
 
+function workerPairs(worker, figures, rates) {
+  const tokens = COUNTERS.map((name) => rates.of(e.shortName(worker.name), name));
+  return e.pairs([
+    ["state", e.badge(e.word(worker.state, "WORKER_STATE_"))],
+    ["runs as", worker.launched_as || null],
+    ["device", worker.device || "–"],
+    ["memory", e.bytes(figures.dissonance_worker_resident_bytes)],
+    ["weights", e.bytes(figures.dissonance_weight_bytes)],
+    ["prompt tokens", rate(tokens[0])],
+    ["generated tokens", rate(tokens[1])],
+    ["trained tokens",
+     figures.dissonance_trainings > 0 ? rate(tokens[2]) : null],
+    ["sequences", e.count(figures.dissonance_sequences)],
+    ["rows of the last step", e.count(figures.dissonance_batch_rows)],
+    ["keys and values", e.bytes(figures.dissonance_kv_cache_bytes)],
+    ["restarts", worker.restart_count > 0 ? e.count(worker.restart_count)
+                                          : null],
+    ["ended last", worker.last_exit],
+  ]);
+}
+
 function workerSection(parts, rates) {
   const {server, figures = {}} = parts;
-  const worker = server.workers?.[0] ?? {};
-  const tokens = COUNTERS.map((name) => rates.of(name));
+  const workers = server.workers ?? [];
   return e.section(
-      "worker", "Worker",
+      "worker", workers.length > 1 ? "Workers" : "Worker",
       server.maintenance
         ? e.el("p", {class: "note"},
                `No jobs are started: ${server.maintenance}`)
         : null,
-      e.pairs([
-        ["state", e.badge(e.word(worker.state, "WORKER_STATE_"))],
-        ["device", worker.device || "–"],
-        ["memory", e.bytes(figures.dissonance_worker_resident_bytes)],
-        ["weights", e.bytes(figures.dissonance_weight_bytes)],
-        ["prompt tokens", rate(tokens[0])],
-        ["generated tokens", rate(tokens[1])],
-        ["trained tokens",
-         figures.dissonance_trainings > 0 ? rate(tokens[2]) : null],
-        ["sequences", e.count(figures.dissonance_sequences)],
-        ["rows of the last step", e.count(figures.dissonance_batch_rows)],
-        ["keys and values", e.bytes(figures.dissonance_kv_cache_bytes)],
-        ["restarts", worker.restart_count > 0 ? e.count(worker.restart_count)
-                                              : null],
-        ["ended last", worker.last_exit],
-      ]));
+      ...workers.map((worker) => {
+        const name = e.shortName(worker.name);
+        const pairs = workerPairs(worker, figures[name] ?? {}, rates);
+        return workers.length > 1
+            ? e.el("div", {}, e.el("h3", {}, name), pairs)
+            : pairs;
+      }));
 }
 
 // Cells that only administrators, who see everybody's jobs, need.

@@ -152,9 +152,7 @@ absl::Status FineTuneAttempt::Train() {
 }
 
 absl::Status FineTuneAttempt::Begin(std::optional<int64_t> checkpoint) {
-  ASSIGN_OR_RETURN(session_, parts_.training.Train(job_.spend()));
-  TrainRequest request;
-  TrainBegin& begin = *request.mutable_begin();
+  TrainBegin begin;
   begin.set_model(spec_.model());
   begin.set_adapter(spec_.adapter());
   *begin.mutable_lora() = asked_.lora;
@@ -165,7 +163,10 @@ absl::Status FineTuneAttempt::Begin(std::optional<int64_t> checkpoint) {
   begin.set_evaluation_adapter(EvaluationAdapter(spec_, job_.job()));
   begin.set_plan_only(spec_.dry_run());
   *begin.mutable_template_time() = job_.job().create_time();
-  RETURN_IF_ERROR(session_->Send(request, call()));
+  CallOptions options = call();
+  options.spend = &job_.spend();
+  ASSIGN_OR_RETURN(session_, parts_.training.Train(begin, options));
+  TrainRequest request;
   DocumentBatch* batch = request.mutable_documents();
   size_t bytes = 0;
   for (const auto& document : asked_.documents.documents) {

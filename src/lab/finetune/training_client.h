@@ -3,8 +3,9 @@
 // A client is thread safe and outlives its sessions; a session belongs to one
 // thread.
 //
-//   ASSIGN_OR_RETURN(auto session, client.Train(job.spend()));
-//   RETURN_IF_ERROR(session->Send(begin, {}));
+//   ASSIGN_OR_RETURN(auto session,
+//                    client.Train(begin, {.spend = &job.spend()}));
+//   RETURN_IF_ERROR(session->Send(documents, {}));
 //   ASSIGN_OR_RETURN(ReceivedMessage next,
 //                    session->Receive(absl::Milliseconds(100)));
 #ifndef DISSONANCE_LAB_FINETUNE_TRAINING_CLIENT_H_
@@ -47,10 +48,11 @@ class TrainingClient {
  public:
   virtual ~TrainingClient() = default;
 
-  // Begins a training, whose device time and tokens go to `spend`. UNAVAILABLE
-  // if there is no worker.
+  // Begins a training, whose first message is on its way then; errors as of
+  // Send(). What it takes of the device, and its tokens, go to options.spend.
+  // UNAVAILABLE if there is no worker.
   virtual absl::StatusOr<std::unique_ptr<TrainingSession>> Train(
-      DeviceSpend& spend) = 0;
+      const internal::v1::TrainBegin& begin, const CallOptions& options) = 0;
 };
 
 }  // namespace dissonance

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
+#include "src/base/status_macros.h"
 
 namespace dissonance {
 namespace {
@@ -227,8 +228,12 @@ class FakeTraining::Session : public TrainingSession {
 };
 
 absl::StatusOr<std::unique_ptr<TrainingSession>> FakeTraining::Train(
-    DeviceSpend&) {
-  return std::make_unique<Session>(*this);
+    const internal::v1::TrainBegin& begin, const CallOptions& options) {
+  TrainRequest request;
+  *request.mutable_begin() = begin;
+  auto session = std::make_unique<Session>(*this);
+  RETURN_IF_ERROR(session->Send(request, options));
+  return session;
 }
 
 absl::StatusOr<v1::Adapter> FakeRegistrar::Register(

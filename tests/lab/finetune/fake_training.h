@@ -24,7 +24,8 @@ namespace dissonance {
 class FakeTraining : public TrainingClient {
  public:
   absl::StatusOr<std::unique_ptr<TrainingSession>> Train(
-      DeviceSpend& spend) override;
+      const internal::v1::TrainBegin& begin,
+      const CallOptions& options) override;
 
   int64_t step_count = 7;
   int64_t validation_step_count = 3;  // 0: none

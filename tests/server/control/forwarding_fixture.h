@@ -66,7 +66,7 @@ class ForwardingTest : public ::testing::Test {
     builder.RegisterService(interpretability_.get());
     server_ = builder.BuildAndStart();
     address_ = absl::StrCat("127.0.0.1:", port);
-    route_.Set(worker_.channel());
+    route_.Set(0, worker_.connection());
   }
   ~ForwardingTest() override {
     server_->Shutdown(std::chrono::system_clock::now());
@@ -104,7 +104,6 @@ class ForwardingTest : public ::testing::Test {
   DirectionStore direction_store_{*database_};
   DirectionCatalog directions_{direction_store_, *artifacts_, Clock::Real()};
   const DirectionResolver resolver_{directions_, models_, kMaxMessageBytes};
-  DeviceMeter meter_{Clock::Real()};
   const std::unique_ptr<UsageLedger> ledger_ =
       *UsageLedger::Load(users_, Clock::Real(), absl::Hours(1));
   QuotaConfig quota_config_ = {.device_seconds_per_week = 1e6};
@@ -114,7 +113,6 @@ class ForwardingTest : public ::testing::Test {
                                   .access = access_,
                                   .directions = resolver_,
                                   .tokens = tokens_,
-                                  .meter = meter_,
                                   .ledger = *ledger_,
                                   .quotas = quotas_,
                                   .streams = streams_};

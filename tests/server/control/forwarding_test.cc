@@ -172,7 +172,7 @@ TEST_F(ForwardingTest, AWorkerLostWhileTheReaderLagsIsUnavailable) {
 }
 
 TEST_F(ForwardingTest, WithoutAWorkerEveryCallIsUnavailable) {
-  route_.Set(nullptr);
+  route_.Set(0, nullptr);
   const auto channel = Connect();
   const auto inference = v1::Inference::NewStub(channel);
   const auto views = v1::Interpretability::NewStub(channel);

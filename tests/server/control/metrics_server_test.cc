@@ -19,7 +19,7 @@ class MetricsServerTest : public ::testing::Test {
  protected:
   MetricsServerTest() {
     auto server = MetricsServer::Start(
-        "127.0.0.1:0", {.worker = [this] { return worker_; },
+        "127.0.0.1:0", {.workers = [this] { return std::vector{worker_}; },
                         .control = [this] { return control_; },
                         .trouble = [this] { return trouble_; }});
     EXPECT_TRUE(server.ok()) << server.status();
@@ -30,14 +30,15 @@ class MetricsServerTest : public ::testing::Test {
     return HttpGet(server_->port(), path);
   }
 
-  WorkerFigures worker_;
+  WorkerFigures worker_ = {.name = "local"};
   std::vector<MetricFamily> control_;
   std::string trouble_;
   std::unique_ptr<MetricsServer> server_;
 };
 
 TEST_F(MetricsServerTest, ShowsWhatTheWorkerSaid) {
-  EXPECT_THAT(Get("/metrics"), HasSubstr("\ndissonance_worker_ready 0\n"));
+  EXPECT_THAT(Get("/metrics"),
+              HasSubstr("\ndissonance_worker_ready{worker=\"local\"} 0\n"));
   worker_.ready = true;
   worker_.resident_bytes = 4096;
   internal::v1::Metric& tokens = worker_.metrics.emplace_back();
@@ -49,12 +50,14 @@ TEST_F(MetricsServerTest, ShowsWhatTheWorkerSaid) {
       Get("/metrics"),
       AllOf(StartsWith("HTTP/1.1 200 "),
             HasSubstr("Content-Type: text/plain; version=0.0.4"),
-            HasSubstr("\ndissonance_worker_ready 1\n"),
-            HasSubstr("\ndissonance_worker_resident_bytes 4096\n"),
+            HasSubstr("\ndissonance_worker_ready{worker=\"local\"} 1\n"),
+            HasSubstr(
+                "\ndissonance_worker_resident_bytes{worker=\"local\"} 4096\n"),
             HasSubstr(
                 "# HELP dissonance_decode_tokens_total Generated tokens.\n"),
             HasSubstr("# TYPE dissonance_decode_tokens_total counter\n"),
-            HasSubstr("\ndissonance_decode_tokens_total 17\n")));
+            HasSubstr(
+                "\ndissonance_decode_tokens_total{worker=\"local\"} 17\n")));
 }
 
 TEST_F(MetricsServerTest, ShowsTheControlPlanesFamiliesWithTheirLabels) {
@@ -87,10 +90,11 @@ TEST_F(MetricsServerTest, HealthIsOkOrTheTrouble) {
 TEST(MetricsServerStartTest, WorksWithoutFiguresOfTheControlPlane) {
   const auto server = MetricsServer::Start(
       "127.0.0.1:0",
-      {.worker = [] { return WorkerFigures(); }, .trouble = [] { return ""; }});
+      {.workers = [] { return std::vector{WorkerFigures{.name = "a"}}; },
+       .trouble = [] { return ""; }});
   ASSERT_TRUE(server.ok()) << server.status();
   EXPECT_THAT(HttpGet((*server)->port(), "/metrics"),
-              HasSubstr("dissonance_worker_ready 0"));
+              HasSubstr("dissonance_worker_ready{worker=\"a\"} 0"));
 }
 
 }  // namespace

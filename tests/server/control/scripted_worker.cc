@@ -77,8 +77,8 @@ ScriptedWorker::ScriptedWorker() {
   builder.SetMaxSendMessageSize(kMaxMessageBytes);
   builder.RegisterCallbackGenericService(this);
   server_ = builder.BuildAndStart();
-  channel_ =
-      OpenWorkerChannel(absl::StrCat("127.0.0.1:", port), kMaxMessageBytes);
+  address_ = absl::StrCat("127.0.0.1:", port);
+  connection_ = WorkerConnection::Open(address_, kMaxMessageBytes);
 }
 
 void ScriptedWorker::Play(Script script) {

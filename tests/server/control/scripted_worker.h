@@ -3,7 +3,7 @@
 //
 //   ScriptedWorker worker;
 //   worker.Play({.message_count = 3, .message = [](int64_t i) { ... }});
-//   route.Set(worker.channel());
+//   route.Set(0, worker.connection());
 //   ...
 //   EXPECT_EQ(worker.AwaitCall(0)->method, "/dissonance.v1.Inference/Score");
 #ifndef DISSONANCE_TESTS_SERVER_CONTROL_SCRIPTED_WORKER_H_
@@ -55,8 +55,11 @@ class ScriptedWorker final : private grpc::CallbackGenericService {
 
   // What calls from now on get.
   void Play(Script script) ABSL_LOCKS_EXCLUDED(mutex_);
+  const std::string& address() const { return address_; }
   // As the control plane connects to a worker.
-  const WorkerChannel& channel() const { return channel_; }
+  const std::shared_ptr<WorkerConnection>& connection() const {
+    return connection_;
+  }
   // Call `index` in the order of arrival, once it came.
   std::shared_ptr<const Call> AwaitCall(size_t index)
       ABSL_LOCKS_EXCLUDED(mutex_);
@@ -72,7 +75,8 @@ class ScriptedWorker final : private grpc::CallbackGenericService {
   Script script_ ABSL_GUARDED_BY(mutex_);
   std::vector<std::shared_ptr<Call>> calls_ ABSL_GUARDED_BY(mutex_);
   std::unique_ptr<grpc::Server> server_;
-  WorkerChannel channel_;
+  std::string address_;
+  std::shared_ptr<WorkerConnection> connection_;
 };
 
 }  // namespace dissonance

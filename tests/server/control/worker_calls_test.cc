@@ -25,7 +25,7 @@ using ::testing::Pair;
 
 class WorkerCallsTest : public ::testing::Test {
  protected:
-  WorkerCallsTest() { route_.Set(worker_.channel()); }
+  WorkerCallsTest() { route_.Set(0, worker_.connection()); }
 
   ScriptedWorker worker_;
   WorkerRoute route_;
@@ -44,8 +44,7 @@ class WorkerCallsTest : public ::testing::Test {
 };
 
 TEST_F(WorkerCallsTest, CallsOfJobsAreMarked) {
-  DeviceMeter meter(Clock::Real());
-  WorkerCompute compute(route_, catalog_, meter);
+  WorkerCompute compute(route_, catalog_);
   DeviceSpend spend;
   EXPECT_TRUE(compute.Score({}, {.spend = &spend}).ok());
   EXPECT_GT(spend.Take().device_seconds, 0);
@@ -71,8 +70,7 @@ v1::GenerateResponse Delta(int64_t i) {
 }
 
 TEST_F(WorkerCallsTest, AStreamsMessagesComeInOrderAndAreCharged) {
-  DeviceMeter meter(Clock::Real());
-  WorkerCompute compute(route_, catalog_, meter);
+  WorkerCompute compute(route_, catalog_);
   worker_.Play({.message_count = 4, .message = [](int64_t i) {
                   v1::GenerateResponse message = Delta(i);
                   if (i == 3) {
@@ -100,8 +98,7 @@ TEST_F(WorkerCallsTest, AStreamsMessagesComeInOrderAndAreCharged) {
 }
 
 TEST_F(WorkerCallsTest, WhoeverTakesAStreamCanEndIt) {
-  DeviceMeter meter(Clock::Real());
-  WorkerCompute compute(route_, catalog_, meter);
+  WorkerCompute compute(route_, catalog_);
   worker_.Play({.message_count = 3, .stays_open = true});
   int taken = 0;
   const absl::Status status =
@@ -115,8 +112,7 @@ TEST_F(WorkerCallsTest, WhoeverTakesAStreamCanEndIt) {
 }
 
 TEST_F(WorkerCallsTest, ACancelledStreamIsCancelledAtTheWorkerToo) {
-  DeviceMeter meter(Clock::Real());
-  WorkerCompute compute(route_, catalog_, meter);
+  WorkerCompute compute(route_, catalog_);
   worker_.Play({.message_count = 1, .stays_open = true});
   bool cancelled = false;
   const absl::Status status =
@@ -130,8 +126,7 @@ TEST_F(WorkerCallsTest, ACancelledStreamIsCancelledAtTheWorkerToo) {
 }
 
 TEST_F(WorkerCallsTest, AStreamOfALostWorkerIsUnavailable) {
-  DeviceMeter meter(Clock::Real());
-  WorkerCompute compute(route_, catalog_, meter);
+  WorkerCompute compute(route_, catalog_);
   worker_.Play({.message_count = 2, .stays_open = true});
   int taken = 0;
   const auto take = [&](const v1::StreamActivationsResponse&) {
@@ -140,7 +135,7 @@ TEST_F(WorkerCallsTest, AStreamOfALostWorkerIsUnavailable) {
   };
   absl::Status status = compute.StreamActivations({}, {}, take);
   EXPECT_TRUE(absl::IsUnavailable(status)) << status;
-  route_.Set(nullptr);
+  route_.Set(0, nullptr);
   status = compute.StreamActivations({}, {}, take);
   EXPECT_TRUE(absl::IsUnavailable(status)) << status;
   EXPECT_EQ(taken, 2);
@@ -167,7 +162,7 @@ TEST_F(WorkerCallsTest, ASelfCheckIsTheWorkersAndInteractive) {
   EXPECT_EQ(call->request, request.SerializeAsString());
   EXPECT_THAT(call->metadata, Not(Contains(Key(kPriorityKey))));
 
-  route_.Set(nullptr);
+  route_.Set(0, nullptr);
   const absl::Status lost = catalog_.SelfCheck(owner_, request, {}).status();
   EXPECT_TRUE(absl::IsUnavailable(lost)) << lost;
   EXPECT_THAT(std::string(lost.message()), HasSubstr("make the call again"));

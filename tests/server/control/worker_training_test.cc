@@ -39,7 +39,8 @@ class PlayedWorker final : public Training::Service {
                              &port);
     builder.RegisterService(this);
     server_ = builder.BuildAndStart();
-    channel_ = OpenWorkerChannel(absl::StrCat("127.0.0.1:", port), 64 << 20);
+    connection_ =
+        WorkerConnection::Open(absl::StrCat("127.0.0.1:", port), 64 << 20);
   }
   ~PlayedWorker() override { Kill(); }
 
@@ -53,14 +54,16 @@ class PlayedWorker final : public Training::Service {
     server_->Shutdown(std::chrono::system_clock::now());
     server_->Wait();
   }
-  const WorkerChannel& channel() const { return channel_; }
+  const std::shared_ptr<WorkerConnection>& connection() const {
+    return connection_;
+  }
 
   std::function<grpc::Status(Stream&)> play;
   bool is_job = false;
 
  private:
   std::unique_ptr<grpc::Server> server_;
-  WorkerChannel channel_;
+  std::shared_ptr<WorkerConnection> connection_;
 };
 
 // Also that the call was cancelled.
@@ -96,10 +99,12 @@ class HandClock : public Clock {
 
 class WorkerTrainingTest : public ::testing::Test {
  protected:
-  WorkerTrainingTest() { route_.Set(worker_.channel()); }
+  WorkerTrainingTest() { route_.Set(0, worker_.connection()); }
 
   std::unique_ptr<TrainingSession> Train() {
-    auto session = training_.Train(spend_);
+    internal::v1::TrainBegin begin;
+    begin.set_model("models/m");
+    auto session = training_.Train(begin, {.spend = &spend_});
     EXPECT_TRUE(session.ok()) << session.status();
     return *std::move(session);
   }
@@ -109,11 +114,10 @@ class WorkerTrainingTest : public ::testing::Test {
   }
 
   PlayedWorker worker_;
-  WorkerRoute route_;
   HandClock clock_;
-  DeviceMeter meter_{clock_};
+  WorkerRoute route_{/*worker_count=*/1, clock_};
   DeviceSpend spend_;
-  WorkerTraining training_{route_, meter_};
+  WorkerTraining training_{route_};
 };
 
 TEST_F(WorkerTrainingTest, MessagesGoBothWaysAndTheEndIsTold) {
@@ -128,9 +132,6 @@ TEST_F(WorkerTrainingTest, MessagesGoBothWaysAndTheEndIsTold) {
   };
   const auto session = Train();
   clock_.Advance(absl::Seconds(3));
-  TrainRequest begin;
-  begin.mutable_begin()->set_model("models/m");
-  ASSERT_TRUE(session->Send(begin, {}).ok());
   ASSERT_TRUE(session->Send(Start(), {}).ok());
   for (int64_t step = 1; step <= 3; ++step) {
     const auto received = Next(*session);
@@ -161,7 +162,9 @@ TEST_F(WorkerTrainingTest, NothingInTimeIsNoMessage) {
 }
 
 TEST_F(WorkerTrainingTest, ARefusalIsToldToWhoeverSendsOrReceives) {
-  worker_.play = [](auto&) {
+  worker_.play = [](PlayedWorker::Stream& stream) {
+    TrainRequest begin;
+    stream.Read(&begin);
     return grpc::Status(grpc::StatusCode::INVALID_ARGUMENT, "lora.rank: 0");
   };
   const auto session = Train();
@@ -188,8 +191,8 @@ TEST_F(WorkerTrainingTest, ALostWorkerIsUnavailable) {
   begun.WaitForNotification();
   worker_.Kill();
   EXPECT_TRUE(absl::IsUnavailable(Next(*session).status()));
-  route_.Set(nullptr);
-  EXPECT_TRUE(absl::IsUnavailable(training_.Train(spend_).status()));
+  route_.Set(0, nullptr);
+  EXPECT_TRUE(absl::IsUnavailable(training_.Train({}, {}).status()));
 }
 
 TEST_F(WorkerTrainingTest, AnEndedSessionStopsTheWorker) {
@@ -244,7 +247,8 @@ TEST_F(WorkerTrainingTest, AnEvaluationIsNotChargedTwice) {
     response.mutable_snapshot()->set_kind(TrainingSnapshot::KIND_EVALUATION);
     stream.Write(response);
     TrainRequest request;
-    stream.Read(&request);
+    while (!request.has_go_on() && stream.Read(&request)) {
+    }
     stream.Write(StepOf(1));
     return grpc::Status::OK;
   };
@@ -253,7 +257,7 @@ TEST_F(WorkerTrainingTest, AnEvaluationIsNotChargedTwice) {
   ASSERT_TRUE(Next(*session).ok());
   EXPECT_EQ(spend_.Take().device_seconds, 1);
   // Alone on the device while the training waits.
-  const DeviceMeter::Call evaluation(meter_);
+  const DeviceMeter::Call evaluation(*route_.For(NamedModels()).meter);
   clock_.Advance(absl::Seconds(4));
   EXPECT_EQ(evaluation.Seconds(), 4);
   TrainRequest go_on;
