@@ -35,14 +35,13 @@ struct WorkerConfig {
   double idle_seconds = 600.0;
   std::string device = "cpu";
   int64_t threads = 0;
-  // 0: what suits the device.
-  int64_t step_tokens = 0;
+  int64_t step_tokens = 0;  // 0: what suits the device; also below
   int64_t decode_step_tokens = 0;
   bool reproducible = true;
   int64_t weight_bytes = 0;
   int64_t training_bytes = 0;
   double training_share = 0.1;
-  int64_t kv_cache_bytes = 0;  // 0: what suits the device
+  int64_t kv_cache_bytes = 0;  // as step_tokens
   int64_t prefix_cache_bytes = int64_t{1} << 30;
   int64_t activation_store_bytes = int64_t{4} << 30;
   int64_t queue_limit = 100'000;
@@ -53,7 +52,6 @@ struct WorkerConfig {
   double max_backoff_seconds = 30.0;
 };
 
-// Of the launcher "slurm".
 struct SlurmConfig {
   std::vector<std::string> options = {};  // of sbatch
   std::string host = {};  // by which nodes find this machine; empty: its name
@@ -106,8 +104,7 @@ struct LlmConfig {
   double tokens_per_minute = 0;    // 0: no limit
   double timeout_seconds = 300;
   double patience_seconds = 3600;
-  // US dollars per million tokens; 0: not known.
-  double prompt_price = 0;
+  double prompt_price = 0;  // US dollars per million tokens; 0: not known
   double completion_price = 0;
 };
 
@@ -131,7 +128,7 @@ struct Config {
 };
 
 // Defaults with what the file sets. INVALID_ARGUMENT names file, line and key
-// for a key that is not known or has another type; NOT_FOUND without the file.
+// of one that is not known or has another type; NOT_FOUND without the file.
 absl::StatusOr<Config> ReadConfigFile(const std::string& path);
 
 // The same from text; `file` begins the messages.

@@ -92,7 +92,7 @@ class ModelCatalog {
   // what to do; a worker that is away is no reason. Whoever asks sees it.
   absl::Status CheckVariant(const v1::Variant& variant);
 
-  // Of a model's weights when it was last loaded; 0: unknown.
+  // Of a model when it was last loaded; 0: unknown.
   int64_t WeightBytes(const std::string& model);
 
   // Asks the worker, as CheckVariant says. Changes need not wait for it.
@@ -115,11 +115,10 @@ class ModelCatalog {
  private:
   // As ResidentIn(), of all workers.
   std::set<std::string> Resident(const std::string& model = "") const;
-  // The folder of an adapter to be registered.
   absl::StatusOr<std::string> FolderOf(const Viewer& viewer,
                                        const std::string& path,
                                        const v1::AdapterArtifacts& artifacts);
-  // In a worker that took a change which another refused: as it is recorded.
+  // As it is recorded, in a worker that took what another one refused.
   void UndoLoad(const std::string& model, const WorkerChannel& worker);
   void UndoRegister(const std::string& adapter, const WorkerChannel& worker);
   // Updates the path of one whose folder was made anew.
@@ -140,8 +139,7 @@ class ModelCatalog {
   const std::string data_dir_;
   const WorkerRoute& route_;
   const ModelAccess access_;
-  // Held during a change; taken before mutex_.
-  absl::Mutex change_mutex_ ABSL_ACQUIRED_BEFORE(mutex_);
+  absl::Mutex change_mutex_ ABSL_ACQUIRED_BEFORE(mutex_);  // during a change
   mutable absl::Mutex mutex_;
   // Name to reason.
   std::map<std::string, std::string> left_out_ ABSL_GUARDED_BY(mutex_);

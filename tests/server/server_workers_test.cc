@@ -109,8 +109,8 @@ TEST_F(TwoWorkersTest, WhatIsLoadedIsInEachOfThem) {
   ASSERT_TRUE(AwaitState(server_, 0, v1::WORKER_STATE_BACKING_OFF));
   const auto of_second = Score(server_, request);
   ASSERT_TRUE(of_second.ok()) << of_second.status();
-  EXPECT_EQ(of_second->results(0).SerializeAsString(),
-            of_first->results(0).SerializeAsString());
+  EXPECT_EQ(of_second->scores(0).SerializeAsString(),
+            of_first->scores(0).SerializeAsString());
   const auto job = CreateJob(server_, TinyWorldJob(2), "");
   ASSERT_TRUE(job.ok()) << job.status();
   EXPECT_EQ(AwaitJob(server_, job->name())->state(), v1::JOB_STATE_SUCCEEDED);

@@ -10,6 +10,7 @@
 namespace dissonance {
 namespace {
 
+using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
@@ -42,6 +43,32 @@ TEST(ConfigTest, TheExampleFileHasEveryKeyWithItsDefault) {
     }
     at = end + 1;
   }
+}
+
+TEST(ConfigTest, TheExampleOfAClusterIsOneThatCanRun) {
+  auto config =
+      ReadConfigFile(DISSONANCE_SOURCE_DIR "/deploy/slurm/dissonanced.toml");
+  ASSERT_TRUE(config.ok()) << config.status();
+  config = ResolveConfig(*std::move(config));
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->worker.launcher, kSlurmLauncher);
+  EXPECT_GT(config->worker.count, config->worker.least);
+  EXPECT_THAT(config->slurm.options, Contains("--gres=gpu:1"));
+}
+
+TEST(ConfigTest, WorkersAreAtLeastOneAndNoMoreRunAlwaysThanThereAre) {
+  const auto refusal = [](const char* text) {
+    auto config = ParseConfig(text, "d.toml");
+    EXPECT_TRUE(config.ok()) << config.status();
+    config->data_dir = "/tmp/d";
+    return std::string(ResolveConfig(*config).status().message());
+  };
+  EXPECT_THAT(refusal("[worker]\ncount = 0\n"), HasSubstr("worker.count is 0"));
+  EXPECT_THAT(refusal("[worker]\ncount = 2\nleast = 3\n"),
+              HasSubstr("worker.least is 3; it has to be from 0 to 2"));
+  EXPECT_THAT(refusal("[worker]\nlauncher = \"pbs\"\n"),
+              HasSubstr("worker.launcher is \"pbs\"; it has to be one of "
+                        "local, slurm"));
 }
 
 TEST(ConfigTest, AnUnknownKeyIsRefusedWithItsLine) {
