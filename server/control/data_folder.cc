@@ -13,14 +13,13 @@
 namespace dissonance {
 
 absl::Status DataFolder::Prepare() const {
-  const std::string run = path_ + "/run";
   std::error_code error;
-  std::filesystem::remove_all(run, error);
+  std::filesystem::remove_all(run(), error);
   if (error) {
     return absl::ErrnoToStatus(error.value(),
-                               absl::StrCat("cannot remove ", run));
+                               absl::StrCat("cannot remove ", run()));
   }
-  RETURN_IF_ERROR(MakeDirectories(run));
+  RETURN_IF_ERROR(MakeDirectories(run()));
   return MakeDirectories(path_ + "/logs");
 }
 

@@ -41,6 +41,7 @@ class DataFolder {
   }
   std::string reserve() const { return path_ + "/reserve"; }
   std::string fencing_file() const { return path_ + "/fencing"; }
+  std::string run() const { return path_ + "/run"; }
   std::string control_socket() const { return path_ + "/run/control"; }
   std::string worker_socket_prefix() const { return path_ + "/run/worker-"; }
 

@@ -397,7 +397,7 @@ void ModelCatalog::ReadAhead(absl::FunctionRef<bool()> stop) const {
 absl::Status ModelCatalog::Restore(const WorkerChannel& worker,
                                    const CallOptions& options,
                                    absl::FunctionRef<void()> publish) {
-  const absl::MutexLock lock(&change_mutex_);
+  const absl::ReaderMutexLock lock(&change_mutex_);
   ASSIGN_OR_RETURN(const std::vector<StoredModel> models, store_.ListModels());
   for (const StoredModel& model : models) {
     const std::string& name = model.model.name();

@@ -100,14 +100,14 @@ class ModelCatalog {
       const Viewer& viewer, const v1::SelfCheckRequest& request,
       const CallOptions& options);
 
-  // Reads the weights that Restore will load into the system's memory, while a
-  // worker starts, until `stop` says so. Best effort.
+  // Has the system read the weights that Restore will load, until `stop`.
   void ReadAhead(absl::FunctionRef<bool()> stop) const;
 
   // Loads all that should be resident into a new worker. What cannot be loaded
   // any more, or has other contents than when it was recorded, is left out and
   // reported by CheckVariant. An error means that the worker was lost. At last
-  // `publish` makes it one of the READY ones, before the next change.
+  // `publish` makes it one of the READY ones. Changes wait; other restores
+  // don't.
   absl::Status Restore(const WorkerChannel& worker, const CallOptions& options,
                        absl::FunctionRef<void()> publish)
       ABSL_LOCKS_EXCLUDED(change_mutex_);
@@ -139,10 +139,10 @@ class ModelCatalog {
   const std::string data_dir_;
   const WorkerRoute& route_;
   const ModelAccess access_;
-  absl::Mutex change_mutex_ ABSL_ACQUIRED_BEFORE(mutex_);  // during a change
+  // During a change; shared by those who restore.
+  absl::Mutex change_mutex_ ABSL_ACQUIRED_BEFORE(mutex_);
   mutable absl::Mutex mutex_;
-  // Name to reason.
-  std::map<std::string, std::string> left_out_ ABSL_GUARDED_BY(mutex_);
+  std::map<std::string, std::string> left_out_ ABSL_GUARDED_BY(mutex_);  // why
 };
 
 }  // namespace dissonance

@@ -12,6 +12,7 @@
 #include "grpcpp/security/credentials.h"
 #include "grpcpp/support/client_interceptor.h"
 #include "server/control/grpc_status.h"
+#include "server/link/worker_credentials.h"
 
 namespace dissonance {
 
@@ -99,6 +100,7 @@ grpc::ChannelArguments Arguments(int max_message_bytes) {
   arguments.SetMaxSendMessageSize(max_message_bytes);
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
+  SetServerName(arguments);
   return arguments;
 }
 

@@ -1,14 +1,21 @@
 #include "server/control/worker_launchers.h"
 
+#include <limits.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <filesystem>
+#include <functional>
+#include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "grpcpp/security/credentials.h"
 #include "grpcpp/security/server_credentials.h"
 #include "server/control/local_launcher.h"
+#include "server/control/slurm_launcher.h"
 #include "server/control/worker_arguments.h"
+#include "server/link/worker_credentials.h"
 #include "src/base/status_macros.h"
 
 namespace dissonance {
@@ -25,15 +32,55 @@ absl::StatusOr<std::string> WorkerProgram() {
                    "; build or install dissonance-worker beside dissonanced"));
 }
 
+// By which other machines find this one.
+absl::StatusOr<std::string> HostName(const SlurmConfig& config) {
+  if (!config.host.empty()) return config.host;
+  char name[HOST_NAME_MAX + 1] = {};
+  if (::gethostname(name, HOST_NAME_MAX) != 0) {
+    return absl::ErrnoToStatus(errno, "gethostname");
+  }
+  return std::string(name);
+}
+
+absl::StatusOr<std::unique_ptr<WorkerLauncher>> MakeSlurmLauncher(
+    const Config& config, const DataFolder& folder, std::string program,
+    std::function<std::vector<std::string>(int)> arguments) {
+  ASSIGN_OR_RETURN(
+      std::unique_ptr<SlurmLauncher> launcher,
+      SlurmLauncher::Create(
+          {.program = std::move(program),
+           .arguments = {"--credentials", folder.run()},
+           .environment = WorkerEnvironment(config.worker),
+           .worker_arguments = std::move(arguments),
+           .folder = folder.run(),
+           .log_file =
+               [folder](int worker) { return folder.worker_log(worker); },
+           .job_name = SlurmJobName(config.data_dir),
+           .sbatch_options = config.slurm.options,
+           .poll_interval = absl::Seconds(config.slurm.poll_seconds)}));
+  RETURN_IF_ERROR(launcher->CancelOrphans());
+  return launcher;
+}
+
 }  // namespace
 
-absl::StatusOr<WorkerMeetingPlace> MakeMeetingPlace(const Config& /*config*/,
+absl::StatusOr<WorkerMeetingPlace> MakeMeetingPlace(const Config& config,
                                                     const DataFolder& folder) {
-  // Only this user can enter the data directory; the launch token is checked.
-  return WorkerMeetingPlace{
-      .listen = absl::StrCat("unix:", folder.control_socket()),
-      .server_credentials = grpc::InsecureServerCredentials(),
-      .channel_credentials = grpc::InsecureChannelCredentials()};
+  if (config.worker.launcher == kLocalLauncher) {
+    // Only this user can enter the data directory; the launch token is checked.
+    return WorkerMeetingPlace{
+        .listen = absl::StrCat("unix:", folder.control_socket()),
+        .server_credentials = grpc::InsecureServerCredentials(),
+        .channel_credentials = grpc::InsecureChannelCredentials()};
+  }
+  RETURN_IF_ERROR(MakeWorkerCredentials(folder.run()));
+  ASSIGN_OR_RETURN(const WorkerCredentials credentials,
+                   WorkerCredentials::Read(folder.run()));
+  ASSIGN_OR_RETURN(std::string host, HostName(config.slurm));
+  return WorkerMeetingPlace{.listen = "0.0.0.0:0",
+                            .host = std::move(host),
+                            .server_credentials = credentials.server(),
+                            .channel_credentials = credentials.channel()};
 }
 
 absl::StatusOr<std::unique_ptr<WorkerLauncher>> MakeLauncher(
@@ -43,6 +90,9 @@ absl::StatusOr<std::unique_ptr<WorkerLauncher>> MakeLauncher(
   const auto arguments = [config, folder, control](int worker) {
     return WorkerArguments(config, folder, control, worker);
   };
+  if (config.worker.launcher == kSlurmLauncher) {
+    return MakeSlurmLauncher(config, folder, program, arguments);
+  }
   return std::make_unique<LocalLauncher>(LocalLauncher::Options{
       .program = program,
       .arguments = arguments,

@@ -7,6 +7,7 @@
 #include "google/protobuf/util/time_util.h"
 #include "grpcpp/client_context.h"
 #include "grpcpp/create_channel.h"
+#include "server/link/worker_credentials.h"
 #include "src/base/clock.h"
 
 namespace dissonance {
@@ -33,6 +34,7 @@ absl::StatusOr<std::unique_ptr<ControlLink>> ControlLink::Register(
     const internal::v1::RegisterWorkerRequest& request) {
   grpc::ChannelArguments arguments;
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
+  SetServerName(arguments);
   std::unique_ptr<Stub> stub = internal::v1::WorkerRegistry::NewStub(
       grpc::CreateCustomChannel(target, credentials, arguments));
   grpc::ClientContext context;

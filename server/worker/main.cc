@@ -26,6 +26,7 @@
 #include "grpcpp/security/server_credentials.h"
 #include "grpcpp/server.h"
 #include "grpcpp/server_builder.h"
+#include "server/link/worker_credentials.h"
 #include "server/worker/activation_store.h"
 #include "server/worker/control_link.h"
 #include "server/worker/inference_service.h"
@@ -119,7 +120,9 @@ struct Credentials {
 
 absl::StatusOr<Credentials> ReadCredentials(const WorkerOptions& options) {
   if (options.credentials.empty()) return Credentials();
-  return absl::UnimplementedError("credentials");
+  ASSIGN_OR_RETURN(const WorkerCredentials read,
+                   WorkerCredentials::Read(options.credentials));
+  return Credentials{read.server(), read.channel()};
 }
 
 absl::StatusOr<std::string> LaunchToken(const WorkerOptions& options,
