@@ -58,7 +58,7 @@ absl::StatusOr<std::unique_ptr<WorkerLauncher>> MakeSlurmLauncher(
            .job_name = SlurmJobName(config.data_dir),
            .sbatch_options = config.slurm.options,
            .poll_interval = absl::Seconds(config.slurm.poll_seconds)}));
-  RETURN_IF_ERROR(launcher->CancelOrphans());
+  RETURN_IF_ERROR(launcher->EndOrphans());
   return launcher;
 }
 
