@@ -53,13 +53,16 @@ absl::Status WorkerUnavailable() {
       "complete, and will be back; make the call again");
 }
 
+bool IsLostWorker(const grpc::Status& status) {
+  if (status.error_details() == kWorkerDetails) return false;
+  return status.error_code() == grpc::StatusCode::UNAVAILABLE ||
+         (status.error_code() == grpc::StatusCode::UNKNOWN &&
+          absl::StrContains(status.error_message(), "Stream removed"));
+}
+
 grpc::Status FromWorker(const grpc::Status& status) {
   if (status.error_details() == kWorkerDetails) return ToGrpc(FromGrpc(status));
-  const bool is_lost =
-      status.error_code() == grpc::StatusCode::UNAVAILABLE ||
-      (status.error_code() == grpc::StatusCode::UNKNOWN &&
-       absl::StrContains(status.error_message(), "Stream removed"));
-  return is_lost ? ToGrpc(WorkerUnavailable()) : status;
+  return IsLostWorker(status) ? ToGrpc(WorkerUnavailable()) : status;
 }
 
 }  // namespace dissonance

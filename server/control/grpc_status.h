@@ -18,6 +18,9 @@ absl::Status FromGrpc(const grpc::Status& status);
 // complete.
 absl::Status WorkerUnavailable();
 
+// Whether that is no worker's word, but a sign that it is lost.
+bool IsLostWorker(const grpc::Status& status);
+
 // What a call to the worker ended with, as clients should see it: the details
 // stay, and any sign of a lost worker is WorkerUnavailable.
 grpc::Status FromWorker(const grpc::Status& status);

@@ -1,5 +1,6 @@
 #include "server/control/worker_connection.h"
 
+#include <atomic>
 #include <set>
 #include <utility>
 #include <vector>
@@ -34,6 +35,12 @@ class CallsInFlight {
     is_cut_ = true;
     for (grpc::ClientContext* call : calls_) call->TryCancel();
   }
+  // What a call has ended with.
+  void See(const grpc::Status& end) {
+    if (IsLostWorker(end)) seems_lost_ = true;
+  }
+  void SetHeard() { seems_lost_ = false; }
+  bool seems_lost() const { return seems_lost_; }
   bool is_cut() const ABSL_LOCKS_EXCLUDED(mutex_) {
     const absl::MutexLock lock(&mutex_);
     return is_cut_;
@@ -44,6 +51,7 @@ class CallsInFlight {
   }
 
  private:
+  std::atomic<bool> seems_lost_ = false;
   mutable absl::Mutex mutex_;
   bool is_cut_ ABSL_GUARDED_BY(mutex_) = false;
   std::set<grpc::ClientContext*> calls_ ABSL_GUARDED_BY(mutex_);
@@ -70,6 +78,7 @@ class CallWatch final : public Interceptor {
     if (methods->QueryInterceptionHookPoint(
             InterceptionHookPoints::POST_RECV_STATUS)) {
       calls_->Remove(call_);
+      calls_->See(*methods->GetRecvStatus());
       if (calls_->is_cut()) {
         *methods->GetRecvStatus() = ToGrpc(WorkerUnavailable());
       }
@@ -131,6 +140,10 @@ WorkerConnection::WorkerConnection(std::shared_ptr<CallsInFlight> calls,
     : calls_(std::move(calls)), channel_(std::move(channel)) {}
 
 int WorkerConnection::call_count() const { return calls_->count(); }
+
+bool WorkerConnection::seems_lost() const { return calls_->seems_lost(); }
+
+void WorkerConnection::SetHeard() { calls_->SetHeard(); }
 
 void WorkerConnection::Cut() { calls_->Cut(); }
 

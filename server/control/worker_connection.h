@@ -37,6 +37,10 @@ class WorkerConnection {
   const WorkerChannel& channel() const { return channel_; }
   // Calls under way.
   int call_count() const;
+  // Whether a call found nobody since the worker was last heard of.
+  bool seems_lost() const;
+  // The worker was heard of.
+  void SetHeard();
   // Ends all calls under way and to come with UNAVAILABLE, whatever the worker
   // says of them. Never on one of gRPC's threads.
   void Cut();

@@ -49,6 +49,8 @@ class Ending {
 // A model's weights on their way to a device are as much trouble as so many
 // calls before one's own.
 constexpr int kLoadCost = 4;
+// More than any other cost.
+constexpr int kLostCost = 1 << 20;
 
 }  // namespace
 
@@ -76,11 +78,14 @@ void WorkerRoute::Withdraw(int worker) {
 
 void WorkerRoute::SetResident(int worker, std::set<std::string> models) {
   const absl::MutexLock lock(&mutex_);
-  seats_[static_cast<size_t>(worker)]->resident = std::move(models);
+  Seat& seat = *seats_[static_cast<size_t>(worker)];
+  seat.resident = std::move(models);
+  if (seat.connection != nullptr) seat.connection->SetHeard();
 }
 
 int WorkerRoute::CostOf(const Seat& seat, const NamedModels& named) {
   int cost = seat.connection->call_count();
+  if (seat.connection->seems_lost()) cost += kLostCost;
   if (!seat.resident.has_value()) return cost;
   for (const std::string& model : named.models) {
     if (!seat.resident->contains(model)) cost += kLoadCost;

@@ -49,8 +49,9 @@ class WorkerRoute {
       ABSL_LOCKS_EXCLUDED(mutex_);
   // The worker gets no more calls; those it has go on.
   void Withdraw(int worker) ABSL_LOCKS_EXCLUDED(mutex_);
-  // The models whose weights the worker has on its device. Until it is told,
-  // all are taken to be there.
+  // The worker says which models' weights it has on its device. Until it does,
+  // all are taken to be there. One of several that calls did not find gets no
+  // more of them until it is heard of again.
   void SetResident(int worker, std::set<std::string> models)
       ABSL_LOCKS_EXCLUDED(mutex_);
 

@@ -101,6 +101,16 @@ TEST_F(WorkerRouteTest, AWorkerThatIsNotReadyGetsNoCalls) {
   EXPECT_THAT(route_.Ready(), IsEmpty());
 }
 
+TEST_F(WorkerRouteTest, OneThatACallDidNotFindIsAvoidedUntilItIsHeardOf) {
+  workers_[0].Kill();
+  v1::ScoreResponse response;
+  EXPECT_TRUE(absl::IsUnavailable(CallWorker(
+      route_.For(kModel).channel, kScore, v1::ScoreRequest(), response, {})));
+  EXPECT_EQ(For(kModel), 1);
+  route_.SetResident(0, {"models/m"});
+  EXPECT_EQ(For(kModel), 0);
+}
+
 TEST_F(WorkerRouteTest, AnAdapterInTrainingIsWhereItIsTrained) {
   const NamedModels named = {.models = {"models/m"},
                              .adapters = {"models/m/adapters/~t"}};
