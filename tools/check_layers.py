@@ -81,8 +81,9 @@ LAYERS = {
         "src/base", "proto", _LAB + "files", _LAB + "tensors", _LAB + "jobs",
         _LAB + "report"
     ],
-    "server/worker": ["src/base", "proto", "src/compute"],
-    "server/control": ["src/base", "proto", "src/lab"],
+    "server/link": ["src/base"],
+    "server/worker": ["src/base", "proto", "src/compute", "server/link"],
+    "server/control": ["src/base", "proto", "src/lab", "server/link"],
     "client/cli": ["src/base", "proto"],
 }
 
