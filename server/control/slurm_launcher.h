@@ -1,0 +1,81 @@
+// Workers as jobs of a Slurm cluster. The program, the folder and the logs have
+// to be at the same place on all of its nodes, as on a shared file system. What
+// becomes of a job is asked for now and then; a controller that is away ends
+// nothing. Thread safe.
+//
+//   SlurmLauncher::Options options{.program = "/opt/bin/dissonance-worker"};
+//   options.job_name = SlurmJobName(data_directory);
+//   ...
+//   ASSIGN_OR_RETURN(auto launcher, SlurmLauncher::Create(options));
+//   RETURN_IF_ERROR(launcher->EndOrphans());
+//   ASSIGN_OR_RETURN(auto worker, launcher->Launch({.worker = 0, ...}));
+#ifndef DISSONANCE_SERVER_CONTROL_SLURM_LAUNCHER_H_
+#define DISSONANCE_SERVER_CONTROL_SLURM_LAUNCHER_H_
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "server/control/slurm_commands.h"
+#include "server/control/slurm_watch.h"
+#include "server/control/worker_launcher.h"
+
+namespace dissonance {
+
+// The name of all jobs of the server with that data directory.
+std::string SlurmJobName(const std::string& data_directory);
+
+class SlurmLauncher final : public WorkerLauncher {
+ public:
+  struct Options {
+    std::string program;                   // dissonance-worker's absolute path
+    std::vector<std::string> arguments;    // of all workers
+    std::vector<std::string> environment;  // "NAME=VALUE", of all workers
+    // Arguments of one worker more; none if empty.
+    std::function<std::vector<std::string>(int worker)> worker_arguments;
+    std::string folder;      // there, ours alone; takes the token files
+    std::string log_prefix;  // worker 3 writes to this and "3.log"
+    std::string job_name;
+    // Of sbatch's, one in each, e.g. "--partition=gpu" and "--gres=gpu:1".
+    std::vector<std::string> sbatch_options;
+    absl::Duration poll_interval = absl::Seconds(10);
+    // Most that Kill waits for a job to leave its node; Slurm itself grants 30
+    // s by default.
+    absl::Duration kill_limit = absl::Seconds(60);
+    absl::Duration command_limit = absl::Seconds(30);
+  };
+
+  // NOT_FOUND without Slurm's commands or the program, INVALID_ARGUMENT for
+  // options that can't be meant or that Slurm refuses, UNAVAILABLE if its
+  // controller does not answer.
+  static absl::StatusOr<std::unique_ptr<SlurmLauncher>> Create(
+      const Options& options);
+
+  // Ends the jobs that an earlier server left, and removes its token files.
+  // Call it before the first launch.
+  absl::Status EndOrphans();
+
+  absl::StatusOr<std::unique_ptr<LaunchedWorker>> Launch(
+      const WorkerLaunch& launch) override;
+
+ private:
+  SlurmLauncher(Options options, const SlurmCommands& slurm);
+
+  absl::StatusOr<std::string> Script(int worker,
+                                     const std::string& token_file) const;
+  std::vector<std::string> SbatchOptions(int worker) const;
+  // Whether Slurm takes such jobs.
+  absl::Status Check() const;
+
+  const Options options_;
+  const SlurmCommands slurm_;
+  SlurmWatch watch_;
+};
+
+}  // namespace dissonance
+
+#endif  // DISSONANCE_SERVER_CONTROL_SLURM_LAUNCHER_H_
