@@ -139,9 +139,8 @@ absl::Status CheckOptions(const SlurmLauncher::Options& options) {
   // It would have another meaning in sbatch's patterns of file names.
   if (const std::string log = options.log_file(0);
       absl::StrContains(log, '\\')) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("Slurm can't write to ", log,
-                     "; choose a folder without a backslash"));
+    return absl::InvalidArgumentError(absl::StrCat(
+        "Slurm can't write to ", log, "; choose a folder without a backslash"));
   }
   for (const std::string& option : options.sbatch_options) {
     RETURN_IF_ERROR(CheckSbatchOption(option));

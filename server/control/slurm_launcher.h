@@ -37,7 +37,7 @@ class SlurmLauncher final : public WorkerLauncher {
     std::vector<std::string> environment;  // "NAME=VALUE", of all workers
     // Arguments of one worker more; none if empty.
     std::function<std::vector<std::string>(int worker)> worker_arguments;
-    std::string folder;      // there, ours alone; takes the token files
+    std::string folder;  // there, ours alone; takes the token files
     std::function<std::string(int worker)> log_file;
     std::string job_name;
     // Of sbatch's, one in each, e.g. "--partition=gpu" and "--gres=gpu:1".

@@ -109,7 +109,7 @@ grpc::ChannelArguments Arguments(int max_message_bytes) {
   arguments.SetMaxSendMessageSize(max_message_bytes);
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
-  SetServerName(arguments);
+  WorkerCredentials::SetNameIn(arguments);
   return arguments;
 }
 

@@ -73,14 +73,14 @@ absl::StatusOr<WorkerMeetingPlace> MakeMeetingPlace(const Config& config,
         .server_credentials = grpc::InsecureServerCredentials(),
         .channel_credentials = grpc::InsecureChannelCredentials()};
   }
-  RETURN_IF_ERROR(MakeWorkerCredentials(folder.run()));
+  RETURN_IF_ERROR(WorkerCredentials::Renew(folder.run()));
   ASSIGN_OR_RETURN(const WorkerCredentials credentials,
-                   WorkerCredentials::Read(folder.run()));
+                   WorkerCredentials::Load(folder.run()));
   ASSIGN_OR_RETURN(std::string host, HostName(config.slurm));
   return WorkerMeetingPlace{.listen = "0.0.0.0:0",
                             .host = std::move(host),
-                            .server_credentials = credentials.server(),
-                            .channel_credentials = credentials.channel()};
+                            .server_credentials = credentials.ForServer(),
+                            .channel_credentials = credentials.ForClient()};
 }
 
 absl::StatusOr<std::unique_ptr<WorkerLauncher>> MakeLauncher(

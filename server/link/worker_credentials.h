@@ -1,12 +1,11 @@
-// How control plane and workers know each other over TCP: both show the same
-// certificate, which is made anew with each start of the server and lies in a
-// folder that its user alone can read. Whoever can read it may join; nobody
-// else is spoken to. Values; thread safe.
+// What lets the control plane and its workers know each other over a network:
+// one certificate with its key for all of them. Whoever can read the two files
+// belongs to them, nobody else does. Thread safe.
 //
-//   RETURN_IF_ERROR(MakeWorkerCredentials(folder));       // control plane
-//   ASSIGN_OR_RETURN(const WorkerCredentials credentials,
-//                    WorkerCredentials::Read(folder));    // both
-//   builder.AddListeningPort("0.0.0.0:0", credentials.server(), &port);
+//   RETURN_IF_ERROR(WorkerCredentials::Renew(folder));
+//   ASSIGN_OR_RETURN(const auto credentials, WorkerCredentials::Load(folder));
+//   builder.AddListeningPort("0.0.0.0:0", credentials.ForServer());
+//   grpc::CreateCustomChannel(address, credentials.ForClient(), arguments);
 #ifndef DISSONANCE_SERVER_LINK_WORKER_CREDENTIALS_H_
 #define DISSONANCE_SERVER_LINK_WORKER_CREDENTIALS_H_
 
@@ -19,34 +18,34 @@
 #include "grpcpp/security/credentials.h"
 #include "grpcpp/security/server_credentials.h"
 #include "grpcpp/support/channel_arguments.h"
+#include "src/base/secret.h"
 
 namespace dissonance {
 
-// Makes a key on the curve P-256 and a certificate that it signs itself, as
-// workers.key (mode 0600) and workers.crt in `folder`.
-absl::Status MakeWorkerCredentials(const std::string& folder);
-
 class WorkerCredentials {
  public:
-  // NOT_FOUND if the folder has none.
-  static absl::StatusOr<WorkerCredentials> Read(const std::string& folder);
+  // Makes a new pair and writes it as workers.pem and workers.key, which only
+  // this user can read. Those who have an older pair are strangers from then
+  // on.
+  static absl::Status Renew(const std::string& folder);
+  // The pair that lies there; NOT_FOUND if there is none.
+  static absl::StatusOr<WorkerCredentials> Load(const std::string& folder);
 
-  // Takes those that show the certificate, and no others.
-  std::shared_ptr<grpc::ServerCredentials> server() const;
-  // For channels with SetServerName(): the certificate has the name of no
-  // machine.
-  std::shared_ptr<grpc::ChannelCredentials> channel() const;
+  // Takes calls only of those who have the same pair.
+  std::shared_ptr<grpc::ServerCredentials> ForServer() const;
+  // Makes calls only to those who have the same pair. Needs SetNameIn().
+  std::shared_ptr<grpc::ChannelCredentials> ForClient() const;
+  // The certificate is for all machines: what the other side is called is no
+  // part of who it is.
+  static void SetNameIn(grpc::ChannelArguments& arguments);
 
  private:
-  WorkerCredentials(std::string key, std::string certificate)
-      : key_(std::move(key)), certificate_(std::move(certificate)) {}
+  WorkerCredentials(std::string certificate, Secret key)
+      : certificate_(std::move(certificate)), key_(std::move(key)) {}
 
-  std::string key_;          // PEM
   std::string certificate_;  // PEM
+  Secret key_;               // PEM
 };
-
-// Without effect on channels that are not encrypted.
-void SetServerName(grpc::ChannelArguments& arguments);
 
 }  // namespace dissonance
 

@@ -34,7 +34,7 @@ absl::StatusOr<std::unique_ptr<ControlLink>> ControlLink::Register(
     const internal::v1::RegisterWorkerRequest& request) {
   grpc::ChannelArguments arguments;
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
-  SetServerName(arguments);
+  WorkerCredentials::SetNameIn(arguments);
   std::unique_ptr<Stub> stub = internal::v1::WorkerRegistry::NewStub(
       grpc::CreateCustomChannel(target, credentials, arguments));
   grpc::ClientContext context;

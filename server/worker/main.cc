@@ -120,9 +120,9 @@ struct Credentials {
 
 absl::StatusOr<Credentials> ReadCredentials(const WorkerOptions& options) {
   if (options.credentials.empty()) return Credentials();
-  ASSIGN_OR_RETURN(const WorkerCredentials read,
-                   WorkerCredentials::Read(options.credentials));
-  return Credentials{read.server(), read.channel()};
+  ASSIGN_OR_RETURN(const WorkerCredentials own,
+                   WorkerCredentials::Load(options.credentials));
+  return Credentials{own.ForServer(), own.ForClient()};
 }
 
 absl::StatusOr<std::string> LaunchToken(const WorkerOptions& options,

@@ -193,9 +193,9 @@ void SlurmCluster::WriteConf() {
           .ok());
   const passwd* const user = ::getpwuid(::geteuid());
   const std::vector<int> ports = FreePorts(nodes_.size() + 1);
-  std::string conf = absl::Substitute(
-      kConf, folder_.path(), ShortHostName(),
-      user == nullptr ? "root" : user->pw_name, ports.back());
+  std::string conf =
+      absl::Substitute(kConf, folder_.path(), ShortHostName(),
+                       user == nullptr ? "root" : user->pw_name, ports.back());
   for (size_t i = 0; i < nodes_.size(); ++i) {
     absl::StrAppend(&conf, "NodeName=", nodes_[i],
                     " NodeAddr=127.0.0.1 NodeHostname=", ShortHostName(),
@@ -220,13 +220,18 @@ void SlurmCluster::StartController() {
   Start("slurmctld", DaemonPath("slurmctld"), {"-D", "-f", conf_});
 }
 
-void SlurmCluster::StopController() { daemons_.erase("slurmctld"); }
+void SlurmCluster::StopController() {
+  const auto controller = daemons_.find("slurmctld");
+  ASSERT_NE(controller, daemons_.end());
+  controller->second->Signal(SIGTERM);
+  controller->second->Reap();
+  daemons_.erase(controller);
+}
 
 bool SlurmCluster::AwaitReady() {
   const auto is_ready = [this] {
     return Output("sinfo", {"--noheader", "--partition=main", "--states=idle",
-                            "--format=%D"}) ==
-           absl::StrCat(nodes_.size());
+                            "--format=%D"}) == absl::StrCat(nodes_.size());
   };
   if (Await(is_ready)) return true;
   std::vector<std::string> names = nodes_;
@@ -304,9 +309,15 @@ bool SlurmCluster::HasEnded(const std::string& id) const {
 void SlurmCluster::CancelAll() const {
   for (const Job& job : Jobs()) {
     if (HasEnded(job.id)) continue;
-    // Again and again: a script that has yet to begin gets no signal.
+    // Again and again: a script that has yet to begin gets no signal. Of others
+    // there is no script (any more).
+    int tries = 0;
     Await([&] {
-      Output("scancel", {"--signal=KILL", "--batch", job.id});
+      if (++tries < 20) {
+        Output("scancel", {"--signal=KILL", "--batch", job.id});
+      } else {
+        Output("scancel", {job.id});
+      }
       return HasEnded(job.id);
     });
   }

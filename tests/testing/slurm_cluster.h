@@ -80,7 +80,8 @@ class SlurmCluster {
 
   // The daemon's of a node, to be stopped with SIGSTOP and gone on with.
   pid_t NodePid(const std::string& node) const;
-  // Ends the controller as a crash would, and starts it again.
+  // The controller writes down what it knows, and knows it when it is started
+  // again.
   void StopController();
   void StartController();
 
