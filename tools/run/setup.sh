@@ -5,10 +5,15 @@ readonly TORCH_VERSION=2.11.0
 # The oldest that the crates of the tokenizer library build with.
 readonly RUST_MINIMUM=1.85
 
-# setup [--torch-dir DIR]
+# setup [--torch-dir DIR] [--cluster]
 setup() {
+  local lists=(packages.txt)
   while (($#)); do
     case $1 in
+      --cluster)
+        lists+=(cluster_packages.txt)
+        shift
+        ;;
       --torch-dir)
         (($# >= 2)) || usage_error '--torch-dir needs a folder'
         choose_torch_dir "$2"
@@ -18,7 +23,7 @@ setup() {
     esac
   done
   take_tree
-  install_packages
+  install_packages "${lists[@]}"
   install_rust
   install_torch
   install_assets
@@ -41,15 +46,15 @@ find_root() {
   sudo -n true 2>/dev/null
 }
 
-# Packages of packages.txt that are neither installed nor replaced by a
-# command, one a line.
+# missing_packages LIST...: packages of the lists that are neither installed nor
+# replaced by a command, one a line.
 missing_packages() {
   local package command
   while read -r package command; do
     [[ -z $package || $package == \#* ]] && continue
     [[ -n $command ]] && command -v "$command" >/dev/null && continue
     installed "$package" || printf '%s\n' "$package"
-  done <"$ROOT/tools/run/packages.txt"
+  done < <(cd "$ROOT/tools/run" && cat "$@")
   python3 -c 'import ensurepip, venv' 2>/dev/null ||
     printf '%s\n' python3 python3-venv
 }
@@ -60,16 +65,18 @@ installed() {
 }
 
 apt_get() {
-  "${AS_ROOT[@]}" env DEBIAN_FRONTEND=noninteractive apt-get \
+  "${AS_ROOT[@]}" env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get \
     -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0 "$@"
 }
 
-# Lists that can't be refreshed may still do; if not, the install says so.
+# Lists that can't be refreshed may still do; if not, the install says so. In
+# runlevel 1 no daemon is started that a package brings.
 apt_install() {
   apt_get update || true
   apt_get install -y --no-install-recommends "$@"
 }
 
+# install_packages LIST...
 install_packages() {
   local missing
   if ! command -v dpkg-query >/dev/null; then
@@ -77,7 +84,7 @@ install_packages() {
       'build needs'
     return
   fi
-  mapfile -t missing < <(missing_packages)
+  mapfile -t missing < <(missing_packages "$@")
   if ((${#missing[@]} == 0)); then
     note 'packages: all there'
     return
