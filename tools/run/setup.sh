@@ -65,7 +65,7 @@ installed() {
 }
 
 apt_get() {
-  "${AS_ROOT[@]}" env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get \
+  "${AS_ROOT[@]}" env DEBIAN_FRONTEND=noninteractive apt-get \
     -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0 "$@"
 }
 
@@ -73,10 +73,21 @@ apt_get() {
 # runlevel 1 no daemon is started that a package brings.
 apt_install() {
   apt_get update || true
+  hold_services
   apt_get install -y --no-install-recommends "$@"
 }
 
-# install_packages LIST...
+# Until this subshell ends no package starts its daemon: tests start their own,
+# and where there is no systemd one that does not start fails the installation.
+hold_services() {
+  local policy=/usr/sbin/policy-rc.d
+  [[ ! -e $policy ]] || return 0
+  # shellcheck disable=SC2064  # as it is now
+  trap "${AS_ROOT[*]} rm -f $policy" EXIT
+  printf '#!/bin/sh\nexit 101\n' |
+    "${AS_ROOT[@]}" install -m 755 /dev/stdin "$policy"
+}
+
 install_packages() {
   local missing
   if ! command -v dpkg-query >/dev/null; then
