@@ -69,8 +69,7 @@ apt_get() {
     -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0 "$@"
 }
 
-# Lists that can't be refreshed may still do; if not, the install says so. In
-# runlevel 1 no daemon is started that a package brings.
+# Lists that can't be refreshed may still do; if not, the install says so.
 apt_install() {
   apt_get update || true
   hold_services
