@@ -1,9 +1,8 @@
 // Numbers of leases: each is greater than all before, over restarts of the
 // server too, as each is on disk before it is given. Thread safe.
 //
-//   ASSIGN_OR_RETURN(auto numbers,
-//   FencingNumbers::Open(folder.fencing_file())); ASSIGN_OR_RETURN(const
-//   int64_t number, numbers->Next());
+//   ASSIGN_OR_RETURN(auto numbers, FencingNumbers::Open("/data/fencing"));
+//   ASSIGN_OR_RETURN(const int64_t number, numbers->Next());
 #ifndef DISSONANCE_SERVER_CONTROL_FENCING_NUMBERS_H_
 #define DISSONANCE_SERVER_CONTROL_FENCING_NUMBERS_H_
 

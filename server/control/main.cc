@@ -64,9 +64,11 @@ absl::Status ForgetLeftAdapters(JobStore& jobs, AdapterRegistrar& registrar) {
   return absl::OkStatus();
 }
 
-// Jobs that wait for their turn; 0 if the database does not say.
-int64_t QueuedCount(JobQueue& queue) {
-  const auto counts = queue.CountByState();
+// Jobs that wait for their turn; 0 while none is started.
+int64_t QueuedCount(Records& records) {
+  const auto maintenance = records.settings.Get(kMaintenanceSetting);
+  if (!maintenance.ok() || !maintenance->empty()) return 0;
+  const auto counts = records.queue.CountByState();
   if (!counts.ok()) return 0;
   const auto found = counts->find(v1::JOB_STATE_QUEUED);
   return found == counts->end() ? 0 : found->second;
@@ -107,7 +109,7 @@ absl::StatusOr<std::unique_ptr<JobManager>> MakeJobs(const JobParts& parts) {
        .max_concurrent_jobs = static_cast<int>(config.jobs.concurrent),
        .max_endpoint_jobs = static_cast<int>(config.jobs.concurrent_hosted),
        .max_pipelines = kMaxPipelines,
-       .device_bytes = config.worker.weight_bytes,
+       .device_bytes = config.worker.weight_bytes * config.worker.count,
        .aging = absl::Seconds(config.jobs.aging_seconds),
        .maintenance = maintenance,
        .code_version = CodeVersion(),
@@ -227,8 +229,7 @@ absl::Status Serve(const Config& config) {
            .catalog = catalog,
            .on_ready =
                [&readiness](bool ready) { readiness.SetWorkerReady(ready); },
-           .queued_jobs =
-               [&queue = records->queue] { return QueuedCount(queue); }}));
+           .queued_jobs = [&records] { return QueuedCount(*records); }}));
   ASSIGN_OR_RETURN(const std::unique_ptr<PublicApi> api,
                    PublicApi::Start(config, std::move(listeners),
                                     {.records = *records,

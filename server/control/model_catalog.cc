@@ -26,19 +26,6 @@ absl::StatusOr<int> PageSize(int asked) {
   return asked == 0 ? kMaxPageSize : std::min(asked, kMaxPageSize);
 }
 
-// Unloads from all workers. One that is gone, or never had it, has done so.
-template <typename Response, typename Request>
-absl::Status TakeAway(const WorkerRoute& route, absl::string_view method,
-                      const Request& request) {
-  for (const WorkerChannel& worker : route.Ready()) {
-    const absl::Status status =
-        CallModels<Response>(worker, method, request).status();
-    if (absl::IsNotFound(status) || absl::IsUnavailable(status)) continue;
-    RETURN_IF_ERROR(status);
-  }
-  return absl::OkStatus();
-}
-
 // The worker, not what it was asked for, is why a call failed.
 bool IsLost(const absl::Status& status) {
   return absl::IsUnavailable(status) || absl::IsCancelled(status);
@@ -85,6 +72,12 @@ T Present(T stored, const std::set<std::string>& resident) {
   return stored;
 }
 
+// Why a worker could not be given what is recorded.
+std::string WhyOf(const std::string& name, const absl::Status& status) {
+  return absl::StrCat(name, " could not be loaded after a restart: ",
+                      std::string(status.message()));
+}
+
 }  // namespace
 
 absl::StatusOr<v1::Model> ModelCatalog::LoadModel(
@@ -98,22 +91,24 @@ absl::StatusOr<v1::Model> ModelCatalog::LoadModel(
     return Present(*std::move(before), Resident());
   }
   RETURN_IF_ERROR(taken);
-  const bool was_left_out = !WhyLeftOut(request.name()).empty();
-  const std::vector<WorkerChannel> workers = route_.Ready();
-  ASSIGN_OR_RETURN(const auto response, CallModelsOfAll<v1::LoadModelResponse>(
-                                            workers, "LoadModel", request,
-                                            options, [&](const auto& worker) {
-                                              UndoLoad(request.name(), worker);
-                                            }));
+  const bool was_left_out = route_.AnyLacks(request.name());
+  const auto undo = [&](const WorkerChannel& worker) {
+    return UndoLoad(request.name(), worker);
+  };
+  ASSIGN_OR_RETURN(const auto response,
+                   CallModelsOfAll<v1::LoadModelResponse>(
+                       route_, "LoadModel", request, options, undo));
   v1::Model model = response.model();
   SetOwnership(before, viewer, request.visibility(), model);
-  RETURN_IF_ERROR(store_.PutModel(
-      {.model = model, .requested_dtype = request.dtype(), .resident = true}));
-  SetLeftOut(request.name(), absl::OkStatus());
+  const absl::Status put = store_.PutModel(
+      {.model = model, .requested_dtype = request.dtype(), .resident = true});
+  if (!put.ok()) {
+    UndoAll(route_.Ready(), route_, undo);
+    return put;
+  }
+  SetFound(request.name());
   if (was_left_out) {
-    for (const WorkerChannel& worker : workers) {
-      RETURN_IF_ERROR(RestoreAdapters(request.name(), worker, options));
-    }
+    RETURN_IF_ERROR(RestoreAdaptersInAll(request.name(), options));
   }
   return model;
 }
@@ -136,7 +131,7 @@ absl::Status ModelCatalog::UnloadModel(const Viewer& viewer,
   v1::UnloadModelRequest request;
   request.set_name(name);
   RETURN_IF_ERROR(
-      TakeAway<v1::UnloadModelResponse>(route_, "UnloadModel", request));
+      TakeFromAll<v1::UnloadModelResponse>(route_, "UnloadModel", request));
   return store_.DeleteModel(name);
 }
 
@@ -160,19 +155,25 @@ absl::StatusOr<v1::Adapter> ModelCatalog::RegisterAdapter(
   v1::RegisterAdapterRequest located = request;
   ASSIGN_OR_RETURN(*located.mutable_path(),
                    FolderOf(viewer, request.path(), request.artifacts()));
-  ASSIGN_OR_RETURN(
-      const auto response,
-      CallModelsOfAll<v1::RegisterAdapterResponse>(
-          route_.Ready(), "RegisterAdapter", located, options,
-          [&](const auto& worker) { UndoRegister(request.name(), worker); }));
+  const auto undo = [&](const WorkerChannel& worker) {
+    return UndoRegister(request.name(), worker);
+  };
+  ASSIGN_OR_RETURN(const auto response,
+                   CallModelsOfAll<v1::RegisterAdapterResponse>(
+                       route_, "RegisterAdapter", located, options, undo));
   v1::Adapter adapter = response.adapter();
   SetOwnership(StoredAdapterOf(store_, request.name()), viewer,
                request.visibility(), adapter);
   if (request.has_artifacts()) {
     *adapter.mutable_artifacts() = request.artifacts();
   }
-  RETURN_IF_ERROR(store_.PutAdapter({.adapter = adapter, .resident = true}));
-  SetLeftOut(request.name(), absl::OkStatus());
+  const absl::Status put =
+      store_.PutAdapter({.adapter = adapter, .resident = true});
+  if (!put.ok()) {
+    UndoAll(route_.Ready(), route_, undo);
+    return put;
+  }
+  SetFound(request.name());
   return adapter;
 }
 
@@ -206,15 +207,20 @@ absl::StatusOr<v1::Adapter> ModelCatalog::LoadAdapter(
   const absl::MutexLock lock(&change_mutex_);
   RETURN_IF_ERROR(access_.CheckSees(viewer, name));
   ASSIGN_OR_RETURN(StoredAdapter stored, store_.GetAdapter(name));
-  absl::Status loaded = WorkerUnavailable();
-  for (const WorkerChannel& worker : route_.Ready()) {
-    const absl::Status status = RestoreAdapter(stored, worker, options);
-    if (status.ok() || !absl::IsUnavailable(status)) loaded = status;
-    if (!loaded.ok()) break;
-  }
-  RETURN_IF_ERROR(loaded);
+  RETURN_IF_ERROR(ChangeAll(
+      route_, "LoadAdapter",
+      [&](const WorkerChannel& worker) {
+        return RestoreAdapter(stored, worker, options);
+      },
+      [&](const WorkerChannel& worker) {
+        v1::UnloadAdapterRequest request;
+        request.set_name(name);
+        return CallModels<v1::UnloadAdapterResponse>(worker, "UnloadAdapter",
+                                                     request)
+            .status();
+      }));
   RETURN_IF_ERROR(store_.SetAdapterResident(name, true));
-  SetLeftOut(name, absl::OkStatus());
+  SetFound(name);
   return Present(std::move(stored.adapter), {name});
 }
 
@@ -226,7 +232,7 @@ absl::StatusOr<v1::Adapter> ModelCatalog::UnloadAdapter(
   v1::UnloadAdapterRequest request;
   request.set_name(name);
   RETURN_IF_ERROR(
-      TakeAway<v1::UnloadAdapterResponse>(route_, "UnloadAdapter", request));
+      TakeFromAll<v1::UnloadAdapterResponse>(route_, "UnloadAdapter", request));
   RETURN_IF_ERROR(store_.SetAdapterResident(name, false));
   return Present(std::move(stored.adapter), {});
 }
@@ -238,7 +244,7 @@ absl::Status ModelCatalog::DeleteAdapter(const Viewer& viewer,
   v1::DeleteAdapterRequest request;
   request.set_name(name);
   RETURN_IF_ERROR(
-      TakeAway<v1::DeleteAdapterResponse>(route_, "DeleteAdapter", request));
+      TakeFromAll<v1::DeleteAdapterResponse>(route_, "DeleteAdapter", request));
   return store_.DeleteAdapter(name);
 }
 
@@ -365,25 +371,28 @@ absl::Status ModelCatalog::RestoreAdapter(StoredAdapter& stored,
   return store_.PutAdapter(stored);
 }
 
-void ModelCatalog::UndoLoad(const std::string& model,
-                            const WorkerChannel& worker) {
+absl::Status ModelCatalog::UndoLoad(const std::string& model,
+                                    const WorkerChannel& worker) {
   const absl::StatusOr<StoredModel> before = store_.GetModel(model);
-  if (before.ok() && LoadRecorded(*before, worker, {}).ok()) {
-    (void)RestoreAdapters(model, worker, {});
-    return;
-  }
+  if (before.ok()) return LoadRecorded(*before, worker, {});
   v1::UnloadModelRequest request;
   request.set_name(model);
-  (void)CallModels<v1::UnloadModelResponse>(worker, "UnloadModel", request);
+  const absl::Status unloaded =
+      CallModels<v1::UnloadModelResponse>(worker, "UnloadModel", request)
+          .status();
+  return absl::IsNotFound(unloaded) ? absl::OkStatus() : unloaded;
 }
 
-void ModelCatalog::UndoRegister(const std::string& adapter,
-                                const WorkerChannel& worker) {
+absl::Status ModelCatalog::UndoRegister(const std::string& adapter,
+                                        const WorkerChannel& worker) {
   absl::StatusOr<StoredAdapter> before = store_.GetAdapter(adapter);
-  if (before.ok() && RestoreAdapter(*before, worker, {}).ok()) return;
+  if (before.ok()) return RestoreAdapter(*before, worker, {});
   v1::DeleteAdapterRequest request;
   request.set_name(adapter);
-  (void)CallModels<v1::DeleteAdapterResponse>(worker, "DeleteAdapter", request);
+  const absl::Status deleted =
+      CallModels<v1::DeleteAdapterResponse>(worker, "DeleteAdapter", request)
+          .status();
+  return absl::IsNotFound(deleted) ? absl::OkStatus() : deleted;
 }
 
 void ModelCatalog::ReadAhead(absl::FunctionRef<bool()> stop) const {
@@ -394,54 +403,77 @@ void ModelCatalog::ReadAhead(absl::FunctionRef<bool()> stop) const {
   }
 }
 
-absl::Status ModelCatalog::Restore(const WorkerChannel& worker,
+absl::Status ModelCatalog::Restore(int number, const WorkerChannel& worker,
                                    const CallOptions& options,
                                    absl::FunctionRef<void()> publish) {
   const absl::ReaderMutexLock lock(&change_mutex_);
   ASSIGN_OR_RETURN(const std::vector<StoredModel> models, store_.ListModels());
+  LeftOut left_out;
   for (const StoredModel& model : models) {
     const std::string& name = model.model.name();
     const absl::Status loaded = LoadRecorded(model, worker, options);
     if (IsLost(loaded)) return loaded;
-    SetLeftOut(name, loaded);
-    if (!loaded.ok()) continue;
-    RETURN_IF_ERROR(RestoreAdapters(name, worker, options));
+    if (!loaded.ok()) {
+      left_out[name] = WhyOf(name, loaded);
+      continue;
+    }
+    RETURN_IF_ERROR(RestoreAdapters(name, worker, options, left_out));
   }
   publish();
+  std::set<std::string> names;
+  for (const auto& [name, why] : left_out) {
+    names.insert(name);
+    Log(LogLevel::kError, "left out of a restored worker",
+        {{"worker", number}, {"name", name}, {"why", why}});
+  }
+  route_.SetLacking(number, std::move(names));
+  const absl::MutexLock left_out_lock(&mutex_);
+  for (auto& [name, why] : left_out) left_out_[name] = std::move(why);
   return absl::OkStatus();
 }
 
 absl::Status ModelCatalog::RestoreAdapters(const std::string& model,
                                            const WorkerChannel& worker,
-                                           const CallOptions& options) {
+                                           const CallOptions& options,
+                                           LeftOut& left_out) {
   ASSIGN_OR_RETURN(std::vector<StoredAdapter> adapters,
                    store_.ListAdapters(model));
   for (StoredAdapter& adapter : adapters) {
     if (!adapter.resident) continue;
+    const std::string& name = adapter.adapter.name();
     const absl::Status registered = RestoreAdapter(adapter, worker, options);
     if (IsLost(registered)) return registered;
-    SetLeftOut(adapter.adapter.name(), registered);
+    if (!registered.ok()) left_out[name] = WhyOf(name, registered);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ModelCatalog::RestoreAdaptersInAll(const std::string& model,
+                                                const CallOptions& options) {
+  LeftOut left_out;
+  for (const WorkerChannel& worker : route_.Ready()) {
+    RETURN_IF_ERROR(RestoreAdapters(model, worker, options, left_out));
+  }
+  ASSIGN_OR_RETURN(const std::vector<StoredAdapter> adapters,
+                   store_.ListAdapters(model));
+  for (const StoredAdapter& adapter : adapters) {
+    const std::string& name = adapter.adapter.name();
+    if (!left_out.contains(name)) SetFound(name);
   }
   return absl::OkStatus();
 }
 
 std::string ModelCatalog::WhyLeftOut(const std::string& name) const {
+  if (!route_.AllLack(name)) return "";
   const absl::MutexLock lock(&mutex_);
   const auto found = left_out_.find(name);
   return found == left_out_.end() ? "" : found->second;
 }
 
-void ModelCatalog::SetLeftOut(const std::string& name,
-                              const absl::Status& why) {
+void ModelCatalog::SetFound(const std::string& name) {
+  route_.SetHas(name);
   const absl::MutexLock lock(&mutex_);
-  if (why.ok()) {
-    left_out_.erase(name);
-    return;
-  }
-  left_out_[name] = absl::StrCat(name, " could not be loaded after a restart: ",
-                                 std::string(why.message()));
-  Log(LogLevel::kError, "left out of a restored worker",
-      {{"name", name}, {"why", why.message()}});
+  left_out_.erase(name);
 }
 
 }  // namespace dissonance

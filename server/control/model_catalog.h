@@ -1,14 +1,13 @@
 // The models and adapters that this server knows: records in the database,
-// weights in the workers, each of which has all. A change is made in every
-// worker first and recorded when all took it; a worker that was started anew is
-// given everything again.
+// weights in the workers, each of which has all. A change is recorded when all
+// workers made it; one that was started anew is given everything again.
 // Thread safe; changes run one at a time on the caller's thread. Borrows store,
 // artifacts and route. What a viewer does not see is NOT_FOUND for him.
 //
 //   ModelCatalog catalog({store, artifacts, data_dir, route});
 //   ASSIGN_OR_RETURN(v1::Model model,
 //                    catalog.LoadModel(viewer, request, options));
-//   RETURN_IF_ERROR(catalog.Restore(channel, {}, publish));  // after a restart
+//   RETURN_IF_ERROR(catalog.Restore(0, channel, {}, publish));
 #ifndef DISSONANCE_SERVER_CONTROL_MODEL_CATALOG_H_
 #define DISSONANCE_SERVER_CONTROL_MODEL_CATALOG_H_
 
@@ -38,7 +37,7 @@ class ModelCatalog {
     ModelStore& store;
     ArtifactStore& artifacts;
     std::string data_dir;
-    const WorkerRoute& route;
+    WorkerRoute& route;
   };
 
   explicit ModelCatalog(const Parts& parts)
@@ -78,7 +77,7 @@ class ModelCatalog {
       const Viewer& viewer, const v1::UpdateAdapterRequest& request)
       ABSL_LOCKS_EXCLUDED(change_mutex_);
 
-  // From the records; `resident` and `resident_bytes` are as of now.
+  // `resident` and `resident_bytes` are as of now.
   absl::StatusOr<v1::Model> GetModel(const Viewer& viewer,
                                      const std::string& name);
   absl::StatusOr<v1::ListModelsResponse> ListModels(
@@ -94,55 +93,56 @@ class ModelCatalog {
 
   // Of a model when it was last loaded; 0: unknown.
   int64_t WeightBytes(const std::string& model);
-
   // Asks the worker, as CheckVariant says. Changes need not wait for it.
   absl::StatusOr<v1::SelfCheckResponse> SelfCheck(
       const Viewer& viewer, const v1::SelfCheckRequest& request,
       const CallOptions& options);
-
   // Has the system read the weights that Restore will load, until `stop`.
   void ReadAhead(absl::FunctionRef<bool()> stop) const;
 
-  // Loads all that should be resident into a new worker. What cannot be loaded
-  // any more, or has other contents than when it was recorded, is left out and
-  // reported by CheckVariant. An error means that the worker was lost. At last
-  // `publish` makes it one of the READY ones. Changes wait; other restores
-  // don't.
-  absl::Status Restore(const WorkerChannel& worker, const CallOptions& options,
+  // Loads all that should be resident into worker `number`. What can't be
+  // loaded any more, or has other contents than when it was recorded, is left
+  // out and reported by CheckVariant. An error means that the worker was lost.
+  // At last `publish` makes it one of the READY ones. Changes wait; other
+  // restores don't.
+  absl::Status Restore(int number, const WorkerChannel& worker,
+                       const CallOptions& options,
                        absl::FunctionRef<void()> publish)
       ABSL_LOCKS_EXCLUDED(change_mutex_);
 
  private:
-  // As ResidentIn(), of all workers.
+  using LeftOut = std::map<std::string, std::string>;  // name to reason
   std::set<std::string> Resident(const std::string& model = "") const;
   absl::StatusOr<std::string> FolderOf(const Viewer& viewer,
                                        const std::string& path,
                                        const v1::AdapterArtifacts& artifacts);
   // As it is recorded, in a worker that took what another one refused.
-  void UndoLoad(const std::string& model, const WorkerChannel& worker);
-  void UndoRegister(const std::string& adapter, const WorkerChannel& worker);
+  absl::Status UndoLoad(const std::string& model, const WorkerChannel& worker);
+  absl::Status UndoRegister(const std::string& adapter,
+                            const WorkerChannel& worker);
   // Updates the path of one whose folder was made anew.
   absl::Status RestoreAdapter(StoredAdapter& stored,
                               const WorkerChannel& worker,
                               const CallOptions& options);
   absl::Status RestoreAdapters(const std::string& model,
                                const WorkerChannel& worker,
-                               const CallOptions& options);
-  // Empty if `name` was not left out at the last restore.
+                               const CallOptions& options, LeftOut& left_out);
+  absl::Status RestoreAdaptersInAll(const std::string& model,
+                                    const CallOptions& options);
+  // Empty unless no worker has it.
   std::string WhyLeftOut(const std::string& name) const
       ABSL_LOCKS_EXCLUDED(mutex_);
-  void SetLeftOut(const std::string& name, const absl::Status& why)
-      ABSL_LOCKS_EXCLUDED(mutex_);
+  void SetFound(const std::string& name) ABSL_LOCKS_EXCLUDED(mutex_);
 
   ModelStore& store_;
   ArtifactStore& artifacts_;
   const std::string data_dir_;
-  const WorkerRoute& route_;
+  WorkerRoute& route_;
   const ModelAccess access_;
   // During a change; shared by those who restore.
   absl::Mutex change_mutex_ ABSL_ACQUIRED_BEFORE(mutex_);
   mutable absl::Mutex mutex_;
-  std::map<std::string, std::string> left_out_ ABSL_GUARDED_BY(mutex_);  // why
+  LeftOut left_out_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace dissonance

@@ -112,7 +112,9 @@ absl::Status CheckSbatchOption(const std::string& option) {
        {"--array", "--clusters", "--cluster", "--error", "--export",
         "--export-file", "--job-name", "--no-requeue", "--open-mode",
         "--output", "--parsable", "--test-only", "--wait", "--wrap"}) {
-    if (option.substr(0, option.find('=')) == ours) {
+    // sbatch takes abbreviations too.
+    const std::string name = option.substr(0, option.find('='));
+    if (name.size() > 2 && absl::StartsWith(ours, name)) {
       return absl::InvalidArgumentError(absl::StrCat(
           "sbatch's option ", ours, " can't be chosen for workers; remove it"));
     }

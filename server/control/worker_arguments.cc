@@ -37,9 +37,9 @@ void AddTuning(std::vector<std::string>& environment) {
 std::string DeviceOf(const WorkerConfig& config, int worker) {
   absl::string_view number = config.device;
   int first = 0;
-  if (config.launcher != kLocalLauncher ||
-      !absl::ConsumePrefix(&number, "cuda:") ||
-      !absl::SimpleAtoi(number, &first)) {
+  const bool is_gpu = absl::ConsumePrefix(&number, "cuda");
+  if (config.launcher != kLocalLauncher || !is_gpu) return config.device;
+  if (absl::ConsumePrefix(&number, ":") && !absl::SimpleAtoi(number, &first)) {
     return config.device;
   }
   return absl::StrCat("cuda:", first + worker);

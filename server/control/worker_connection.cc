@@ -7,10 +7,14 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
+#include "absl/synchronization/notification.h"
+#include "absl/time/clock.h"
 #include "grpcpp/channel.h"
 #include "grpcpp/client_context.h"
 #include "grpcpp/create_channel.h"
+#include "grpcpp/generic/generic_stub.h"
 #include "grpcpp/security/credentials.h"
+#include "grpcpp/support/byte_buffer.h"
 #include "grpcpp/support/client_interceptor.h"
 #include "server/control/grpc_status.h"
 #include "server/link/worker_credentials.h"
@@ -36,10 +40,7 @@ class CallsInFlight {
     for (grpc::ClientContext* call : calls_) call->TryCancel();
   }
   // What a call has ended with.
-  void See(const grpc::Status& end) {
-    if (IsLostWorker(end)) seems_lost_ = true;
-  }
-  void SetHeard() { seems_lost_ = false; }
+  void See(const grpc::Status& end) { seems_lost_ = IsLostWorker(end); }
   bool seems_lost() const { return seems_lost_; }
   bool is_cut() const ABSL_LOCKS_EXCLUDED(mutex_) {
     const absl::MutexLock lock(&mutex_);
@@ -143,14 +144,26 @@ int WorkerConnection::call_count() const { return calls_->count(); }
 
 bool WorkerConnection::seems_lost() const { return calls_->seems_lost(); }
 
-void WorkerConnection::SetHeard() { calls_->SetHeard(); }
+absl::Status WorkerConnection::Probe(absl::Duration timeout) const {
+  grpc::ClientContext context;
+  context.set_deadline(absl::ToChronoTime(absl::Now() + timeout));
+  context.set_wait_for_ready(false);
+  // An empty HealthCheckRequest is the question for the whole server.
+  const grpc::ByteBuffer question(nullptr, 0);
+  grpc::ByteBuffer answer;
+  grpc::Status end;
+  absl::Notification done;
+  grpc::GenericStub(channel_).UnaryCall(
+      &context, "/grpc.health.v1.Health/Check", grpc::StubOptions(), &question,
+      &answer, [&](const grpc::Status& status) {
+        end = status;
+        done.Notify();
+      });
+  done.WaitForNotification();
+  if (end.ok()) return absl::OkStatus();
+  return absl::UnavailableError(end.error_message());
+}
 
 void WorkerConnection::Cut() { calls_->Cut(); }
-
-WorkerChannel OpenWorkerChannel(const std::string& address,
-                                int max_message_bytes) {
-  return grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(),
-                                   Arguments(max_message_bytes));
-}
 
 }  // namespace dissonance

@@ -2,8 +2,8 @@
 // are counted and can all be ended at once, so that nothing that a worker says
 // after its lease is taken for an answer. Thread safe.
 //
-//   const auto worker = WorkerConnection::Open(address, credentials, 256 <<
-//   20); stub = v1::Inference::NewStub(worker->channel());
+//   const auto worker = WorkerConnection::Open(address, 256 << 20);
+//   stub = v1::Inference::NewStub(worker->channel());
 //   ...
 //   worker->Cut();   // the lease is over
 #ifndef DISSONANCE_SERVER_CONTROL_WORKER_CONNECTION_H_
@@ -11,6 +11,9 @@
 
 #include <memory>
 #include <string>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
 
 namespace grpc {
 class Channel;
@@ -37,10 +40,11 @@ class WorkerConnection {
   const WorkerChannel& channel() const { return channel_; }
   // Calls under way.
   int call_count() const;
-  // Whether a call found nobody since the worker was last heard of.
+  // Whether the last call that ended found nobody there.
   bool seems_lost() const;
-  // The worker was heard of.
-  void SetHeard();
+  // Asks whether it serves, which takes `timeout` at most. UNAVAILABLE, with
+  // the transport's words, if it can't be reached.
+  absl::Status Probe(absl::Duration timeout) const;
   // Ends all calls under way and to come with UNAVAILABLE, whatever the worker
   // says of them. Never on one of gRPC's threads.
   void Cut();
@@ -51,10 +55,6 @@ class WorkerConnection {
   const std::shared_ptr<CallsInFlight> calls_;
   const WorkerChannel channel_;
 };
-
-// A channel to `address` that shares no connection with another.
-WorkerChannel OpenWorkerChannel(const std::string& address,
-                                int max_message_bytes);
 
 }  // namespace dissonance
 

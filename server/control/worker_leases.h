@@ -5,8 +5,8 @@
 // monotonic, so a jump of the clock ends no lease. Thread safe. Borrows numbers
 // and clock.
 //
-//   ASSIGN_OR_RETURN(Lease launch, leases.Issue());  // its token, for the
-//   worker ASSIGN_OR_RETURN(Lease lease, leases.Register(token, identity));
+//   ASSIGN_OR_RETURN(Lease launch, leases.Issue());   // the worker's token
+//   ASSIGN_OR_RETURN(Lease lease, leases.Register(token, identity));
 //   RETURN_IF_ERROR(leases.Beat(lease.id, lease.fencing_number, report));
 //   if (!leases.Ailment().empty()) ...          // expired or hung: replace it
 #ifndef DISSONANCE_SERVER_CONTROL_WORKER_LEASES_H_

@@ -1,7 +1,12 @@
 #include "server/control/worker_models.h"
 
+#include "server/control/grpc_status.h"
+
 namespace dissonance {
 namespace {
+
+// For what a worker has at hand. One that is frozen holds nobody up for longer.
+constexpr absl::Duration kPatience = absl::Seconds(2);
 
 absl::Status Changed(const std::string& path, absl::string_view verb) {
   return absl::FailedPreconditionError(
@@ -12,7 +17,7 @@ absl::Status Changed(const std::string& path, absl::string_view verb) {
 std::set<std::string> ModelsIn(const WorkerChannel& worker) {
   std::set<std::string> names;
   const auto models = CallModels<v1::ListModelsResponse>(
-      worker, "ListModels", v1::ListModelsRequest());
+      worker, "ListModels", v1::ListModelsRequest(), {.timeout = kPatience});
   if (!models.ok()) return names;
   for (const v1::Model& own : models->models()) names.insert(own.name());
   return names;
@@ -23,14 +28,56 @@ std::set<std::string> AdaptersIn(const WorkerChannel& worker,
   std::set<std::string> names;
   v1::ListAdaptersRequest request;
   request.set_parent(model);
-  const auto adapters =
-      CallModels<v1::ListAdaptersResponse>(worker, "ListAdapters", request);
+  const auto adapters = CallModels<v1::ListAdaptersResponse>(
+      worker, "ListAdapters", request, {.timeout = kPatience});
   if (!adapters.ok()) return names;
   for (const v1::Adapter& own : adapters->adapters()) names.insert(own.name());
   return names;
 }
 
+// Whether a worker that answered so may have done it all the same, or do it
+// still.
+bool MayBeDone(const absl::Status& status) {
+  return absl::IsCancelled(status) || absl::IsDeadlineExceeded(status) ||
+         absl::IsUnknown(status) || absl::IsInternal(status);
+}
+
 }  // namespace
+
+absl::Status ChangeAll(
+    WorkerRoute& route, absl::string_view what,
+    absl::FunctionRef<absl::Status(const WorkerChannel&)> change,
+    absl::FunctionRef<absl::Status(const WorkerChannel&)> undo) {
+  std::vector<WorkerChannel> changed;
+  std::vector<WorkerChannel> deaf;
+  for (const WorkerChannel& worker : route.Ready()) {
+    const absl::Status status = change(worker);
+    if (status.ok()) {
+      changed.push_back(worker);
+    } else if (absl::IsUnavailable(status)) {
+      deaf.push_back(worker);
+    } else {
+      if (MayBeDone(status)) changed.push_back(worker);
+      UndoAll(changed, route, undo);
+      return status;
+    }
+  }
+  if (changed.empty()) return WorkerUnavailable();
+  for (const WorkerChannel& worker : deaf) {
+    route.Drop(worker, absl::StrCat("it did not hear of ", what));
+  }
+  return absl::OkStatus();
+}
+
+void UndoAll(const std::vector<WorkerChannel>& workers, WorkerRoute& route,
+             absl::FunctionRef<absl::Status(const WorkerChannel&)> undo) {
+  for (const WorkerChannel& worker : workers) {
+    const absl::Status undone = undo(worker);
+    if (undone.ok()) continue;
+    route.Drop(worker, absl::StrCat("a change can't be taken back in it: ",
+                                    std::string(undone.message())));
+  }
+}
 
 std::set<std::string> ResidentIn(const std::vector<WorkerChannel>& workers,
                                  const std::string& model) {

@@ -3,10 +3,11 @@
 //
 //   ASSIGN_OR_RETURN(const auto response,
 //                    (CallModelsOfAll<v1::LoadModelResponse>(
-//                        route.Ready(), "LoadModel", request, options, undo)));
+//                        route, "LoadModel", request, options, undo)));
 #ifndef DISSONANCE_SERVER_CONTROL_WORKER_MODELS_H_
 #define DISSONANCE_SERVER_CONTROL_WORKER_MODELS_H_
 
+#include <optional>
 #include <set>
 #include <string>
 #include <utility>
@@ -18,7 +19,6 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "dissonance/v1/models.pb.h"
-#include "server/control/grpc_status.h"
 #include "server/control/worker_route.h"
 #include "src/base/status_macros.h"
 #include "src/lab/eval/compute_client.h"
@@ -38,29 +38,56 @@ absl::StatusOr<Response> CallModels(const WorkerChannel& worker,
   return response;
 }
 
-// The same change in each of the workers; the first one's answer. UNAVAILABLE
-// if there are none. One that is lost on the way is left to be restored when it
-// is back; anything else that one refuses is the answer, and `undo` is called
-// for those that took it.
+// Makes a change in each worker that is READY. UNAVAILABLE if there are none.
+// One that did not hear of it, though others made it, is dropped: it is given
+// everything anew. Anything else that one refuses is the answer, and `undo` is
+// called for those that may have made the change; one in which that fails is
+// dropped too. `what` is e.g. "LoadModel".
+absl::Status ChangeAll(
+    WorkerRoute& route, absl::string_view what,
+    absl::FunctionRef<absl::Status(const WorkerChannel&)> change,
+    absl::FunctionRef<absl::Status(const WorkerChannel&)> undo);
+
+// Calls `undo` for each worker that is READY, and drops those that it fails in.
+void UndoAll(const std::vector<WorkerChannel>& workers, WorkerRoute& route,
+             absl::FunctionRef<absl::Status(const WorkerChannel&)> undo);
+
+// The change is a call; the first one's answer.
 template <typename Response, typename Request>
 absl::StatusOr<Response> CallModelsOfAll(
-    const std::vector<WorkerChannel>& workers, absl::string_view method,
-    const Request& request, const CallOptions& options,
-    absl::FunctionRef<void(const WorkerChannel&)> undo) {
-  absl::StatusOr<Response> answer = WorkerUnavailable();
-  std::vector<WorkerChannel> changed;
-  for (const WorkerChannel& worker : workers) {
-    absl::StatusOr<Response> response =
-        CallModels<Response>(worker, method, request, options);
-    if (response.ok()) {
-      changed.push_back(worker);
-      if (!answer.ok()) answer = std::move(response);
-    } else if (!absl::IsUnavailable(response.status())) {
-      for (const WorkerChannel& before : changed) undo(before);
-      return response.status();
+    WorkerRoute& route, absl::string_view method, const Request& request,
+    const CallOptions& options,
+    absl::FunctionRef<absl::Status(const WorkerChannel&)> undo) {
+  std::optional<Response> answer;
+  RETURN_IF_ERROR(ChangeAll(
+      route, method,
+      [&](const WorkerChannel& worker) -> absl::Status {
+        ASSIGN_OR_RETURN(
+            Response response,
+            CallModels<Response>(worker, method, request, options));
+        if (!answer.has_value()) answer = std::move(response);
+        return absl::OkStatus();
+      },
+      undo));
+  return *std::move(answer);
+}
+
+// Unloads from all workers. One that never had it has done so; one that does
+// not hear of it is dropped.
+template <typename Response, typename Request>
+absl::Status TakeFromAll(WorkerRoute& route, absl::string_view method,
+                         const Request& request) {
+  for (const WorkerChannel& worker : route.Ready()) {
+    const absl::Status status =
+        CallModels<Response>(worker, method, request).status();
+    if (absl::IsNotFound(status)) continue;
+    if (absl::IsUnavailable(status)) {
+      route.Drop(worker, absl::StrCat("it did not hear of ", method));
+    } else {
+      RETURN_IF_ERROR(status);
     }
   }
-  return answer;
+  return absl::OkStatus();
 }
 
 // The names of what any of them has on its device: models, and adapters of

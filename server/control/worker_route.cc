@@ -1,5 +1,6 @@
 #include "server/control/worker_route.h"
 
+#include <algorithm>
 #include <limits>
 #include <utility>
 
@@ -49,8 +50,9 @@ class Ending {
 // A model's weights on their way to a device are as much trouble as so many
 // calls before one's own.
 constexpr int kLoadCost = 4;
-// More than any other cost.
-constexpr int kLostCost = 1 << 20;
+// More than there are calls, and more than that.
+constexpr int64_t kLackingCost = 1 << 20;
+constexpr int64_t kLostCost = int64_t{1} << 40;
 
 }  // namespace
 
@@ -67,6 +69,8 @@ void WorkerRoute::Set(int worker,
     Seat& seat = *seats_[static_cast<size_t>(worker)];
     seat.connection.swap(connection);
     seat.resident.reset();
+    seat.lacking.clear();
+    seat.why_dropped.clear();
   }
   if (connection != nullptr) connection->Cut();
 }
@@ -78,14 +82,66 @@ void WorkerRoute::Withdraw(int worker) {
 
 void WorkerRoute::SetResident(int worker, std::set<std::string> models) {
   const absl::MutexLock lock(&mutex_);
-  Seat& seat = *seats_[static_cast<size_t>(worker)];
-  seat.resident = std::move(models);
-  if (seat.connection != nullptr) seat.connection->SetHeard();
+  seats_[static_cast<size_t>(worker)]->resident = std::move(models);
 }
 
-int WorkerRoute::CostOf(const Seat& seat, const NamedModels& named) {
-  int cost = seat.connection->call_count();
+void WorkerRoute::SetLacking(int worker, std::set<std::string> names) {
+  const absl::MutexLock lock(&mutex_);
+  seats_[static_cast<size_t>(worker)]->lacking = std::move(names);
+}
+
+void WorkerRoute::SetHas(const std::string& name) {
+  const absl::MutexLock lock(&mutex_);
+  for (const std::unique_ptr<Seat>& seat : seats_) seat->lacking.erase(name);
+}
+
+bool WorkerRoute::AnyLacks(const std::string& name) const {
+  const absl::MutexLock lock(&mutex_);
+  return std::any_of(seats_.begin(), seats_.end(), [&](const auto& seat) {
+    return seat->connection != nullptr && seat->lacking.contains(name);
+  });
+}
+
+bool WorkerRoute::AllLack(const std::string& name) const {
+  const absl::MutexLock lock(&mutex_);
+  bool any = false;
+  for (const std::unique_ptr<Seat>& seat : seats_) {
+    if (seat->connection == nullptr) continue;
+    if (!seat->lacking.contains(name)) return false;
+    any = true;
+  }
+  return any;
+}
+
+void WorkerRoute::Drop(const WorkerChannel& worker, absl::string_view why) {
+  std::shared_ptr<WorkerConnection> dropped;
+  {
+    const absl::MutexLock lock(&mutex_);
+    for (const std::unique_ptr<Seat>& seat : seats_) {
+      if (seat->connection == nullptr ||
+          seat->connection->channel() != worker) {
+        continue;
+      }
+      seat->why_dropped = std::string(why);
+      dropped = std::move(seat->connection);
+    }
+  }
+  if (dropped != nullptr) dropped->Cut();
+}
+
+std::string WorkerRoute::WhyDropped(int worker) const {
+  const absl::MutexLock lock(&mutex_);
+  return seats_[static_cast<size_t>(worker)]->why_dropped;
+}
+
+int64_t WorkerRoute::CostOf(const Seat& seat, const NamedModels& named) {
+  int64_t cost = seat.connection->call_count();
   if (seat.connection->seems_lost()) cost += kLostCost;
+  for (const std::set<std::string>* names : {&named.models, &named.adapters}) {
+    for (const std::string& name : *names) {
+      if (seat.lacking.contains(name)) cost += kLackingCost;
+    }
+  }
   if (!seat.resident.has_value()) return cost;
   for (const std::string& model : named.models) {
     if (!seat.resident->contains(model)) cost += kLoadCost;
@@ -95,17 +151,15 @@ int WorkerRoute::CostOf(const Seat& seat, const NamedModels& named) {
 
 WorkerChoice WorkerRoute::For(const NamedModels& named) const {
   const absl::MutexLock lock(&mutex_);
-  WorkerChannel kept;
   for (const std::string& adapter : named.adapters) {
-    const auto found = kept_.find(adapter);
-    if (found != kept_.end()) kept = found->second;
+    const auto kept = kept_.find(adapter);
+    if (kept != kept_.end()) return kept->second;
   }
   WorkerChoice choice = {.meter = &seats_.front()->meter};
-  int least = std::numeric_limits<int>::max();
+  int64_t least = std::numeric_limits<int64_t>::max();
   for (const std::unique_ptr<Seat>& seat : seats_) {
     if (seat->connection == nullptr) continue;
-    if (kept != nullptr && seat->connection->channel() != kept) continue;
-    const int cost = CostOf(*seat, named);
+    const int64_t cost = CostOf(*seat, named);
     if (cost >= least) continue;
     least = cost;
     choice = {.channel = seat->connection->channel(), .meter = &seat->meter};
@@ -139,7 +193,7 @@ WorkerRoute::KeptAdapter::KeptAdapter(WorkerRoute& route, std::string adapter,
                                       const WorkerChoice& worker)
     : route_(route), adapter_(std::move(adapter)) {
   const absl::MutexLock lock(&route_.mutex_);
-  if (!adapter_.empty()) route_.kept_[adapter_] = worker.channel;
+  if (!adapter_.empty()) route_.kept_[adapter_] = worker;
 }
 
 WorkerRoute::KeptAdapter::~KeptAdapter() {

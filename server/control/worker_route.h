@@ -9,6 +9,7 @@
 #ifndef DISSONANCE_SERVER_CONTROL_WORKER_ROUTE_H_
 #define DISSONANCE_SERVER_CONTROL_WORKER_ROUTE_H_
 
+#include <cstdint>
 #include <map>
 #include <memory>
 #include <optional>
@@ -18,6 +19,7 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
+#include "absl/strings/string_view.h"
 #include "absl/synchronization/mutex.h"
 #include "google/protobuf/message_lite.h"
 #include "server/control/named_models.h"
@@ -50,13 +52,29 @@ class WorkerRoute {
   // The worker gets no more calls; those it has go on.
   void Withdraw(int worker) ABSL_LOCKS_EXCLUDED(mutex_);
   // The worker says which models' weights it has on its device. Until it does,
-  // all are taken to be there. One of several that calls did not find gets no
-  // more of them until it is heard of again.
+  // all are taken to be there.
   void SetResident(int worker, std::set<std::string> models)
       ABSL_LOCKS_EXCLUDED(mutex_);
 
-  // For a call that names these. Its adapters are where a training keeps them,
-  // if one does.
+  // What the worker could not be given, though it is recorded. Calls that name
+  // it go elsewhere, if they can.
+  void SetLacking(int worker, std::set<std::string> names)
+      ABSL_LOCKS_EXCLUDED(mutex_);
+  // Every worker has it now.
+  void SetHas(const std::string& name) ABSL_LOCKS_EXCLUDED(mutex_);
+  // Whether any that is READY lacks it; whether all do, false while none is.
+  bool AnyLacks(const std::string& name) const ABSL_LOCKS_EXCLUDED(mutex_);
+  bool AllLack(const std::string& name) const ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // What the worker has may not be what is recorded: it gets no calls, and has
+  // to be replaced.
+  void Drop(const WorkerChannel& worker, absl::string_view why)
+      ABSL_LOCKS_EXCLUDED(mutex_);
+  // Why a worker was dropped since it was Set(); empty: it was not.
+  std::string WhyDropped(int worker) const ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // For a call that names these: the worker where a training keeps its adapter,
+  // else the one that costs least. One that a call did not find is the last.
   WorkerChoice For(const NamedModels& named) const ABSL_LOCKS_EXCLUDED(mutex_);
   // The same, read from the request; with one worker it is not read.
   WorkerChoice For(const google::protobuf::Message& request) const
@@ -89,17 +107,19 @@ class WorkerRoute {
     DeviceMeter meter;
     std::shared_ptr<WorkerConnection> connection;
     std::optional<std::set<std::string>> resident;
+    std::set<std::string> lacking;
+    std::string why_dropped;
   };
 
   // What it costs a call to go there, in calls to wait for.
-  static int CostOf(const Seat& seat, const NamedModels& named);
+  static int64_t CostOf(const Seat& seat, const NamedModels& named);
 
   mutable absl::Mutex mutex_;
   // As many as there are workers, always; what they hold but for the meters is
   // guarded.
   std::vector<std::unique_ptr<Seat>> seats_;
-  // Adapters to the channel of the worker that has them.
-  std::map<std::string, WorkerChannel> kept_ ABSL_GUARDED_BY(mutex_);
+  // Adapters to the worker that has them, maybe one that is withdrawn.
+  std::map<std::string, WorkerChoice> kept_ ABSL_GUARDED_BY(mutex_);
 };
 
 // Whom the worker serves first.

@@ -18,6 +18,10 @@ namespace {
 
 // A worker that served for longer starts the back-off anew when it ends.
 constexpr absl::Duration kSteadyAfter = absl::Minutes(1);
+constexpr absl::Duration kProbeLimit = absl::Seconds(5);
+// Calls that do not reach a worker, one after the other, before it is replaced
+// though it reports.
+constexpr int kMostFailedProbes = 3;
 // How often it is looked whether the last call to a worker has ended.
 constexpr absl::Duration kIdlePoll = absl::Milliseconds(50);
 
@@ -115,12 +119,14 @@ void WorkerSupervisor::Run() {
     const absl::Duration start = Now();
     const absl::StatusOr<std::unique_ptr<LaunchedWorker>> worker = Launch();
     // The worker needs a while before it asks for its models.
-    std::atomic<bool> is_over = !options_.reads_ahead;
-    const std::future<void> read_ahead =
-        std::async(std::launch::async, [this, &is_over] {
-          parts_.catalog.ReadAhead(
-              [this, &is_over] { return is_over || stopping(); });
-        });
+    std::atomic<bool> is_over = false;
+    std::future<void> read_ahead;
+    if (options_.reads_ahead) {
+      read_ahead = std::async(std::launch::async, [this, &is_over] {
+        parts_.catalog.ReadAhead(
+            [this, &is_over] { return is_over || stopping(); });
+      });
+    }
     const std::string end =
         worker.ok() ? Watch(**worker) : std::string(worker.status().message());
     is_over = true;
@@ -178,38 +184,59 @@ std::string WorkerSupervisor::Watch(LaunchedWorker& worker) {
 }
 
 std::string WorkerSupervisor::Look(LaunchedWorker& worker) {
-  WorkerLeases& leases = parts_.leases;
-  const std::optional<LeaseHolder> holder = leases.holder();
+  {
+    const absl::MutexLock lock(&mutex_);
+    launched_as_ = worker.name();
+  }
+  const std::optional<LeaseHolder> holder = parts_.leases.holder();
   if (served_number_ != 0 &&
       (!holder.has_value() || holder->fencing_number != served_number_)) {
-    spdlog::warn("{} is run again as {}: the lease {} is over", options_.name,
-                 worker.name(), served_number_);
-    Lose();
-    Enter(WorkerEvent::kLose);
+    AwaitAnotherRun(worker, "it was run again");
   }
   if (!worker.has_started()) waiting_since_ = Now();
-  if (served_number_ == 0 && holder.has_value()) {
-    MakeReady(*holder);
-  } else if (!holder.has_value() &&
-             Now() - waiting_since_ > options_.start_limit) {
-    return Kill(worker,
-                absl::StrCat("did not report within ",
-                             absl::FormatDuration(options_.start_limit)));
+  if (served_number_ == 0 && holder.has_value()) MakeReady(*holder);
+  const std::string trouble = Trouble(worker);
+  if (trouble.empty()) return "";
+  if (worker.may_restart() && parts_.leases.is_silent()) {
+    // Its node may be gone; whoever runs it sees that too and runs it again.
+    parts_.leases.Suspend();
+    AwaitAnotherRun(worker, trouble);
+    return "";
   }
-  const std::string ailment = leases.Ailment();
-  if (ailment.empty()) return "";
-  if (!worker.may_restart() || !leases.is_silent()) {
-    return Kill(worker, ailment);
+  return Kill(worker, trouble);
+}
+
+std::string WorkerSupervisor::Trouble(LaunchedWorker& worker) {
+  const std::string ailment = parts_.leases.Ailment();
+  if (!ailment.empty()) return ailment;
+  if (served_number_ == 0) {
+    if (Now() - waiting_since_ <= options_.start_limit) return "";
+    return unreachable_.empty()
+               ? absl::StrCat("did not report within ",
+                              absl::FormatDuration(options_.start_limit))
+               : unreachable_;
   }
-  // Its node may be gone; whoever runs it sees that too and runs it again.
-  spdlog::warn("{}: {}; the lease {} is over", options_.name, ailment,
-               leases.fencing_number());
-  leases.Suspend();
+  const std::string dropped = parts_.route.WhyDropped(options_.worker);
+  if (!dropped.empty()) return dropped;
+  if (!connection_->seems_lost()) {
+    failed_probes_ = 0;
+    return "";
+  }
+  const absl::Status reached = connection_->Probe(kProbeLimit);
+  failed_probes_ = reached.ok() ? 0 : failed_probes_ + 1;
+  if (failed_probes_ < kMostFailedProbes) return "";
+  return absl::StrCat(worker.name(), " reports, but can't be called: ",
+                      std::string(reached.message()));
+}
+
+void WorkerSupervisor::AwaitAnotherRun(const LaunchedWorker& worker,
+                                       const std::string& why) {
+  spdlog::warn("{}, {}: {}; its lease is over", options_.name, worker.name(),
+               why);
   waiting_since_ = Now();
-  if (served_number_ == 0) return "";
+  if (served_number_ == 0) return;
   Lose();
   Enter(WorkerEvent::kLose);
-  return "";
 }
 
 void WorkerSupervisor::MakeReady(const LeaseHolder& holder) {
@@ -220,8 +247,19 @@ void WorkerSupervisor::MakeReady(const LeaseHolder& holder) {
     return stopping() || !parts_.leases.Ailment().empty() || !now.has_value() ||
            now->fencing_number != holder.fencing_number;
   };
+  const absl::Status reached = connection->Probe(kProbeLimit);
+  if (!reached.ok()) {
+    const std::string why = absl::StrCat(
+        "it reported from ", holder.identity.address,
+        ", which can't be reached from here: ", std::string(reached.message()),
+        "; see to the node's name and to firewalls");
+    if (why != unreachable_) spdlog::error("{}: {}", options_.name, why);
+    unreachable_ = why;
+    return;
+  }
+  unreachable_.clear();
   const absl::Status restored = parts_.catalog.Restore(
-      connection->channel(), {.cancelled = is_over},
+      options_.worker, connection->channel(), {.cancelled = is_over},
       [&] { parts_.route.Set(options_.worker, connection); });
   if (!restored.ok()) {
     // A lost worker is seen to by whoever waits for it; anything else is the
@@ -232,6 +270,7 @@ void WorkerSupervisor::MakeReady(const LeaseHolder& holder) {
   }
   served_number_ = holder.fencing_number;
   connection_ = connection;
+  failed_probes_ = 0;
   Enter(WorkerEvent::kReady);
   spdlog::info("{} is ready: pid {}, lease {}", options_.name,
                holder.identity.pid, holder.fencing_number);

@@ -44,7 +44,7 @@ class WorkerSupervisor {
     std::string device = {};  // until it says so itself
     std::string log_file = {};
     int max_message_bytes = 0;
-    // From when it has begun to run until it registers.
+    // From when it has begun to run until it registers and can be called.
     absl::Duration start_limit;
     absl::Duration first_backoff;
     absl::Duration max_backoff;
@@ -92,6 +92,10 @@ class WorkerSupervisor {
   std::string Watch(LaunchedWorker& worker);
   // Sees to lease and health; returns how it ended if it had to be ended.
   std::string Look(LaunchedWorker& worker);
+  // Why it has to be ended; empty if it does not.
+  std::string Trouble(LaunchedWorker& worker);
+  // Lets go of a run that another one follows.
+  void AwaitAnotherRun(const LaunchedWorker& worker, const std::string& why);
   // Gives its models to a worker that has registered; READY then.
   void MakeReady(const LeaseHolder& holder);
   // The lease is over: nothing more goes to the worker or comes from it.
@@ -112,6 +116,8 @@ class WorkerSupervisor {
   std::shared_ptr<WorkerConnection> connection_;
   absl::Duration waiting_since_;
   bool asked_to_end_ = false;
+  std::string unreachable_;  // why a worker that has registered can't be called
+  int failed_probes_ = 0;    // one after the other
   mutable absl::Mutex mutex_;
   SteadyCondVar changes_;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;

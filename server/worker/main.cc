@@ -109,6 +109,17 @@ std::unique_ptr<ActivationStore> OpenStore(const WorkerOptions& options) {
   return nullptr;
 }
 
+// A run before this one may go on still, on a node that nobody reaches.
+WorkerOptions OfThisRun(WorkerOptions options) {
+  if (options.restart_count == 0) return options;
+  const std::string suffix = absl::StrCat("-run-", options.restart_count);
+  absl::StrAppend(&options.scratch, suffix);
+  if (!options.activation_store.empty()) {
+    absl::StrAppend(&options.activation_store, suffix);
+  }
+  return options;
+}
+
 // How worker and control plane know each other. Sockets lie in a folder that
 // only the server's user can enter.
 struct Credentials {
@@ -259,8 +270,9 @@ int main(int argc, char** argv) {
   const std::string token = dissonance::TakeLaunchToken();
   const auto parsed = dissonance::ParseWorkerOptions(argc, argv);
   if (const int* exit_code = std::get_if<int>(&parsed)) return *exit_code;
-  const absl::Status status =
-      dissonance::Run(std::get<dissonance::WorkerOptions>(parsed), token);
+  const absl::Status status = dissonance::Run(
+      dissonance::OfThisRun(std::get<dissonance::WorkerOptions>(parsed)),
+      token);
   if (status.ok()) return EXIT_SUCCESS;
   std::fprintf(stderr, "error: %s\n", std::string(status.message()).c_str());
   return EXIT_FAILURE;

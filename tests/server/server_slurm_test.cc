@@ -131,8 +131,8 @@ TEST_F(SlurmTest, WithOneWorkerKilledAndAStaleOneFencedAPipelineGivesTheSame) {
 
 TEST_F(SlurmTest, APreemptedWorkerComesBackWhenThereIsRoom) {
   const TempFolder folder;
-  ServerProcess server({.data_dir = FineTuneWorld::Get().CopyTo(folder),
-                        .config = Config("")});
+  ServerProcess server(
+      {.data_dir = FineTuneWorld::Get().CopyTo(folder), .config = Config("")});
   ASSERT_TRUE(server.AwaitServing());
   ASSERT_TRUE(AwaitReady(server, 0));
   const v1::Worker before = server.Info().workers(0);
@@ -145,8 +145,7 @@ TEST_F(SlurmTest, APreemptedWorkerComesBackWhenThereIsRoom) {
   cluster_->Cancel(urgent);
   ASSERT_TRUE(AwaitReady(server, 0));
   EXPECT_EQ(server.Info().workers(0).launched_as(), before.launched_as());
-  EXPECT_GT(server.Info().workers(0).fencing_number(),
-            before.fencing_number());
+  EXPECT_GT(server.Info().workers(0).fencing_number(), before.fencing_number());
   EXPECT_EQ(server.Stop(), 0);
 }
 
@@ -171,8 +170,8 @@ TEST_F(SlurmTest, WhatSlurmRefusesIsOneClearLine) {
   const TempFolder folder;
   ServerProcess server(
       {.data_dir = folder.path(),
-       .config = absl::StrCat(Config(""),
-                              "options = [\"--partition=nowhere\"]\n")});
+       .config =
+           absl::StrCat(Config(""), "options = [\"--partition=nowhere\"]\n")});
   EXPECT_EQ(server.AwaitExit(), 1);
   EXPECT_THAT(server.Log(), HasSubstr("nowhere"));
   EXPECT_EQ(LiveJobs(), 0);

@@ -114,7 +114,6 @@ TEST_F(TwoWorkersTest, WhatIsLoadedIsInEachOfThem) {
   const auto job = CreateJob(server_, TinyWorldJob(2), "");
   ASSERT_TRUE(job.ok()) << job.status();
   EXPECT_EQ(AwaitJob(server_, job->name())->state(), v1::JOB_STATE_SUCCEEDED);
-  // What is unloaded now is gone for good, though one worker had no word of it.
   KillWorker(server_, 1);
   ASSERT_TRUE(AwaitState(server_, 1, v1::WORKER_STATE_BACKING_OFF));
   EXPECT_TRUE(absl::IsUnavailable(Score(server_, request).status()));

@@ -355,7 +355,7 @@ TEST_F(SlurmLauncherTest, WhatIsWrongForGoodIsFoundAtTheStart) {
   };
   for (const char* option :
        {"--partition=nowhere", "--gres=unicorn:1", "--no-such-option",
-        "--array=1-3", "--wrap=true", "-M other", "gpu"}) {
+        "--array=1-3", "--arra=1-3", "--wrap=true", "-M other", "gpu"}) {
     const absl::Status status = create(option);
     EXPECT_TRUE(absl::IsInvalidArgument(status)) << option << ": " << status;
   }

@@ -15,6 +15,7 @@
 #include "dissonance/v1/inference.grpc.pb.h"
 #include "grpcpp/server_builder.h"
 #include "server/control/forwarding.h"
+#include "tests/server/control/own_channel.h"
 #include "tests/server/control/scripted_worker.h"
 #include "tests/testing/temp_folder.h"
 
@@ -74,7 +75,7 @@ class ForwardingTest : public ::testing::Test {
 
   // Over a connection of its own.
   std::shared_ptr<grpc::Channel> Connect() const {
-    return OpenWorkerChannel(address_, kMaxMessageBytes);
+    return OpenOwnChannel(address_, kMaxMessageBytes);
   }
   std::unique_ptr<v1::Inference::Stub> NewInference() const {
     return v1::Inference::NewStub(Connect());

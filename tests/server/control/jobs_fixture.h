@@ -13,6 +13,7 @@
 #include "server/control/jobs_service.h"
 #include "src/lab/jobs/job_kind.h"
 #include "tests/server/control/forwarding_fixture.h"
+#include "tests/server/control/own_channel.h"
 
 namespace dissonance {
 
@@ -36,7 +37,7 @@ class JobsTest : public ForwardingTest {
     builder.RegisterService(&service_);
     own_server_ = builder.BuildAndStart();
     stub_ = v1::Jobs::NewStub(
-        OpenWorkerChannel(absl::StrCat("127.0.0.1:", port), 1 << 20));
+        OpenOwnChannel(absl::StrCat("127.0.0.1:", port), 1 << 20));
   }
   ~JobsTest() override {
     own_server_->Shutdown(std::chrono::system_clock::now());

@@ -16,6 +16,7 @@
 #include "src/lab/tensors/safetensors_writer.h"
 #include "tests/lab/tensors/direction_messages.h"
 #include "tests/server/control/forwarding_fixture.h"
+#include "tests/server/control/own_channel.h"
 
 namespace dissonance {
 namespace {
@@ -71,7 +72,7 @@ class ProbesServiceTest : public ForwardingTest {
     builder.RegisterService(probes_.get());
     builder.RegisterService(named_.get());
     own_server_ = builder.BuildAndStart();
-    channel_ = OpenWorkerChannel(absl::StrCat("127.0.0.1:", port), 1 << 20);
+    channel_ = OpenOwnChannel(absl::StrCat("127.0.0.1:", port), 1 << 20);
   }
   ~ProbesServiceTest() override {
     own_server_->Shutdown(std::chrono::system_clock::now());

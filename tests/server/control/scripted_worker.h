@@ -1,5 +1,6 @@
-// A worker that answers every method as a script says, over a real socket of
-// this machine, and records what reached it. Thread safe.
+// A worker that answers every method but the question for its health as a
+// script says, over a real socket of this machine, and records what reached it.
+// Thread safe.
 //
 //   ScriptedWorker worker;
 //   worker.Play({.message_count = 3, .message = [](int64_t i) { ... }});

@@ -168,5 +168,105 @@ TEST_F(WorkerCallsTest, ASelfCheckIsTheWorkersAndInteractive) {
   EXPECT_THAT(std::string(lost.message()), HasSubstr("make the call again"));
 }
 
+// Two workers, whose records are the catalog's.
+class TwoWorkerCallsTest : public WorkerCallsTest {
+ protected:
+  TwoWorkerCallsTest() {
+    for (int i = 0; i < 2; ++i) {
+      routed_.Set(i, workers_[i].connection());
+      workers_[i].Play({.message = [](int64_t) {
+        v1::LoadModelResponse response;
+        response.mutable_model()->set_name("models/m");
+        return response.SerializeAsString();
+      }});
+    }
+    request_.set_name("models/m");
+    request_.set_path("/m");
+  }
+
+  static ScriptedWorker::Script Refusing(grpc::StatusCode code) {
+    return {.message_count = 0, .end = grpc::Status(code, "no")};
+  }
+  std::string MethodAt(int worker, size_t call) {
+    return workers_[worker].AwaitCall(call)->method;
+  }
+
+  ScriptedWorker workers_[2];
+  WorkerRoute routed_{2};
+  ModelCatalog both_{{.store = store_,
+                      .artifacts = *artifacts_,
+                      .data_dir = folder_.path(),
+                      .route = routed_}};
+  v1::LoadModelRequest request_;
+};
+
+TEST_F(TwoWorkerCallsTest, AChangeIsMadeInAll) {
+  EXPECT_TRUE(both_.LoadModel(owner_, request_, {}).ok());
+  for (int i = 0; i < 2; ++i) {
+    EXPECT_EQ(MethodAt(i, 0), "/dissonance.v1.Models/LoadModel");
+  }
+  EXPECT_EQ(routed_.Ready().size(), 2U);
+}
+
+TEST_F(TwoWorkerCallsTest, OneThatDidNotHearOfAChangeIsDropped) {
+  workers_[1].Play(Refusing(grpc::StatusCode::UNAVAILABLE));
+  EXPECT_TRUE(both_.LoadModel(owner_, request_, {}).ok());
+  EXPECT_EQ(routed_.WhyDropped(0), "");
+  EXPECT_EQ(routed_.WhyDropped(1), "it did not hear of LoadModel");
+  EXPECT_EQ(routed_.Ready().size(), 1U);
+}
+
+TEST_F(TwoWorkerCallsTest, WhatOneRefusesIsTakenBackInTheOthers) {
+  workers_[1].Play(Refusing(grpc::StatusCode::RESOURCE_EXHAUSTED));
+  EXPECT_TRUE(absl::IsResourceExhausted(
+      both_.LoadModel(owner_, request_, {}).status()));
+  EXPECT_EQ(MethodAt(0, 1), "/dissonance.v1.Models/UnloadModel");
+  EXPECT_EQ(routed_.Ready().size(), 2U);
+  EXPECT_TRUE(absl::IsNotFound(store_.GetModel("models/m").status()));
+}
+
+TEST_F(TwoWorkerCallsTest, WhatMayHaveBeenDoneIsTakenBackWhereItWasRefused) {
+  workers_[1].Play(Refusing(grpc::StatusCode::CANCELLED));
+  EXPECT_TRUE(
+      absl::IsCancelled(both_.LoadModel(owner_, request_, {}).status()));
+  EXPECT_EQ(MethodAt(1, 1), "/dissonance.v1.Models/UnloadModel");
+  // There the way back was refused too, so nobody knows what it has.
+  EXPECT_THAT(routed_.WhyDropped(1), HasSubstr("can't be taken back"));
+  EXPECT_EQ(routed_.WhyDropped(0), "");
+}
+
+TEST_F(TwoWorkerCallsTest, OneThatDidNotHearOfAnUnloadIsDropped) {
+  ASSERT_TRUE(both_.LoadModel(owner_, request_, {}).ok());
+  workers_[1].Play(Refusing(grpc::StatusCode::UNAVAILABLE));
+  EXPECT_TRUE(both_.UnloadModel(owner_, "models/m").ok());
+  EXPECT_EQ(routed_.WhyDropped(1), "it did not hear of UnloadModel");
+}
+
+TEST_F(TwoWorkerCallsTest, WhatOneCouldNotBeGivenIsAskedOfTheOther) {
+  StoredModel stored;
+  stored.model.set_name("models/m");
+  ASSERT_TRUE(store_.PutModel(stored).ok());
+  v1::Variant variant;
+  variant.set_model("models/m");
+  const auto restore = [&](int worker) {
+    EXPECT_TRUE(both_
+                    .Restore(worker, workers_[worker].connection()->channel(),
+                             {}, [] {})
+                    .ok());
+  };
+  workers_[0].Play(Refusing(grpc::StatusCode::NOT_FOUND));
+  restore(0);
+  restore(1);
+  EXPECT_TRUE(both_.CheckVariant(variant).ok());
+  EXPECT_EQ(routed_.For({.models = {"models/m"}}).channel,
+            workers_[1].connection()->channel());
+  workers_[1].Play(Refusing(grpc::StatusCode::NOT_FOUND));
+  restore(1);
+  const absl::Status left_out = both_.CheckVariant(variant);
+  EXPECT_TRUE(absl::IsFailedPrecondition(left_out)) << left_out;
+  EXPECT_THAT(std::string(left_out.message()),
+              HasSubstr("could not be loaded after a restart"));
+}
+
 }  // namespace
 }  // namespace dissonance

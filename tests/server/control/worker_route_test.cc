@@ -17,6 +17,7 @@ using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 
 constexpr char kScore[] = "/dissonance.v1.Inference/Score";
+constexpr absl::Duration kPatience = absl::Seconds(120);
 const NamedModels kModel = {.models = {"models/m"}};
 
 class WorkerRouteTest : public ::testing::Test {
@@ -101,14 +102,41 @@ TEST_F(WorkerRouteTest, AWorkerThatIsNotReadyGetsNoCalls) {
   EXPECT_THAT(route_.Ready(), IsEmpty());
 }
 
-TEST_F(WorkerRouteTest, OneThatACallDidNotFindIsAvoidedUntilItIsHeardOf) {
+TEST_F(WorkerRouteTest, OneThatACallDidNotFindIsAvoidedThoughItReports) {
   workers_[0].Kill();
   v1::ScoreResponse response;
   EXPECT_TRUE(absl::IsUnavailable(CallWorker(
       route_.For(kModel).channel, kScore, v1::ScoreRequest(), response, {})));
   EXPECT_EQ(For(kModel), 1);
   route_.SetResident(0, {"models/m"});
+  EXPECT_EQ(For(kModel), 1);
+  EXPECT_TRUE(absl::IsUnavailable(workers_[0].connection()->Probe(kPatience)));
+  EXPECT_EQ(For(kModel), 1);
+  EXPECT_TRUE(workers_[1].connection()->Probe(kPatience).ok());
+}
+
+TEST_F(WorkerRouteTest, OneThatLacksWhatIsNamedIsAvoided) {
+  route_.SetLacking(0, {"models/m"});
+  EXPECT_EQ(For(kModel), 1);
+  EXPECT_EQ(For({.models = {"models/other"}}), 0);
+  EXPECT_TRUE(route_.AnyLacks("models/m"));
+  EXPECT_FALSE(route_.AllLack("models/m"));
+  route_.SetLacking(1, {"models/m"});
+  EXPECT_TRUE(route_.AllLack("models/m"));
+  route_.SetHas("models/m");
+  EXPECT_FALSE(route_.AnyLacks("models/m"));
   EXPECT_EQ(For(kModel), 0);
+}
+
+TEST_F(WorkerRouteTest, ADroppedOneGetsNoCallsUntilItIsSetAnew) {
+  OpenScore open(workers_[0], 0);
+  route_.Drop(workers_[0].connection()->channel(), "it did not hear of it");
+  EXPECT_TRUE(absl::IsUnavailable(open.End()));
+  EXPECT_EQ(For(kModel), 1);
+  EXPECT_EQ(route_.WhyDropped(0), "it did not hear of it");
+  EXPECT_EQ(route_.WhyDropped(1), "");
+  route_.Set(0, workers_[1].connection());
+  EXPECT_EQ(route_.WhyDropped(0), "");
 }
 
 TEST_F(WorkerRouteTest, AnAdapterInTrainingIsWhereItIsTrained) {
@@ -120,10 +148,9 @@ TEST_F(WorkerRouteTest, AnAdapterInTrainingIsWhereItIsTrained) {
         {.channel = workers_[1].connection()->channel()});
     EXPECT_EQ(For(named), 1);
     EXPECT_EQ(For(kModel), 0);
-    // It went with that worker; another of its name would not have it.
-    route_.Set(1, nullptr);
-    EXPECT_EQ(For(named), -1);
-    route_.Set(1, workers_[0].connection());
+    // Also while no further calls go there.
+    route_.Withdraw(1);
+    EXPECT_EQ(For(named), 1);
   }
   EXPECT_EQ(For(named), 0);
 }

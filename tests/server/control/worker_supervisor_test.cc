@@ -245,6 +245,30 @@ TEST_P(LocalWorkerTest, OneThatFellSilentIsKilledAndLaunchedAnew) {
               ::testing::HasSubstr("no heartbeat"));
 }
 
+TEST_P(LocalWorkerTest, OneThatWasDroppedIsKilledAndLaunchedAnew) {
+  const auto launch = launcher_.Await(0);
+  Register(*launch, first_, 0);
+  AwaitReady(true);
+  route_.Drop(route_.For(NamedModels()).channel, "it did not hear of X");
+  supervisor_.Wake();
+  launch->killed.WaitForNotification();
+  launcher_.Await(1);
+  EXPECT_EQ(supervisor_.Describe().last_exit(), "killed: it did not hear of X");
+}
+
+TEST_P(LocalWorkerTest, OneThatReportsButCannotBeCalledIsReplaced) {
+  const auto launch = launcher_.Await(0);
+  const Lease lease = Register(*launch, first_, 0);
+  AwaitReady(true);
+  first_.Kill();
+  EXPECT_TRUE(absl::IsUnavailable(Score()));
+  // It beats on: the clock that its lease goes by stands still.
+  launch->killed.WaitForNotification();
+  EXPECT_TRUE(launcher_.Await(1) != nullptr);
+  EXPECT_THAT(supervisor_.Describe().last_exit(),
+              ::testing::HasSubstr("job 7 reports, but can't be called"));
+}
+
 TEST_P(LocalWorkerTest, OneThatIsNotWantedFirstDoesWhatItHas) {
   const auto launch = launcher_.Await(0);
   first_.Play({.message_count = 0, .stays_open = true});
