@@ -141,7 +141,8 @@ SlurmPhase SlurmPhaseOf(absl::string_view state) {
 
 absl::StatusOr<std::string> ParseSubmittedJob(absl::string_view output) {
   const absl::string_view text = absl::StripAsciiWhitespace(output);
-  if (text.empty() || text.find_first_not_of("0123456789") != text.npos) {
+  if (text.empty() ||
+      text.find_first_not_of("0123456789") != absl::string_view::npos) {
     return Unreadable("sbatch", output);
   }
   return std::string(text);

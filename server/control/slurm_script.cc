@@ -24,7 +24,7 @@ bool IsName(absl::string_view text) {
 absl::StatusOr<std::string> Assignment(absl::string_view variable) {
   const size_t equals = variable.find('=');
   const absl::string_view name = variable.substr(0, equals);
-  if (equals == variable.npos || !IsName(name)) {
+  if (equals == absl::string_view::npos || !IsName(name)) {
     return absl::InvalidArgumentError(
         absl::StrCat("\"", absl::CHexEscape(variable),
                      "\" can't be a variable of a worker's environment; write "
@@ -58,7 +58,7 @@ absl::StatusOr<std::string> WorkerScript::Text() const {
   }
   absl::StrAppend(&text, " --token-file ", ShellQuote(token_file),
                   " --restart-count \"${SLURM_RESTART_COUNT:-0}\"\n");
-  if (text.find('\0') != text.npos || absl::StrContains(text, "\r\n")) {
+  if (text.find('\0') != std::string::npos || absl::StrContains(text, "\r\n")) {
     return absl::InvalidArgumentError(
         "an argument or variable of a worker has a NUL byte or a DOS line end "
         "(\\r\\n), which Slurm takes in no script");

@@ -152,13 +152,11 @@ void WorkerPool::Stop() {
 }
 
 void WorkerPool::SetReady(size_t worker, bool ready) {
-  bool any = false;
-  {
-    const absl::MutexLock lock(&mutex_);
-    ready_[worker] = ready;
-    any = std::find(ready_.begin(), ready_.end(), true) != ready_.end();
-  }
-  parts_.on_ready(any);
+  // Held while it is told, so that what is told last is how it is.
+  const absl::MutexLock lock(&mutex_);
+  ready_[worker] = ready;
+  parts_.on_ready(std::find(ready_.begin(), ready_.end(), true) !=
+                  ready_.end());
 }
 
 void WorkerPool::Scale() {

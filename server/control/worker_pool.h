@@ -46,7 +46,8 @@ class WorkerPool {
   struct Parts {
     WorkerRoute& route;
     ModelCatalog& catalog;
-    // Whether any worker serves; called when that may have changed.
+    // Whether any worker serves; called when that may have changed. Must not
+    // call the pool.
     std::function<void(bool)> on_ready;
     // Jobs that wait for their turn.
     std::function<int64_t()> queued_jobs;

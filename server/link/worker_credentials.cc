@@ -27,13 +27,13 @@ constexpr char kCertificateFile[] = "workers.pem";
 constexpr char kKeyFile[] = "workers.key";
 constexpr uint64_t kFileBytes = 64 << 10;
 // Clocks of two machines differ.
-constexpr long kSecondsAgo = 60 * 60;
+constexpr int kSecondsAgo = 60 * 60;
 // Longer than a server runs without being started again.
-constexpr long kSecondsValid = 10L * 365 * 24 * 60 * 60;
+constexpr int kSecondsValid = 10 * 365 * 24 * 60 * 60;
 
-template <typename T, void (*Free)(T*)>
+template <typename T, void (*free)(T*)>
 struct Freer {
-  void operator()(T* object) const { Free(object); }
+  void operator()(T* object) const { free(object); }
 };
 using KeyPtr = std::unique_ptr<EVP_PKEY, Freer<EVP_PKEY, EVP_PKEY_free>>;
 using CertificatePtr = std::unique_ptr<X509, Freer<X509, X509_free>>;
@@ -117,8 +117,8 @@ absl::StatusOr<CertificatePtr> MakeCertificate(EVP_PKEY* key) {
 
 std::string ContentsOf(BIO* bio) {
   char* data = nullptr;
-  const long size = BIO_get_mem_data(bio, &data);
-  return std::string(data, static_cast<size_t>(size));
+  const auto size = static_cast<size_t>(BIO_get_mem_data(bio, &data));
+  return std::string(data, size);
 }
 
 std::string PathOf(const std::string& folder, const char* name) {

@@ -15,9 +15,12 @@
 
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
-#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "server/control/slurm_commands.h"
+#include "server/control/slurm_script.h"
 #include "src/base/file.h"
 #include "tests/testing/slurm_cluster.h"
 #include "tests/testing/temp_folder.h"
@@ -385,6 +388,34 @@ TEST_F(SlurmLauncherTest, NodesThatAreAwayDoNotKeepTheServerFromStarting) {
   EXPECT_FALSE(worker->has_started());
   worker->Kill();
   EXPECT_EQ(worker->Reap(), "cancelled");
+}
+
+TEST(SlurmClusterTest, LeavesNoProcessBehind) {
+  if (!SlurmCluster::IsInstalled()) GTEST_SKIP() << SlurmCluster::kMissing;
+  const TempFolder folder;
+  const std::string file = folder.File("pid");
+  auto cluster = std::make_unique<SlurmCluster>();
+  ASSERT_TRUE(cluster->AwaitReady());
+  const auto slurm = SlurmCommands::Find();
+  ASSERT_TRUE(slurm.ok()) << slurm.status();
+  const auto job = slurm->Submit(
+      absl::StrCat("#!/bin/sh\ntrap '' TERM\nsleep 600 &\necho $! >",
+                   ShellQuote(file + ".new"), "\nmv ",
+                   ShellQuote(file + ".new"), " ", ShellQuote(file),
+                   "\nwait\n"),
+      {"--output=/dev/null"});
+  ASSERT_TRUE(job.ok()) << job.status();
+  ASSERT_TRUE(
+      cluster->Await([&] { return ::access(file.c_str(), F_OK) == 0; }));
+  pid_t pid = 0;
+  ASSERT_TRUE(absl::SimpleAtoi(ReadFile(file, 64).value_or(""), &pid));
+  ASSERT_EQ(::kill(pid, 0), 0);
+  ::kill(cluster->NodePid("n1"), SIGSTOP);
+  cluster.reset();
+  // It is gone, or was killed and waits to be seen to.
+  const std::string stat =
+      ReadFile(absl::StrCat("/proc/", pid, "/stat"), 4096).value_or("");
+  EXPECT_TRUE(stat.empty() || absl::StrContains(stat, ") Z ")) << stat;
 }
 
 }  // namespace

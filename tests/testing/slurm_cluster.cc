@@ -30,7 +30,6 @@
 namespace dissonance {
 namespace {
 
-constexpr char kMark[] = "DISSONANCE_TEST_CLUSTER=";
 constexpr absl::Duration kPause = absl::Milliseconds(50);
 constexpr uint64_t kLogBytes = 64 << 20;
 
@@ -206,12 +205,9 @@ void SlurmCluster::WriteConf() {
 
 void SlurmCluster::Start(const std::string& name, const std::string& program,
                          std::vector<std::string> arguments) {
-  auto started =
-      ChildProcess::Start({.program = program,
-                           .arguments = std::move(arguments),
-                           .environment = {absl::StrCat(kMark, folder_.path()),
-                                           absl::StrCat("SLURM_CONF=", conf_)},
-                           .log_file = folder_.File(name + ".log")});
+  auto started = ChildProcess::Start({.program = program,
+                                      .arguments = std::move(arguments),
+                                      .log_file = folder_.File(name + ".log")});
   ASSERT_TRUE(started.ok()) << started.status();
   daemons_[name] = *std::move(started);
 }
@@ -355,7 +351,9 @@ pid_t SlurmCluster::NodePid(const std::string& node) const {
 }
 
 std::vector<pid_t> SlurmCluster::JobProcesses() const {
-  const std::string mark = absl::StrCat(kMark, folder_.path());
+  // Slurm gives it to whatever it runs. Of our own session are the daemons and
+  // what the test started otherwise.
+  const std::string mark = absl::StrCat("SLURM_CONF=", conf_);
   const pid_t our_session = ::getsid(0);
   std::set<pid_t> marked;
   std::set<pid_t> sessions;

@@ -97,7 +97,7 @@ class SlurmCluster {
   // What a command wrote; "" if it failed.
   static std::string Output(const std::string& program,
                             std::vector<std::string> arguments);
-  // Those that no daemon of ours is the parent of any more.
+  // Those of jobs, with what started them, which outlive the daemons.
   std::vector<pid_t> JobProcesses() const;
 
   const std::vector<std::string> nodes_;

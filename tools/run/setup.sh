@@ -5,10 +5,15 @@ readonly TORCH_VERSION=2.11.0
 # The oldest that the crates of the tokenizer library build with.
 readonly RUST_MINIMUM=1.85
 
-# setup [--torch-dir DIR]
+# setup [--torch-dir DIR] [--cluster]
 setup() {
+  local lists=(packages.txt)
   while (($#)); do
     case $1 in
+      --cluster)
+        lists+=(cluster_packages.txt)
+        shift
+        ;;
       --torch-dir)
         (($# >= 2)) || usage_error '--torch-dir needs a folder'
         choose_torch_dir "$2"
@@ -18,7 +23,7 @@ setup() {
     esac
   done
   take_tree
-  install_packages
+  install_packages "${lists[@]}"
   install_rust
   install_torch
   install_assets
@@ -41,15 +46,15 @@ find_root() {
   sudo -n true 2>/dev/null
 }
 
-# Packages of packages.txt that are neither installed nor replaced by a
-# command, one a line.
+# missing_packages LIST...: packages of the lists that are neither installed nor
+# replaced by a command, one a line.
 missing_packages() {
   local package command
   while read -r package command; do
     [[ -z $package || $package == \#* ]] && continue
     [[ -n $command ]] && command -v "$command" >/dev/null && continue
     installed "$package" || printf '%s\n' "$package"
-  done <"$ROOT/tools/run/packages.txt"
+  done < <(cd "$ROOT/tools/run" && cat "$@")
   python3 -c 'import ensurepip, venv' 2>/dev/null ||
     printf '%s\n' python3 python3-venv
 }
@@ -67,7 +72,19 @@ apt_get() {
 # Lists that can't be refreshed may still do; if not, the install says so.
 apt_install() {
   apt_get update || true
+  hold_services
   apt_get install -y --no-install-recommends "$@"
+}
+
+# Until this subshell ends no package starts its daemon: tests start their own,
+# and where there is no systemd one that does not start fails the installation.
+hold_services() {
+  local policy=/usr/sbin/policy-rc.d
+  [[ ! -e $policy ]] || return 0
+  # shellcheck disable=SC2064  # as it is now
+  trap "${AS_ROOT[*]} rm -f $policy" EXIT
+  printf '#!/bin/sh\nexit 101\n' |
+    "${AS_ROOT[@]}" install -m 755 /dev/stdin "$policy"
 }
 
 install_packages() {
@@ -77,7 +94,7 @@ install_packages() {
       'build needs'
     return
   fi
-  mapfile -t missing < <(missing_packages)
+  mapfile -t missing < <(missing_packages "$@")
   if ((${#missing[@]} == 0)); then
     note 'packages: all there'
     return

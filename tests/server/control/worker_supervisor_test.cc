@@ -17,21 +17,11 @@
 #include "grpcpp/security/credentials.h"
 #include "src/lab/storage/database.h"
 #include "tests/server/control/scripted_worker.h"
+#include "tests/testing/hand_clock.h"
 #include "tests/testing/temp_folder.h"
 
 namespace dissonance {
 namespace {
-
-// Time that a test moves.
-class HandClock : public Clock {
- public:
-  absl::Time Now() const override { return absl::UnixEpoch() + Monotonic(); }
-  absl::Duration Monotonic() const override { return time_; }
-  void Advance(absl::Duration span) { time_ = time_.load() + span; }
-
- private:
-  std::atomic<absl::Duration> time_ = absl::ZeroDuration();
-};
 
 // What a launcher knows of one launch, told by the test.
 struct Played {

@@ -18,6 +18,7 @@
 #include "grpcpp/server.h"
 #include "grpcpp/server_builder.h"
 #include "src/base/call_priority.h"
+#include "tests/testing/hand_clock.h"
 
 namespace dissonance {
 namespace {
@@ -85,17 +86,6 @@ TrainRequest Start() {
   request.mutable_start();
   return request;
 }
-
-// Time that a test moves.
-class HandClock : public Clock {
- public:
-  absl::Time Now() const override { return absl::UnixEpoch() + Monotonic(); }
-  absl::Duration Monotonic() const override { return time_; }
-  void Advance(absl::Duration span) { time_ = time_.load() + span; }
-
- private:
-  std::atomic<absl::Duration> time_ = absl::ZeroDuration();
-};
 
 class WorkerTrainingTest : public ::testing::Test {
  protected:
