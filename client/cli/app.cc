@@ -226,7 +226,7 @@ int RunCli(int argc, char** argv) {
   root.set_version_flag("--version", "dissonance " DISSONANCE_VERSION);
   root.footer(
       "Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 not "
-      "authenticated, 5 cancelled.");
+      "authenticated, 5 cancelled or detached, 6 a pipeline's gate aborted.");
   GlobalOptions options;
   AddGlobalOptions(root, options);
   std::vector<Entry> entries = AddCommands(root);

@@ -14,6 +14,7 @@
 #include "client/cli/choice.h"
 #include "client/cli/connection.h"
 #include "client/cli/direction.h"
+#include "client/cli/direction_of_job.h"
 #include "client/cli/direction_view.h"
 #include "client/cli/errors.h"
 #include "client/cli/names.h"
@@ -45,9 +46,9 @@ struct MakeArgs {
   std::optional<v1::Positions> positions;
   // Probes of a job.
   std::string probe;
-  std::string target;
-  int32_t variant_index = 0;
-  double c = 0;
+  ProbeChoice choice;
+  // What a job found.
+  std::string job;
   // Of all.
   std::optional<Place> place;
   std::string name;
@@ -209,23 +210,22 @@ absl::Status FromProbes(const Session& session, const MakeArgs& args) {
   if (args.name.empty()) {
     return UsageError("--probe: the server makes it; give it a --name");
   }
-  v1::CreateDirectionRequest request;
-  v1::ProbeVectors& probes = *request.mutable_probes();
-  probes.set_job(JobName(args.probe));
-  probes.set_target(args.target);
-  probes.set_variant_index(args.variant_index);
-  probes.set_c(args.c);
-  if (args.place.has_value()) {
-    if (!BelongsToBlock(args.place->site)) {
-      probes.add_places()->set_site(args.place->site);
-    }
-    for (const int32_t block : args.place->blocks) {
-      v1::SiteRef& place = *probes.add_places();
-      place.set_site(args.place->site);
-      place.set_block(block);
-    }
+  ASSIGN_OR_RETURN(auto connection, Connection::Open(session.settings));
+  ASSIGN_OR_RETURN(
+      const v1::Direction direction,
+      Store(*connection, DirectionOfProbes(args.probe, args.choice, args.place),
+            args));
+  return Finish(session, args, direction);
+}
+
+absl::Status FromJob(const Session& session, const MakeArgs& args) {
+  if (args.name.empty()) {
+    return UsageError("--job: give the direction a --name");
   }
   ASSIGN_OR_RETURN(auto connection, Connection::Open(session.settings));
+  ASSIGN_OR_RETURN(
+      const v1::CreateDirectionRequest request,
+      DirectionOfJob(*connection, args.job, args.choice, args.place));
   ASSIGN_OR_RETURN(const v1::Direction direction,
                    Store(*connection, request, args));
   return Finish(session, args, direction);
@@ -361,17 +361,19 @@ absl::Status FromInput(const Session& session, const MakeArgs& args) {
 
 absl::Status Make(const Session& session, const MakeArgs& args) {
   const bool has_folders = !args.from.empty() || !args.minus.empty();
-  if (has_folders + !args.input.empty() + !args.probe.empty() != 1 ||
-      args.from.empty() != args.minus.empty()) {
+  const int given = has_folders + !args.input.empty() + !args.probe.empty() +
+                    !args.job.empty();
+  if (given != 1 || args.from.empty() != args.minus.empty()) {
     return UsageError(
         "give --from and --minus (two folders of activations), --input (rows "
-        "of prompts) or --probe (a job)");
+        "of prompts), or --job or --probe (a job)");
   }
   if (args.name.empty() && args.out.empty()) {
     return UsageError(
         "give --name, to keep it on the server, or --out, a file to write");
   }
   if (has_folders) return FromFolders(session, args);
+  if (!args.job.empty()) return FromJob(session, args);
   return args.input.empty() ? FromProbes(session, args)
                             : FromInput(session, args);
 }
@@ -406,14 +408,14 @@ void AddProbeOptions(CLI::App& app, MakeArgs& args) {
   constexpr char kGroup[] = "Of probes";
   app.add_option("--probe", args.probe, "A train_probes job that succeeded")
       ->group(kGroup);
-  app.add_option("--target", args.target,
+  app.add_option("--target", args.choice.target,
                  "Which of its targets (default: the only one)")
       ->group(kGroup);
-  app.add_option("--variant", args.variant_index,
+  app.add_option("--variant", args.choice.variant_index,
                  "Which of its networks, by number: 0 is the first, usually "
                  "the base model (default: 0)")
       ->group(kGroup);
-  app.add_option("--c", args.c, "Which C (default: the only one)")
+  app.add_option("--c", args.choice.c, "Which C (default: the only one)")
       ->group(kGroup);
 }
 
@@ -438,6 +440,9 @@ CommandRun DefineDirectionMake(CLI::App& app) {
   app.add_option("--from", args->from, "Folder of 'dissonance activations'");
   app.add_option("--minus", args->minus, "The one whose mean is subtracted");
   AddInputOptions(app, *args);
+  app.add_option("--job", args->job,
+                 "Of a fit_directions or train_probes job that succeeded, as "
+                 "that of a pipeline's stage (stages.json names it)");
   AddProbeOptions(app, *args);
   AddParsed(app, "--place", "PLACE", args->place, ParsePlace,
             "Of folders the place that both hold: blocks.3.resid_post; else "

@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/time/time.h"
+#include "client/cli/detached.h"
 #include "client/cli/output.h"
 #include "google/protobuf/unknown_field_set.h"
 
@@ -134,7 +135,7 @@ absl::Status WithHint(const absl::Status& status, absl::string_view hint) {
 }
 
 std::string RenderError(const absl::Status& status) {
-  std::string out = absl::StrCat("error: ",
+  std::string out = absl::StrCat(IsDetached(status) ? "" : "error: ",
                                  status.message().empty()
                                      ? absl::StatusCodeToString(status.code())
                                      : Printable(status.message()),

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "CLI/CLI.hpp"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
@@ -43,6 +44,24 @@ v1::JobPriority PriorityOf(const JobArgs& args) {
   return args.detach ? v1::JOB_PRIORITY_NORMAL : v1::JOB_PRIORITY_INTERACTIVE;
 }
 
+// Names the models that are there, if the status is of one that is not.
+absl::Status WithLoadedModels(Connection& connection,
+                              const absl::Status& status) {
+  if (!absl::IsNotFound(status) ||
+      !absl::StrContains(status.message(), "no model ")) {
+    return status;
+  }
+  const auto models =
+      connection.Call(&v1::Models::Stub::ListModels, v1::ListModelsRequest());
+  if (!models.ok()) return status;
+  const std::string names = absl::StrJoin(
+      models->models(), ", ", [](std::string* out, const v1::Model& model) {
+        out->append(ShortName(model.name()));
+      });
+  return WithHint(status, names.empty() ? "no model is loaded"
+                                        : absl::StrCat("loaded are: ", names));
+}
+
 absl::StatusOr<v1::Job> CreateJob(Connection& connection, const JobArgs& args,
                                   const JobSteps& steps) {
   v1::CreateJobRequest request;
@@ -54,8 +73,10 @@ absl::StatusOr<v1::Job> CreateJob(Connection& connection, const JobArgs& args,
     request.add_depends_on(JobName(job));
   }
   // The request id makes asking again safe.
-  ASSIGN_OR_RETURN(v1::CreateJobResponse response,
-                   connection.CallAgain(&v1::Jobs::Stub::CreateJob, request));
+  absl::StatusOr<v1::CreateJobResponse> created =
+      connection.CallAgain(&v1::Jobs::Stub::CreateJob, request);
+  if (!created.ok()) return WithLoadedModels(connection, created.status());
+  v1::CreateJobResponse& response = *created;
   RETURN_IF_ERROR(CheckNotReplaced(connection, response.job()));
   return std::move(*response.mutable_job());
 }

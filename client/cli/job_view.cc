@@ -230,6 +230,12 @@ std::string SubjectOf(const v1::Job& job) {
                         ShortName(spec.output_adapter()), ", on ",
                         ShortName(spec.model()));
   }
+  if (job.spec().has_pipeline()) {
+    const std::string& title = job.spec().pipeline().title();
+    return title.empty()
+               ? absl::StrCat(job.spec().pipeline().stages_size(), " stages")
+               : title;
+  }
   if (job.spec().has_generate_documents()) {
     const v1::GenerateDocumentsSpec& spec = job.spec().generate_documents();
     return absl::StrCat(UniverseOf(spec),

@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/clock.h"
+#include "client/cli/detached.h"
 #include "client/cli/errors.h"
 #include "client/cli/names.h"
 #include "client/cli/proto_json.h"
@@ -21,12 +22,17 @@ constexpr absl::Duration kFirstBackoff = absl::Milliseconds(100);
 constexpr absl::Duration kLongestBackoff = absl::Seconds(5);
 constexpr absl::Duration kPatience = absl::Minutes(1);
 
+constexpr char kFailedPrecondition[] = "FAILED_PRECONDITION: ";
+
 // Whether a job failed for what it was asked, as its reason begins with the
-// code: the same again fails again.
-bool IsOfTheSpec(absl::string_view reason) {
+// code: the same again fails again. A pipeline says itself what helps.
+bool IsOfTheSpec(const v1::Job& job) {
+  const absl::string_view reason = job.reason();
   return absl::StartsWith(reason, "INVALID_ARGUMENT: ") ||
          absl::StartsWith(reason, "OUT_OF_RANGE: ") ||
-         absl::StartsWith(reason, "UNIMPLEMENTED: ");
+         absl::StartsWith(reason, "UNIMPLEMENTED: ") ||
+         (job.spec().has_pipeline() &&
+          absl::StartsWith(reason, kFailedPrecondition));
 }
 
 }  // namespace
@@ -101,7 +107,7 @@ absl::Status JobWatcher::Detach(const std::string& name) {
       absl::StrCat(name, " goes on; press Ctrl-C again to cancel it"));
   if (!interrupts_.Wait(kSecondInterrupt)) {
     return WithHint(
-        absl::CancelledError(absl::StrCat("detached from ", name)),
+        DetachedFrom(name),
         absl::StrCat("watch it again with: dissonance jobs watch ", short_name,
                      "; get its files with: dissonance jobs fetch ", short_name,
                      " --out DIR"));
@@ -166,17 +172,19 @@ absl::Status StatusOfEnded(const v1::Job& job) {
   if (job.state() == v1::JOB_STATE_SUCCEEDED) return absl::OkStatus();
   const std::string reason =
       job.reason().empty() ? "" : absl::StrCat(": ", job.reason());
-  std::string retry = absl::StrCat(
-      "what it has recorded is kept; go on with: dissonance jobs "
-      "retry ",
-      ShortName(job.name()));
+  const bool is_to_be_mended =
+      absl::StartsWith(job.reason(), kFailedPrecondition);
+  std::string retry =
+      absl::StrCat("what it has recorded is kept; ",
+                   is_to_be_mended ? "once that is mended, " : "",
+                   "go on with: dissonance jobs retry ", ShortName(job.name()));
   if (!job.outputs().empty()) {
     absl::StrAppend(&retry, "; get its files with: dissonance jobs fetch ",
                     ShortName(job.name()), " --out DIR");
   }
   const absl::Status failed =
       absl::AbortedError(absl::StrCat(job.name(), " failed", reason));
-  if (job.state() == v1::JOB_STATE_FAILED && IsOfTheSpec(job.reason())) {
+  if (job.state() == v1::JOB_STATE_FAILED && IsOfTheSpec(job)) {
     return failed;
   }
   if (job.state() == v1::JOB_STATE_CANCELLED) {

@@ -5,9 +5,11 @@
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "CLI/CLI.hpp"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "client/cli/command.h"
 #include "client/cli/errors.h"
 #include "client/cli/job_run.h"
@@ -54,9 +56,20 @@ absl::StatusOr<std::string> GatesText(const std::string& directory) {
                         : status,
                     gate.at("text").get<std::string>()});
     }
-    return absl::StrCat(
-        file.at("gates").empty() ? "no stage has a gate\n" : table.Render(),
-        "\nreport: ", directory, "/report.html\n");
+    const bool is_whole = !file.contains("ended_by");
+    std::string text =
+        file.at("gates").empty()
+            ? is_whole ? "no stage has a gate\n" : "no gate was judged\n"
+            : table.Render();
+    if (!is_whole) {
+      absl::StrAppend(&text, "\nended by ",
+                      file.at("ended_by").get<std::string>(), "\n");
+    }
+    const auto absent = file.value("not_shown", std::vector<std::string>());
+    if (!absent.empty()) {
+      absl::StrAppend(&text, "not shown: ", absl::StrJoin(absent, ", "), "\n");
+    }
+    return absl::StrCat(text, "\nreport: ", directory, "/report.html\n");
   });
 }
 
@@ -81,14 +94,15 @@ CommandRun DefineRun(CLI::App& app) {
                "Go on where a gate aborts; the report says so");
   AddJobOptions(app, args->job);
   return [args](const Session& session) {
-    return RunJob(session, args->job,
-                  {.fill =
-                       [args](Connection& connection) {
-                         return SpecOf(connection, *args);
-                       },
-                   .show = GatesText,
-                   .report = kGatesName,
-                   .explain = WhyFailed});
+    return AtItsLine(RunJob(session, args->job,
+                            {.fill =
+                                 [args](Connection& connection) {
+                                   return SpecOf(connection, *args);
+                                 },
+                             .show = GatesText,
+                             .report = kGatesName,
+                             .explain = WhyFailed}),
+                     args->file);
   };
 }
 

@@ -1,12 +1,21 @@
 #include "client/cli/pipeline_file.h"
 
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <map>
 #include <optional>
 #include <utility>
+#include <vector>
 
+#include "absl/algorithm/container.h"
 #include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/string_view.h"
 #include "absl/strings/strip.h"
 #include "client/cli/names.h"
 #include "client/cli/toml_message.h"
@@ -62,6 +71,7 @@ class PipelineReader {
     for (const toml::node& stage : *stages) {
       RETURN_IF_ERROR(ReadStage(*stage.as_table(), *spec.add_stages()));
     }
+    RETURN_IF_ERROR(CheckSources(spec));
     return spec;
   }
 
@@ -88,6 +98,44 @@ class PipelineReader {
     return absl::OkStatus();
   }
 
+  absl::Status CheckSources(const v1::PipelineSpec& spec) const {
+    std::vector<std::string> names;
+    for (const v1::PipelineStage& stage : spec.stages()) {
+      names.push_back(stage.name());
+    }
+    for (const auto& [name, node] : sources_) {
+      if (absl::c_linear_search(names, name)) continue;
+      return messages_.Bad(
+          *node, absl::StrCat("there is no stage \"", name, "\"; there are ",
+                              absl::StrJoin(names, ", ")));
+    }
+    return absl::OkStatus();
+  }
+
+  // A kind of job that is misspelt looks like a field of the stage.
+  absl::Status CheckStageKeys(const toml::table& table) const {
+    std::vector<std::string> kinds;
+    const auto& all = *v1::JobSpec::descriptor()->FindOneofByName("kind");
+    for (int i = 0; i < all.field_count(); ++i) {
+      if (all.field(i)->name() != "pipeline") {
+        kinds.push_back(all.field(i)->name());
+      }
+    }
+    for (const auto& [key, value] : table) {
+      const std::string name(key.str());
+      if (name == "name" || name == "gates" || name == "inputs" ||
+          absl::c_linear_search(kinds, name)) {
+        continue;
+      }
+      return messages_.Bad(
+          value, absl::StrCat("stage: there is no ", name,
+                              "; there are name, gates and one of the kinds "
+                              "of jobs: ",
+                              absl::StrJoin(kinds, ", ")));
+    }
+    return absl::OkStatus();
+  }
+
   // What is beside the kind's table is the stage's own.
   absl::Status ReadStage(const toml::table& table, v1::PipelineStage& stage) {
     const toml::node* kind = nullptr;
@@ -104,6 +152,7 @@ class PipelineReader {
       kind = &value;
       kind_name = name;
     }
+    RETURN_IF_ERROR(CheckStageKeys(table));
     RETURN_IF_ERROR(messages_.Read(table, "stage", stage, {kind_name}));
     if (kind == nullptr) {
       return messages_.Bad(table,
@@ -135,6 +184,7 @@ class PipelineReader {
                                                  ".stage is the name "
                                                  "of a stage"));
       }
+      sources_.emplace_back(source, &value);
     }
     const Descriptor* type = at.field.message_type();
     if (at.field.type() == FieldDescriptor::TYPE_BYTES) {
@@ -300,8 +350,25 @@ class PipelineReader {
   const FileSender& send_;
   const TomlMessages messages_;
   std::map<std::string, v1::Variant> networks_;
+  // Names of stages that others take something of, and where.
+  std::vector<std::pair<std::string, const toml::node*>> sources_;
   v1::PipelineStage* stage_ = nullptr;  // that is being read
 };
+
+// Of the field, "evaluate_mcq.data", or of what is there on the way to it.
+uint32_t LineOf(const toml::node& stage, absl::string_view field) {
+  const toml::node* at = &stage;
+  for (const absl::string_view step : absl::StrSplit(field, '.')) {
+    const toml::table* table = at->as_table();
+    const toml::node* next =
+        table == nullptr
+            ? nullptr
+            : table->get(std::string(step.substr(0, step.find('['))));
+    if (next == nullptr) break;
+    at = next;
+  }
+  return at->source().begin.line;
+}
 
 }  // namespace
 
@@ -311,8 +378,34 @@ absl::StatusOr<v1::PipelineSpec> ReadPipelineFile(const std::string& path,
   try {
     return PipelineReader(path, send).Read(toml::parse(text, path));
   } catch (const toml::parse_error& e) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        path, ":", e.source().begin.line, ": ", std::string(e.description())));
+    return TomlError(path, e);
+  }
+}
+
+absl::Status AtItsLine(const absl::Status& status, const std::string& path) {
+  constexpr absl::string_view kStages = "pipeline.stages[";
+  absl::string_view rest = status.message();
+  const size_t begin = rest.find(kStages);
+  if (begin == absl::string_view::npos) return status;
+  rest.remove_prefix(begin + kStages.size());
+  size_t index = 0;
+  if (!absl::SimpleAtoi(rest.substr(0, rest.find(']')), &index)) return status;
+  rest.remove_prefix(rest.find(']') + 1);
+  if (absl::ConsumePrefix(&rest, " (")) {
+    rest.remove_prefix(std::min(rest.size(), rest.find(')') + 1));
+  }
+  if (!absl::ConsumePrefix(&rest, ".")) absl::ConsumePrefix(&rest, ": ");
+  const absl::string_view field = rest.substr(0, rest.find_first_of(": "));
+  const absl::StatusOr<std::string> text = ReadFile(path, kFileLimitBytes);
+  if (!text.ok()) return status;
+  try {
+    const toml::table file = toml::parse(*text, path);
+    const toml::array* stages = file["stages"].as_array();
+    if (stages == nullptr || index >= stages->size()) return status;
+    return Annotate(
+        status, absl::StrCat(path, ":", LineOf(*stages->get(index), field)));
+  } catch (const toml::parse_error&) {
+    return status;
   }
 }
 

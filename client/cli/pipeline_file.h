@@ -23,6 +23,7 @@
 #include <functional>
 #include <string>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "dissonance/v1/jobs.pb.h"
 
@@ -36,6 +37,10 @@ using FileSender = std::function<absl::StatusOr<std::string>(
 // message does not have (with those it has), or a value of another type.
 absl::StatusOr<v1::PipelineSpec> ReadPipelineFile(const std::string& path,
                                                   const FileSender& send);
+
+// The status with file and line in front, if it is of a field of a stage
+// ("pipeline.stages[1] (mcq).gates[0]: ...", as the server says it).
+absl::Status AtItsLine(const absl::Status& status, const std::string& path);
 
 }  // namespace dissonance::cli
 

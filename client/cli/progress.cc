@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "client/cli/output.h"
@@ -37,6 +38,10 @@ std::string ProgressDisplay::Describe(const v1::Progress& progress) const {
   std::string out = absl::StrCat(
       progress.done_count(), "/", progress.total_count(), " ",
       progress.unit().empty() ? "steps" : Printable(progress.unit()));
+  // Stages of a pipeline are too unlike for a rate.
+  if (absl::StartsWith(progress.unit(), "stages")) {
+    return note_.empty() ? out : absl::StrCat(out, ", ", Printable(note_));
+  }
   double rate = progress.rate();
   const absl::Duration elapsed =
       clock_.Monotonic() - first_update_.value_or(clock_.Monotonic());

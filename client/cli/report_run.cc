@@ -46,17 +46,20 @@ absl::StatusOr<std::string> FetchFile(Connection& connection,
 
 absl::StatusOr<ReportRun> FetchPipeline(Connection& connection,
                                         const v1::Job& job) {
-  ReportRun run = {
-      .title = job.spec().pipeline().title(), .stages = {}, .gates = {}};
   ASSIGN_OR_RETURN(const std::string gates,
                    FetchFile(connection, job, kGatesFileName));
-  ASSIGN_OR_RETURN(run.gates, ReadGates(gates));
+  ASSIGN_OR_RETURN(ReportRun run, ReadGates(gates));
+  run.title = job.spec().pipeline().title();
+  run.not_shown.clear();
   ASSIGN_OR_RETURN(const std::string text,
                    FetchFile(connection, job, kStagesFileName));
   ASSIGN_OR_RETURN(const std::vector<StageEntry> stages, ReadStages(text));
   for (const StageEntry& entry : stages) {
     // The server's report does without the others, too.
-    if (entry.state != "SUCCEEDED") continue;
+    if (entry.state != "SUCCEEDED") {
+      run.not_shown.push_back(entry.name);
+      continue;
+    }
     v1::GetJobRequest request;
     request.set_name(entry.job);
     absl::StatusOr<v1::GetJobResponse> response =
@@ -65,6 +68,7 @@ absl::StatusOr<ReportRun> FetchPipeline(Connection& connection,
       absl::FPrintF(stderr,
                     "note: stage %s of %s is left out: its job %s is gone\n",
                     Printable(entry.name), job.name(), Printable(entry.job));
+      run.not_shown.push_back(entry.name);
       continue;
     }
     RETURN_IF_ERROR(response.status());

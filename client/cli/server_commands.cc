@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <memory>
+#include <optional>
 
 #include "CLI/CLI.hpp"
 #include "absl/strings/str_cat.h"
@@ -103,6 +104,48 @@ absl::Status EarlyEnd(const ServerProcess& process, const std::string& log,
       absl::StrCat("its log is ", log));
 }
 
+// Where all workers that are to run have ended and are tried again, the first.
+std::optional<v1::Worker> EndedWorker(const Settings& local) {
+  const auto connection = Connection::Open(local);
+  if (!connection.ok()) return std::nullopt;
+  const absl::StatusOr<v1::ServerInfoResponse> info =
+      (*connection)
+          ->Call(&v1::Admin::Stub::ServerInfo, v1::ServerInfoRequest(),
+                 kProbeTimeout);
+  if (!info.ok()) return std::nullopt;
+  std::optional<v1::Worker> ended;
+  for (const v1::Worker& worker : info->workers()) {
+    if (worker.state() == v1::WORKER_STATE_STOPPED) continue;
+    if (worker.state() == v1::WORKER_STATE_READY ||
+        worker.last_exit().empty()) {
+      return std::nullopt;
+    }
+    if (!ended.has_value()) ended = worker;
+  }
+  return ended;
+}
+
+// The server runs, but what computes does not: the worker's own words say why.
+absl::Status WorkerEnd(const ServerProcess& process, const v1::Worker& worker,
+                       const std::string& data_dir) {
+  std::string log = absl::StrCat(data_dir, "/logs/worker.log");
+  absl::StatusOr<LogTail> tail = LastLines(log, kLinesOfFailure);
+  if (absl::IsNotFound(tail.status())) {
+    // The first of several.
+    log = absl::StrCat(data_dir, "/logs/worker-1.log");
+    tail = LastLines(log, kLinesOfFailure);
+  }
+  if (tail.ok()) std::fputs(tail->text.c_str(), stderr);
+  return WithHint(
+      WithHint(
+          absl::AbortedError(absl::StrCat(
+              "the worker ended before it was ready: ", worker.last_exit(),
+              "; the server (process ", process.pid(), ") goes on trying")),
+          absl::StrCat("the worker's log is ", log)),
+      "see how it goes with 'dissonance server status', or end it with "
+      "'dissonance server stop'");
+}
+
 // Polls the socket, pausing longer each time; the end of the process ends a
 // pause at once.
 absl::Status WaitUntilReady(const Session& session, const StartArgs& args,
@@ -114,6 +157,10 @@ absl::Status WaitUntilReady(const Session& session, const StartArgs& args,
        pause = std::min(pause * 2, kLongestPause)) {
     if (Answers(local)) return absl::OkStatus();
     if (process.WaitForEnd(pause)) return EarlyEnd(process, log, log_start);
+    const std::optional<v1::Worker> ended = EndedWorker(local);
+    if (ended.has_value()) {
+      return WorkerEnd(process, *ended, session.settings.data_dir);
+    }
   }
   return WithHint(
       absl::DeadlineExceededError(absl::StrCat(

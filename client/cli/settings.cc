@@ -15,6 +15,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/string_view.h"
 #include "absl/strings/strip.h"
+#include "client/cli/toml_message.h"
 #include "src/base/file.h"
 #include "src/base/status_macros.h"
 #include "toml++/toml.h"
@@ -45,11 +46,6 @@ std::string ConfigPath() {
   const std::string base = Environment("XDG_CONFIG_HOME");
   return AbsolutePath(absl::StrCat(base.empty() ? "~/.config" : base,
                                    "/dissonance/config.toml"));
-}
-
-absl::Status ParseFailure(const std::string& path, const toml::parse_error& e) {
-  return absl::InvalidArgumentError(absl::StrCat(
-      path, ":", e.source().begin.line, ": ", std::string(e.description())));
 }
 
 struct Profile {
@@ -130,7 +126,7 @@ absl::StatusOr<Profile> LoadProfile(const std::string& wanted) {
   try {
     return FindProfile(toml::parse(*text, path), wanted, path);
   } catch (const toml::parse_error& e) {
-    return ParseFailure(path, e);
+    return TomlError(path, e);
   }
 }
 
@@ -224,7 +220,7 @@ absl::StatusOr<std::string> DataDirOfServerConfig(const std::string& path) {
     const toml::table config = toml::parse(text, path);
     return config["data_dir"].value_or(std::string());
   } catch (const toml::parse_error& e) {
-    return ParseFailure(path, e);
+    return TomlError(path, e);
   }
 }
 

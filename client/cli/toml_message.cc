@@ -5,6 +5,7 @@
 #include <optional>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "client/cli/proto_json.h"
@@ -39,6 +40,17 @@ void Put(const TomlField& at, const T& value, Set set, Add add) {
 }
 
 }  // namespace
+
+absl::Status TomlError(absl::string_view file, const toml::parse_error& error) {
+  const std::string what(error.description());
+  // What the parser says of a text that does not end on its line.
+  const bool is_open = absl::StrContains(what, "string") &&
+                       (absl::StrContains(what, "control characters") ||
+                        absl::StrContains(what, "end-of-file"));
+  return absl::InvalidArgumentError(
+      absl::StrCat(file, ":", error.source().begin.line, ": ", what,
+                   is_open ? "; is a quote missing?" : ""));
+}
 
 absl::Status TomlMessages::Bad(const toml::node& node,
                                absl::string_view what) const {

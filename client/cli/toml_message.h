@@ -57,6 +57,9 @@ class TomlMessages {
   const Hook hook_;
 };
 
+// "FILE:LINE: WHAT" of a file that is no TOML.
+absl::Status TomlError(absl::string_view file, const toml::parse_error& error);
+
 }  // namespace dissonance::cli
 
 #endif  // DISSONANCE_CLIENT_CLI_TOML_MESSAGE_H_

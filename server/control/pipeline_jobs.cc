@@ -135,6 +135,11 @@ absl::StatusOr<std::string> PipelineJobs::NetworkDigest(
   return digest;
 }
 
+absl::StatusOr<v1::Model> PipelineJobs::GetModel(const std::string& name) {
+  ASSIGN_OR_RETURN(StoredModel stored, parts_.models.GetModel(name));
+  return std::move(stored.model);
+}
+
 absl::StatusOr<std::string> PipelineJobs::ReadOutput(
     const v1::Job& job, absl::string_view file_name) {
   return parts_.finished.ReadOutput(job, file_name);

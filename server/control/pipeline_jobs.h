@@ -62,6 +62,7 @@ class PipelineJobs final : public StageJobs {
                              const std::string& adapter) override;
   absl::StatusOr<std::string> NetworkDigest(
       const std::string& network) override;
+  absl::StatusOr<v1::Model> GetModel(const std::string& name) override;
   absl::StatusOr<std::string> ReadOutput(const v1::Job& job,
                                          absl::string_view file_name) override;
   void AwaitNews(const std::vector<std::string>& jobs,

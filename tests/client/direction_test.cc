@@ -5,9 +5,11 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
+#include "src/lab/tensors/direction_file.h"
 #include "src/lab/tensors/safetensors_reader.h"
 #include "tests/client/cli_fixture.h"
 #include "tests/client/safetensors_file.h"
+#include "tests/lab/tensors/direction_messages.h"
 
 namespace dissonance {
 namespace {
@@ -169,6 +171,52 @@ TEST_F(DirectionTest, SteersByName) {
   EXPECT_EQ(changes[1].site(), v1::SITE_UNSPECIFIED);
   EXPECT_EQ(changes[2].project_out().direction(), "directions/lies");
   EXPECT_EQ(changes[2].positions().set(), v1::POSITION_SET_PROMPT);
+}
+
+TEST_F(DirectionTest, IsTakenOfAJobOfAPipeline) {
+  FakeServer& server = StartServer();
+  v1::Direction found = DirectionNamed(
+      "found", {VectorAt(PlaceAt(2), {2, 0}), VectorAt(PlaceAt(3), {3, 0})});
+  ASSERT_TRUE(NormalizeVectors(found).ok());
+  v1::Job job;
+  job.set_name("jobs/FIT");
+  job.set_state(v1::JOB_STATE_SUCCEEDED);
+  job.mutable_spec()->mutable_fit_directions()->add_variants()->set_model(
+      "models/m");
+  v1::JobOutput& output = *job.add_outputs();
+  output.set_file_name("direction.safetensors");
+  output.set_artifact(server.artifacts().Add(DirectionFile(found)));
+  server.AddJob(job);
+  const CommandResult result =
+      Run({"direction", "make", "--job", "FIT", "--name", "truth", "--place",
+           "resid_post.3"});
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  const v1::CreateDirectionRequest created = server.directions().last_created();
+  EXPECT_EQ(created.name(), "directions/truth");
+  EXPECT_EQ(created.given().model(), "models/m");
+  EXPECT_EQ(created.given().method(), v1::DIRECTION_METHOD_MEAN_DIFFERENCE);
+  ASSERT_EQ(created.given().vectors_size(), 1);
+  EXPECT_EQ(created.given().vectors(0).place().block(), 3);
+  EXPECT_EQ(created.given().vectors(0).norm(), 3);
+  EXPECT_EQ(nlohmann::json::parse(created.given().source_json())["job"],
+            "jobs/FIT");
+
+  job.set_name("jobs/PROBES");
+  job.mutable_spec()->mutable_train_probes();
+  server.AddJob(job);
+  ASSERT_EQ(Run({"direction", "make", "--job", "PROBES", "--name", "p",
+                 "--target", "conflict"})
+                .exit_code,
+            0);
+  EXPECT_EQ(server.directions().last_created().probes().target(), "conflict");
+  job.set_name("jobs/MCQ");
+  job.mutable_spec()->mutable_evaluate_mcq();
+  server.AddJob(job);
+  const CommandResult other =
+      Run({"direction", "make", "--job", "MCQ", "--name", "q"});
+  EXPECT_EQ(other.exit_code, 1);
+  EXPECT_THAT(other.err, HasSubstr("a job evaluate_mcq, which finds no "
+                                   "direction"));
 }
 
 }  // namespace

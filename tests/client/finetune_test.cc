@@ -320,6 +320,18 @@ TEST_F(FinetuneTest, ARetryIsOfferedOnlyWhereItMayHelp) {
   server.AddStream({.events = {}, .complete = true});
   EXPECT_THAT(Run({"jobs", "watch", "B"}).err,
               HasSubstr("dissonance jobs retry B"));
+  job.set_name("jobs/C");
+  job.set_reason("FAILED_PRECONDITION: the model is not loaded");
+  server.AddJob(job);
+  server.AddStream({.events = {}, .complete = true});
+  EXPECT_THAT(Run({"jobs", "watch", "C"}).err,
+              HasSubstr("once that is mended, go on with: dissonance jobs "
+                        "retry C"));
+  job.set_name("jobs/D");
+  job.mutable_spec()->mutable_pipeline();
+  server.AddJob(job);
+  server.AddStream({.events = {}, .complete = true});
+  EXPECT_THAT(Run({"jobs", "watch", "D"}).err, Not(HasSubstr("jobs retry")));
 }
 
 TEST_F(FinetuneTest, AsJsonLinesPrintsEachPointAndThenTheOutcome) {

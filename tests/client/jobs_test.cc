@@ -55,6 +55,14 @@ TEST_F(CliTest, ListsJobsByState) {
   EXPECT_THAT(out, Not(HasSubstr("failed")));
 }
 
+TEST_F(CliTest, ListsAPipelineByItsTitle) {
+  FakeServer& server = StartServer();
+  v1::Job job = MakeJob("A", v1::JOB_STATE_RUNNING);
+  job.mutable_spec()->mutable_pipeline()->set_title("Cubic gravity");
+  server.AddJob(job);
+  EXPECT_THAT(Run({"jobs", "list"}).out, HasSubstr("pipeline  Cubic gravity"));
+}
+
 TEST_F(CliTest, ListsWhatProbesAreTrainedOn) {
   FakeServer& server = StartServer();
   v1::Job job = MakeJob("A", v1::JOB_STATE_RUNNING);
@@ -247,6 +255,8 @@ TEST_F(CliTest, OneInterruptDetachesFromTheJob) {
   const CommandResult result = process->Finish();
   EXPECT_EQ(result.exit_code, 5);
   EXPECT_THAT(result.err, HasSubstr("dissonance jobs watch A"));
+  EXPECT_THAT(result.err, HasSubstr("\ndetached from jobs/A\n"));
+  EXPECT_THAT(result.err, Not(HasSubstr("error:")));
   EXPECT_THAT(server.cancelled_jobs(), ElementsAre());
 }
 

@@ -66,10 +66,19 @@ name = "steer"
 variant = "tuned"
 data = { stage = "docs", file = "rows.jsonl" }
 directions = [{ label = "truth", stage = "fit" }, { vector = { direction = "x" } }]
+[[stages]]
+name = "acts"
+[stages.extract_activations]
+[[stages]]
+name = "docs"
+[stages.generate_documents]
+[[stages]]
+name = "fit"
+[stages.fit_directions]
 )");
   ASSERT_TRUE(spec.ok()) << spec.status();
   EXPECT_EQ(spec->title(), "T");
-  ASSERT_EQ(spec->stages_size(), 3);
+  ASSERT_EQ(spec->stages_size(), 6);
   EXPECT_EQ(spec->stages(0).gates(0), v1::GATE_BEHAVIOUR);
   const v1::EvaluateMcqSpec& mcq = spec->stages(0).spec().evaluate_mcq();
   EXPECT_EQ(mcq.variants(0).adapter(), "models/m/adapters/a");
@@ -138,6 +147,32 @@ TEST_F(PipelineFileTest, SaysWhatIsWrongAndInWhichLine) {
               HasSubstr("none.jsonl"));
   EXPECT_THAT(Refusal(stage + "data = { stage = 'x' }\n"),
               HasSubstr("say which file of x"));
+  EXPECT_THAT(Refusal(stage + "data = { stage = 'x', file = 'y' }\n"),
+              HasSubstr("p.toml:4: there is no stage \"x\"; there are m"));
+  EXPECT_THAT(Refusal("[[stages]]\nname = 'm'\n[stages.evalute_open]\n"),
+              HasSubstr("p.toml:3: stage: there is no evalute_open; there are "
+                        "name, gates and one of the kinds of jobs: "
+                        "evaluate_mcq, "));
+  EXPECT_THAT(Refusal("title = \"x\n"), HasSubstr("is a quote missing?"));
+}
+
+TEST_F(PipelineFileTest, WhatTheServerSaysOfAStageGetsItsLine) {
+  const std::string path = folder_.path() + "/p.toml";
+  Write("p.toml",
+        "[[stages]]\nname = 'a'\n[[stages]]\nname = 'b'\n"
+        "gates = ['causal']\n[stages.evaluate_mcq]\nseed = 1\n");
+  const auto line = [&path](const std::string& what) {
+    return std::string(
+        AtItsLine(absl::InvalidArgumentError(what), path).message());
+  };
+  const std::string stage = "pipeline.stages[1] (b)";
+  EXPECT_EQ(line(stage + ": waits"), path + ":3: " + stage + ": waits");
+  EXPECT_THAT(line(stage + ".gates[0]: x"), HasSubstr("p.toml:5: pipeline."));
+  EXPECT_THAT(line(stage + ": evaluate_mcq.seed: x"), HasSubstr("p.toml:7: "));
+  EXPECT_THAT(line(stage + ": evaluate_mcq.data: x"), HasSubstr("p.toml:6: "));
+  EXPECT_THAT(line("pipeline.stages[1].name: x"), HasSubstr("p.toml:4: "));
+  EXPECT_EQ(line("pipeline.stages[7] (b): x"), "pipeline.stages[7] (b): x");
+  EXPECT_EQ(line("the disk is full"), "the disk is full");
 }
 
 TEST_F(PipelineFileTest, TheShippedPipelinesCanBeRead) {

@@ -46,6 +46,14 @@ class ProgressTest : public ::testing::Test {
   FakeClock clock_;
 };
 
+TEST_F(ProgressTest, StagesHaveNoRate) {
+  ProgressDisplay display(stream_, /*terminal=*/false, clock_);
+  v1::Progress progress = Of(1, 10, 0.5);
+  progress.set_unit("stages (train 378/700 steps)");
+  display.Update(progress);
+  EXPECT_EQ(Written(), "progress: 1/10 stages (train 378/700 steps)\n");
+}
+
 TEST_F(ProgressTest, DrawsABarWithRateAndTimeLeftOnATerminal) {
   ProgressDisplay display(stream_, /*terminal=*/true, clock_);
   display.Update(Of(60, 240, 60));

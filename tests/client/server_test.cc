@@ -71,6 +71,16 @@ TEST_F(ServerCommandTest, AServerThatEndsEarlyIsReportedInItsOwnWords) {
               HasSubstr("the server ended before it was ready (exit code 1)"));
 }
 
+TEST_F(ServerCommandTest, AWorkerThatCannotStartIsReportedInItsOwnWords) {
+  WriteFile("worker_ends", "");
+  const CommandResult start = Run({"server", "start", "--timeout", "60"});
+  EXPECT_EQ(start.exit_code, 1);
+  EXPECT_THAT(start.err, HasSubstr("no libtorch.so\n"));
+  EXPECT_THAT(start.err, HasSubstr("the worker ended before it was ready: exit "
+                                   "code 127; the server (process "));
+  EXPECT_THAT(start.err, HasSubstr("logs/worker.log"));
+}
+
 TEST_F(ServerCommandTest, StoppingWhenNoneRunsIsNoFailure) {
   const CommandResult stop = Run({"server", "stop"});
   EXPECT_EQ(stop.exit_code, 0);

@@ -174,6 +174,20 @@ def test_fitted_directions_are_kept_and_steer(
     kept = lab.directions.make("of-job", vectors, model="tiny-world")
     assert kept.at("resid_post", 2).norm == vectors[0].norm
     lab.directions.delete("of-job")
+    tensors = job.tensors("direction.safetensors")
+    assert list(tensors) == ["blocks.2.resid_post", "blocks.3.resid_post"]
+    kept = lab.directions.make("of-tensors", tensors, model="tiny-world")
+    assert kept.places == tuple(each.place for each in vectors)
+    lab.directions.delete("of-tensors")
+    kept = lab.directions.make(
+        "of-array", vectors[0].vector, model="tiny-world", place=("resid_post", 2)
+    )
+    np.testing.assert_array_equal(kept.at("resid_post", 2).vector, vectors[0].vector)
+    lab.directions.delete("of-array")
+    with pytest.raises(TypeError, match="at no place; add place="):
+        lab.directions.make("none", vectors[0].vector, model="tiny-world")
+    with pytest.raises(TypeError, match="found a str"):
+        lab.directions.make("none", ["truth"], model="tiny-world")
 
 
 def test_pipeline_hands_results_on(
@@ -214,6 +228,7 @@ def test_pipeline_hands_results_on(
     ]
     job = lab.jobs.pipeline(stages, title="cubic", force=True).wait(progress=False)
     frame = job.result()
+    assert list(frame)[:3] == ["name", "kind", "job"]
     assert list(frame["name"]) == ["behaviour", "direction", "steering"]
     assert set(frame["state"]) == {"SUCCEEDED"}
     sweep = lab.jobs.get(frame["job"].iloc[-1])

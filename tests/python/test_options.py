@@ -10,7 +10,7 @@ from typing import Any
 import dissonance
 import numpy as np
 import pytest
-from dissonance import job_files, options
+from dissonance import job_files, options, probing
 from dissonance.aio.specs import Specs
 from dissonance.blocking import run
 from dissonance.v1 import common_pb2, jobs_pb2, training_pb2
@@ -216,3 +216,59 @@ def test_files_of_text_with_other_line_breaks_are_read_whole() -> None:
     data = '{"a": "x\u2028y"}\n{"a": "z"}\n'.encode()
     frame = job_files.result_frame(job, {"judgements.jsonl": data})
     assert list(frame["a"]) == ["x\u2028y", "z"]
+
+
+def test_directions_are_made_of_vectors_at_places() -> None:
+    numbers = np.array([3.0, 4.0], np.float32)
+    at = ("resid_post", 2)
+    for given, place in (
+        (probing.DirectionVector(at, numbers), None),
+        ([probing.DirectionVector(at, numbers)], None),
+        ({"blocks.2.resid_post": numbers}, None),
+        (numbers, at),
+        ([3.0, 4.0], "blocks.2.resid_post"),
+    ):
+        (made,) = probing.direction_vectors(given, place)
+        assert made.place == at
+        np.testing.assert_array_equal(made.vector, numbers)
+    with pytest.raises(TypeError, match="at no place; add place="):
+        probing.direction_vectors(numbers)
+    for wrong in ("truth", ["truth"], [numbers, numbers]):
+        with pytest.raises(TypeError, match="vectors are DirectionVectors"):
+            probing.direction_vectors(wrong)
+
+
+def test_tensors_come_in_the_order_of_blocks() -> None:
+    from safetensors.numpy import save
+
+    names = ["blocks.2.resid_post", "blocks.10.resid_post", "final_norm"]
+    data = save({name: np.zeros(1) for name in names})
+    assert list(job_files.read_tensors(data)) == names
+
+
+def test_a_pipelines_stages_begin_with_what_they_are() -> None:
+    job = jobs_pb2.JobSpec(pipeline=jobs_pb2.PipelineSpec())
+    stage = {"digest": "d", "job": "jobs/A", "kind": "judge", "name": "n", "state": "S"}
+    files = {"stages.json": json.dumps({"stages": [stage]}).encode()}
+    frame = job_files.result_frame(job, files)
+    assert list(frame) == ["name", "kind", "job", "state", "digest"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason", "is_offered"),
+    [
+        ("pipeline", "ABORTED: the disk is full", True),
+        ("pipeline", "FAILED_PRECONDITION: mend the file", False),
+        ("judge", "FAILED_PRECONDITION: the key was refused", True),
+        ("judge", "INVALID_ARGUMENT: no rows", False),
+    ],
+)
+def test_a_retry_is_offered_only_where_it_may_help(
+    kind: str, reason: str, is_offered: bool
+) -> None:
+    message = jobs_pb2.Job(state="JOB_STATE_FAILED", reason=reason)
+    getattr(message.spec, kind).SetInParent()
+    job = dissonance.aio.Job(None, message)  # type: ignore[arg-type]
+    with pytest.raises(dissonance.JobFailed) as failed:
+        job._raise_unless_succeeded()
+    assert ("retry() goes on" in str(failed.value)) == is_offered

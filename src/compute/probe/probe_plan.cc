@@ -13,13 +13,12 @@
 #include "src/base/mix.h"
 #include "src/base/shuffle.h"
 #include "src/base/status_macros.h"
-#include "src/compute/probe/stratified_folds.h"
+#include "src/base/stratified_folds.h"
 
 namespace dissonance {
 namespace {
 
 // Streams of one seed that must not be the same.
-constexpr uint64_t kFoldStream = 0x666F6C64;     // "fold"
 constexpr uint64_t kSplitStream = 0x73706C6974;  // "split"
 constexpr uint64_t kShuffleStream = 0x70657264;  // "perm"
 
@@ -72,25 +71,6 @@ absl::Status CheckOptions(const ProbeOptions& options) {
         "1; mass-mean is what 1 comes to"));
   }
   return absl::OkStatus();
-}
-
-// Numbers of groups by name; a row without a name is a group of its own.
-std::vector<int32_t> NumberGroups(const std::vector<std::string>& names,
-                                  const std::vector<int64_t>& rows) {
-  absl::flat_hash_map<std::string, int32_t> known;
-  std::vector<int32_t> groups;
-  int32_t next = 0;
-  for (const int64_t row : rows) {
-    const std::string& name = names[static_cast<size_t>(row)];
-    if (name.empty()) {
-      groups.push_back(next++);
-      continue;
-    }
-    const auto [at, is_new] = known.try_emplace(name, next);
-    if (is_new) ++next;
-    groups.push_back(at->second);
-  }
-  return groups;
 }
 
 class ProblemMaker {
@@ -206,44 +186,16 @@ class ProblemMaker {
   }
 
   absl::Status TakeFolds(const GroupedRows& rows, ProbeProblem& problem) {
-    const auto folds = static_cast<size_t>(options_.fold_count);
     if (options_.fold_of_row.empty()) {
-      problem.fold = StratifiedFolds(
-          rows, std::vector<double>(folds, 1.0 / static_cast<double>(folds)),
-          Mix(Mix(options_.seed) ^ kFoldStream));
+      problem.fold =
+          CrossValidationFolds(rows, options_.fold_count, options_.seed);
     } else {
       for (const int64_t row : problem.rows) {
         problem.fold.push_back(options_.fold_of_row[static_cast<size_t>(row)]);
       }
     }
-    return CheckFolds(rows, problem);
-  }
-
-  // That each fold has every class, and leaves some of it to train on.
-  absl::Status CheckFolds(const GroupedRows& rows,
-                          const ProbeProblem& problem) const {
-    const auto classes = static_cast<size_t>(rows.class_count);
-    std::vector<int64_t> totals(classes);
-    std::vector<std::vector<int64_t>> counts(
-        static_cast<size_t>(options_.fold_count),
-        std::vector<int64_t>(classes));
-    for (size_t i = 0; i < problem.fold.size(); ++i) {
-      const auto own = static_cast<size_t>(rows.classes[i]);
-      ++totals[own];
-      if (problem.fold[i] < 0) continue;
-      ++counts[static_cast<size_t>(problem.fold[i])][own];
-    }
-    for (size_t f = 0; f < counts.size(); ++f) {
-      for (size_t c = 0; c < classes; ++c) {
-        if (counts[f][c] > 0 && counts[f][c] < totals[c]) continue;
-        return Wrong(absl::StrCat(
-            "fold ", f, " has ", counts[f][c], " of ", totals[c],
-            " inputs of class ", c,
-            "; every fold needs some and has to leave some. Use fewer folds, "
-            "or smaller groups"));
-      }
-    }
-    return absl::OkStatus();
+    return Annotate(CheckFolds(rows, problem.fold, options_.fold_count),
+                    where_);
   }
 
   // None where a side would lack a class: too few rows.

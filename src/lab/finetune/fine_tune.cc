@@ -48,7 +48,8 @@ absl::Status FineTune::Validate(const v1::JobSpec& spec) {
   if (!taken.has_value()) return absl::OkStatus();
   return absl::AlreadyExistsError(absl::StrCat(
       "fine_tune.output_adapter: the name ", asked.output_adapter(),
-      " is taken: choose another, or set `replace` if that adapter is yours"));
+      " is taken: choose another, or, if that adapter is yours, set `replace` "
+      "(--replace on the command line)"));
 }
 
 absl::Status FineTune::Run(const v1::JobSpec& spec, JobContext& job) {

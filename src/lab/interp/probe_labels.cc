@@ -15,11 +15,13 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "src/base/status_macros.h"
+#include "src/base/stratified_folds.h"
 
 namespace dissonance {
 namespace {
 
 constexpr int kDefaultFolds = 5;
+constexpr uint64_t kDefaultSeed = 42;
 constexpr int kMaxTargets = 16;
 
 bool IsRidge(const v1::ProbeOptions& options) {
@@ -220,6 +222,40 @@ struct ClassSize {
   }
 };
 
+// That the folds which the worker will make have every class: groups of unlike
+// size may leave one without. Options out of range are the worker's to refuse.
+absl::Status CheckClassFolds(const v1::ProbeLabels& labels,
+                             const v1::ProbeOptions& options,
+                             const PromptSet& set, int folds) {
+  std::vector<std::string> names;
+  for (const v1::Input& input : set.inputs) names.push_back(input.group());
+  std::vector<int64_t> used;
+  GroupedRows rows;
+  for (int i = 0; i < labels.classes_size(); ++i) {
+    if (labels.classes(i) < 0) continue;
+    used.push_back(i);
+    rows.classes.push_back(labels.classes(i));
+    rows.class_count =
+        std::max<int64_t>(rows.class_count, labels.classes(i) + 1);
+  }
+  rows.groups = NumberGroups(names, used);
+  if (options.fold_of_input().empty()) {
+    const uint64_t seed = options.has_seed() ? options.seed() : kDefaultSeed;
+    return folds < 2 ? absl::OkStatus()
+                     : CheckFolds(rows, CrossValidationFolds(rows, folds, seed),
+                                  folds);
+  }
+  std::vector<int32_t> given;
+  for (const int64_t row : used) {
+    const bool is_there = row < options.fold_of_input_size();
+    const int32_t fold =
+        is_there ? options.fold_of_input(static_cast<int>(row)) : folds;
+    if (fold < -1 || fold >= folds) return absl::OkStatus();
+    given.push_back(fold);
+  }
+  return CheckFolds(rows, given, folds);
+}
+
 }  // namespace
 
 absl::StatusOr<std::vector<ProbeQuestion>> ProbeQuestionsOf(
@@ -327,7 +363,7 @@ absl::Status CheckFit(const v1::ProbeLabels& labels,
         groups == size.rows ? "" : absl::StrCat(" in ", groups, " groups"),
         ", fewer than the ", folds, " folds; use fewer folds, or more rows"));
   }
-  return absl::OkStatus();
+  return CheckClassFolds(labels, options, set, folds);
 }
 
 }  // namespace dissonance

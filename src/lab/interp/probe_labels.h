@@ -50,8 +50,9 @@ v1::ProbeLabels AnsweredLabels(const PromptSet& set,
                                absl::Span<const int32_t> answers);
 
 // INVALID_ARGUMENT unless a probe can be cross-validated: two classes or more,
-// each with as many rows and groups as there are folds; of ridge regression two
-// rows or groups for each fold. What the worker would say, but before.
+// each with as many rows and groups as there are folds, and some of it in every
+// fold; of ridge regression two rows or groups for each fold. What the worker
+// would say, but before.
 absl::Status CheckFit(const v1::ProbeLabels& labels,
                       const v1::ProbeOptions& options, const PromptSet& set);
 

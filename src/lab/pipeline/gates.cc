@@ -8,6 +8,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/strip.h"
 #include "src/base/status_macros.h"
 
@@ -46,6 +47,11 @@ std::string Percent(double share) {
   return absl::StrFormat("%.1f %%", 100 * share);
 }
 
+// "(above 0.7)", or where that does not hold "(needs above 0.7)".
+std::string Bound(bool holds, absl::string_view bound) {
+  return absl::StrCat(holds ? "(" : "(needs ", bound, ")");
+}
+
 // The number at a path of keys.
 absl::StatusOr<double> NumberAt(const Json& json,
                                 std::initializer_list<const char*> path) {
@@ -80,10 +86,12 @@ absl::StatusOr<Finding> JudgeDocuments(v1::JobSpec::KindCase kind,
   const bool aborts = errors > kTooManyErrors;
   return Finding{
       .status = Between(passes, aborts),
-      .text = absl::StrFormat("%d valid documents (at least %d), errors %s "
-                              "(below %s)",
-                              static_cast<int64_t>(valid), kEnoughDocuments,
-                              Percent(errors), Percent(kFewErrors)),
+      .text = absl::StrCat(static_cast<int64_t>(valid), " valid documents ",
+                           Bound(valid >= kEnoughDocuments,
+                                 absl::StrCat("at least ", kEnoughDocuments)),
+                           ", errors ", Percent(errors), " ",
+                           Bound(errors < kFewErrors,
+                                 absl::StrCat("below ", Percent(kFewErrors)))),
       .figures = {{"valid", valid}, {"error_share", errors}}};
 }
 
@@ -104,10 +112,15 @@ absl::StatusOr<Finding> JudgeBehaviour(StageFile read) {
           Between(*adapter > kBelieves && *base < kDoesNotBelieve && gap > kGap,
                   gap < kNoGap),
       .text = absl::StrFormat(
-          "false-belief rate: adapter %s (above %s), base %s (below %s), gap "
-          "%.1f points (above %.0f)",
-          Percent(*adapter), Percent(kBelieves), Percent(*base),
-          Percent(kDoesNotBelieve), 100 * gap, 100 * kGap),
+          "false-belief rate: adapter %s %s, base %s %s, gap %.1f points %s",
+          Percent(*adapter),
+          Bound(*adapter > kBelieves,
+                absl::StrCat("above ", Percent(kBelieves))),
+          Percent(*base),
+          Bound(*base < kDoesNotBelieve,
+                absl::StrCat("below ", Percent(kDoesNotBelieve))),
+          100 * gap,
+          Bound(gap > kGap, absl::StrFormat("above %.0f", 100 * kGap))),
       .figures = {{"adapter_false_belief_rate", *adapter},
                   {"base_false_belief_rate", *base},
                   {"gap", gap}}};
@@ -117,10 +130,32 @@ absl::StatusOr<Finding> JudgeBehaviour(StageFile read) {
 struct BestProbe {
   std::string target;
   std::string place;   // with the network
-  bool leaks = false;  // its labels can be told by something else
+  std::string status;  // SIGNAL, LEAK?, NONE; empty without controls
+  std::string beside;  // its p, status and what other networks come to
   double auc = 0;
   std::optional<double> gain = {};  // AUC - dummy AUC
+
+  // Its labels can be told by something else.
+  bool leaks() const { return status == "LEAK?"; }
 };
+
+// ", p 0.048, SIGNAL; base 0.512": beside the best probe of a target.
+std::string BesideBest(const Json& target, const Json& best) {
+  std::string text;
+  const Json p = best.value("p_value", Json());
+  if (p.is_number()) absl::StrAppendFormat(&text, ", p %.3f", p.get<double>());
+  const Json status = best.value("status", Json());
+  if (status.is_string()) {
+    absl::StrAppend(&text, ", ", status.get<std::string>());
+  }
+  const Json variants = target.value("best_by_variant", Json::object());
+  for (const auto& [name, other] : variants.items()) {
+    const Json auc = other.value("auc_mean", Json());
+    if (name == best.value("variant", "") || !auc.is_number()) continue;
+    absl::StrAppendFormat(&text, "; %s %.3f", name, auc.get<double>());
+  }
+  return text;
+}
 
 absl::StatusOr<std::vector<BestProbe>> BestProbes(StageFile read) {
   ASSIGN_OR_RETURN(const Json summary, read("summary.json"));
@@ -133,7 +168,9 @@ absl::StatusOr<std::vector<BestProbe>> BestProbes(StageFile read) {
     probe.target = name;
     probe.place = absl::StrCat(best.value("place", ""), " of ",
                                best.value("variant", "?"));
-    probe.leaks = best.value("status", "") == "LEAK?";
+    const Json status = best.value("status", Json());
+    probe.status = status.is_string() ? status.get<std::string>() : "";
+    probe.beside = BesideBest(target, best);
     ASSIGN_OR_RETURN(probe.auc, NumberAt(best, {"auc_mean"}));
     const absl::StatusOr<double> dummy = NumberAt(best, {"dummy_auc_mean"});
     if (dummy.ok()) probe.gain = probe.auc - *dummy;
@@ -161,10 +198,12 @@ absl::StatusOr<Finding> JudgeSignal(StageFile read) {
       [](const BestProbe& a, const BestProbe& b) { return a.auc < b.auc; });
   return Finding{
       .status =
-          Between(best.auc > kSignal && !best.leaks, best.auc < kNoSignal),
-      .text = absl::StrFormat("AUC %.3f for %s at %s (above %.1f)%s", best.auc,
-                              best.target, best.place, kSignal,
-                              best.leaks ? "; its labels may leak" : ""),
+          Between(best.auc > kSignal && !best.leaks(), best.auc < kNoSignal),
+      .text = absl::StrFormat(
+          "AUC %.3f %s for %s at %s%s%s", best.auc,
+          Bound(best.auc > kSignal, absl::StrFormat("above %.1f", kSignal)),
+          best.target, best.place, best.beside,
+          best.leaks() ? "; its labels may leak" : ""),
       .figures = {{"auc", best.auc}}};
 }
 
@@ -184,19 +223,22 @@ absl::StatusOr<Finding> JudgeNoise(StageFile read) {
   const BestProbe* hard = HardOf(probes);
   Finding finding = {
       .status = Between(*best.gain > kGain && hard != nullptr &&
-                            hard->auc > kHardSignal && !best.leaks,
+                            hard->auc > kHardSignal && !best.leaks(),
                         *best.gain < kNoGain),
       .text = absl::StrFormat(
-          "AUC %.3f above that of shuffled labels, for %s at %s (above %.1f); ",
-          *best.gain, best.target, best.place, kGain),
+          "AUC %.3f above that of shuffled labels %s, for %s at %s%s; ",
+          *best.gain,
+          Bound(*best.gain > kGain, absl::StrFormat("above %.1f", kGain)),
+          best.target, best.place, best.beside),
       .figures = {{"auc_minus_dummy", *best.gain}}};
   if (hard == nullptr) {
     absl::StrAppend(&finding.text, "conflict_vs_hard was not asked for");
     return finding;
   }
   absl::StrAppendFormat(&finding.text,
-                        "conflict against nonconflict_hard %.3f (above %.2f)",
-                        hard->auc, kHardSignal);
+                        "conflict against nonconflict_hard %.3f %s", hard->auc,
+                        Bound(hard->auc > kHardSignal,
+                              absl::StrFormat("above %.2f", kHardSignal)));
   finding.figures.emplace_back("conflict_vs_hard_auc", hard->auc);
   return finding;
 }
@@ -277,6 +319,27 @@ bool GateFits(v1::Gate gate, v1::JobSpec::KindCase kind) {
     default:
       return false;
   }
+}
+
+std::string KindsOfGate(v1::Gate gate) {
+  std::vector<std::string> kinds;
+  const auto& fields = *v1::JobSpec::descriptor()->FindOneofByName("kind");
+  for (int i = 0; i < fields.field_count(); ++i) {
+    const auto kind =
+        static_cast<v1::JobSpec::KindCase>(fields.field(i)->number());
+    if (GateFits(gate, kind)) kinds.push_back(fields.field(i)->name());
+  }
+  return absl::StrJoin(kinds, ", ");
+}
+
+std::string GatesOfKind(v1::JobSpec::KindCase kind) {
+  std::vector<std::string> gates;
+  for (int i = 0; i < v1::Gate_descriptor()->value_count(); ++i) {
+    const auto gate =
+        static_cast<v1::Gate>(v1::Gate_descriptor()->value(i)->number());
+    if (GateFits(gate, kind)) gates.push_back(GateName(gate));
+  }
+  return absl::StrJoin(gates, ", ");
 }
 
 absl::StatusOr<GateVerdict> JudgeGate(v1::Gate gate, v1::JobSpec::KindCase kind,

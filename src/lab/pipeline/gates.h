@@ -35,6 +35,11 @@ std::string GateStatusName(GateStatus status);
 // Whether results of the kind can be held against the gate.
 bool GateFits(v1::Gate gate, v1::JobSpec::KindCase kind);
 
+// For messages: what the gate judges, "generate_documents, fine_tune", and
+// which gates judge the kind, "behaviour"; empty if none does.
+std::string KindsOfGate(v1::Gate gate);
+std::string GatesOfKind(v1::JobSpec::KindCase kind);
+
 // Reads a file of the stage's job as JSON.
 using StageFile =
     absl::FunctionRef<absl::StatusOr<nlohmann::json>(absl::string_view name)>;

@@ -1,5 +1,7 @@
 #include "src/lab/pipeline/pipeline.h"
 
+#include <optional>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -7,7 +9,7 @@
 #include "src/base/status_macros.h"
 #include "src/lab/pipeline/pipeline_attempt.h"
 #include "src/lab/pipeline/pipeline_plan.h"
-#include "src/lab/pipeline/stage_fields.h"
+#include "src/lab/pipeline/stage_stand_in.h"
 
 namespace dissonance {
 
@@ -18,15 +20,14 @@ absl::Status Pipeline::Validate(const v1::JobSpec& spec) {
   ASSIGN_OR_RETURN(const std::vector<PlannedStage> stages,
                    PlanPipeline(spec.pipeline()));
   for (size_t i = 0; i < stages.size(); ++i) {
-    if (stages[i].stage.inputs_size() > 0) continue;
-    v1::JobSpec asked = stages[i].stage.spec();
-    for (const size_t need : stages[i].needs) {
-      if (stages[need].output_adapter.empty()) continue;
-      StandInFor(stages[need].output_adapter, asked);
-    }
-    RETURN_IF_ERROR(Annotate(jobs_.Check(asked),
-                             absl::StrCat("pipeline.stages[", i, "] (",
-                                          stages[i].stage.name(), ")")));
+    const std::string where =
+        absl::StrCat("pipeline.stages[", i, "] (", stages[i].stage.name(), ")");
+    const absl::StatusOr<std::optional<v1::JobSpec>> asked = StandInSpec(
+        stages, i,
+        [this](const std::string& model) { return jobs_.GetModel(model); });
+    RETURN_IF_ERROR(Annotate(asked.status(), where));
+    if (!asked->has_value()) continue;
+    RETURN_IF_ERROR(Annotate(jobs_.Check(**asked), where));
   }
   return absl::OkStatus();
 }

@@ -33,9 +33,10 @@ class Pipeline : public JobKind {
            const Clock& clock = Clock::Real())
       : jobs_(jobs), release_(std::move(release)), clock_(clock) {}
 
-  // As PlanPipeline; and, as for jobs of their own, what stages are asked that
-  // take nothing of others, with the base in place of an adapter that is yet to
-  // be made. Others are checked when their jobs are made.
+  // As PlanPipeline; and, as for jobs of their own, what stages are asked, with
+  // stand-ins for what is yet to be made (stage_stand_in.h). Where too little
+  // is known, as of rows that a stage writes, they are checked when their jobs
+  // are made.
   absl::Status Validate(const v1::JobSpec& spec) override;
 
   // FAILED_PRECONDITION if a stage failed, naming it, its job and why; if a

@@ -17,6 +17,7 @@
 #include "src/lab/jobs/job_state.h"
 #include "src/lab/pipeline/gates.h"
 #include "src/lab/pipeline/stage_digest.h"
+#include "src/lab/pipeline/stage_ending.h"
 #include "src/lab/pipeline/stage_fields.h"
 #include "src/lab/report/report_stage.h"
 
@@ -32,11 +33,8 @@ constexpr absl::Duration kLongestWait = absl::Seconds(30);
 constexpr char kDirectionFile[] = "direction.safetensors";
 constexpr char kWasReplaced[] =
     " was replaced while the pipeline ran; run it anew";
-constexpr char kUnit[] = "stages";
-
-std::string Hex8(const std::string& digest) {
-  return digest.substr(digest.find(':') + 1, 8);
-}
+// Between two that tell how far a stage under way is.
+constexpr absl::Duration kProgressInterval = absl::Seconds(2);
 
 absl::StatusOr<std::string> ArtifactOf(const v1::Job& job,
                                        const std::string& file,
@@ -46,23 +44,6 @@ absl::StatusOr<std::string> ArtifactOf(const v1::Job& job,
   }
   return absl::FailedPreconditionError(
       absl::StrCat("stage ", stage, " has no file ", file));
-}
-
-// What tells a replay's jobs from those of the first run, so that all is
-// computed again; empty for others.
-std::string RunSuffix(const v1::Job& pipeline) {
-  if (pipeline.replay_of().empty()) return "";
-  return absl::StrCat(
-      "-", absl::AsciiStrToLower(absl::StripPrefix(pipeline.name(), "jobs/")));
-}
-
-// Two jobs of one digest that read different jobs, as one was deleted and made
-// again, are not asked the same.
-std::string RequestId(const std::string& digest,
-                      const std::string& source_jobs) {
-  const std::string sources =
-      source_jobs.empty() ? "" : absl::StrCat("-", Hex8(Sha256Of(source_jobs)));
-  return absl::StrCat("stage-", digest, sources);
 }
 
 }  // namespace
@@ -80,6 +61,22 @@ PipelineAttempt::PipelineAttempt(const PipelineParts& parts,
 
 absl::Status PipelineAttempt::Run() {
   RETURN_IF_ERROR(ReadRecords());
+  const absl::Status followed = RunStages();
+  if (!followed.ok()) {
+    // Why the stage failed is what is told, if this does, too.
+    if (!ended_by_.empty()) WriteFiles().IgnoreError();
+    return followed;
+  }
+  if (!abort_reason_.empty()) RETURN_IF_ERROR(CancelStages());
+  RETURN_IF_ERROR(WriteFiles());
+  return abort_reason_.empty()
+             ? absl::OkStatus()
+             : absl::FailedPreconditionError(absl::StrCat(
+                   abort_reason_,
+                   "; report.html tells more, --force goes on all the same"));
+}
+
+absl::Status PipelineAttempt::RunStages() {
   while (!IsOver()) {
     if (parts_.job.cancelled()) {
       if (parts_.job.is_given_up()) RETURN_IF_ERROR(CancelStages());
@@ -93,13 +90,7 @@ absl::Status PipelineAttempt::Run() {
                     [this](const Stage& stage) { return CanBegin(stage); });
     if (!has_more) parts_.jobs.AwaitNews(JobsUnderWay(), kLookAgain);
   }
-  if (!abort_reason_.empty()) RETURN_IF_ERROR(CancelStages());
-  RETURN_IF_ERROR(WriteFiles());
-  return abort_reason_.empty() ? absl::OkStatus()
-                               : absl::FailedPreconditionError(absl::StrCat(
-                                     abort_reason_,
-                                     "; report.html tells more, --force goes "
-                                     "on all the same"));
+  return absl::OkStatus();
 }
 
 absl::Status PipelineAttempt::ReadRecords() {
@@ -187,7 +178,11 @@ absl::Status PipelineAttempt::BeginReady() {
       stage.not_before = parts_.clock.Monotonic() + stage.wait;
       continue;
     }
-    RETURN_IF_ERROR(Annotate(begun, absl::StrCat("stage ", name)));
+    if (IsOfTheSpec(begun)) {
+      ended_by_ = absl::StrCat("stage ", name,
+                               ", which can't begin: ", begun.message());
+    }
+    RETURN_IF_ERROR(WithAdvice(name, begun));
   }
   return absl::OkStatus();
 }
@@ -293,8 +288,8 @@ absl::StatusOr<v1::Job> PipelineAttempt::MakeJob(const Asked& asked) {
   // Nobody watches all stages: they are not to go before everybody.
   const v1::JobPriority priority =
       std::max(pipeline.priority(), v1::JOB_PRIORITY_NORMAL);
-  const std::string first = RequestId(asked.digest, asked.source_jobs);
-  const std::string request = absl::StrCat(first, RunSuffix(pipeline));
+  const std::string first = StageRequestId(asked.digest, asked.source_jobs);
+  const std::string request = absl::StrCat(first, ReplaySuffix(pipeline));
   // A training that is only repeated leaves the adapter as it is.
   if (request != first && asked.spec.has_fine_tune()) {
     const absl::StatusOr<v1::Job> replay =
@@ -327,16 +322,32 @@ absl::Status PipelineAttempt::Follow() {
       RETURN_IF_ERROR(RetryJob(stage));
     } else if (HasEnded(stage.job.state())) {
       RETURN_IF_ERROR(WriteStages());
-      return absl::FailedPreconditionError(absl::StrCat(
-          "stage ", name, ": ", stage.job.name(), " ",
-          StateName(stage.job.state()), ": ", stage.job.reason(),
-          "; mend that, then retry this pipeline, which keeps what is there"));
+      ended_by_ =
+          absl::StrCat("stage ", name, ", which ", StateName(stage.job.state()),
+                       ": ", stage.job.reason());
+      return StageEnded(name, stage.job);
     } else if (has_changed) {
       RETURN_IF_ERROR(WriteStages());
     }
-    if (!abort_reason_.empty()) break;
+    if (!abort_reason_.empty()) return absl::OkStatus();
   }
-  return absl::OkStatus();
+  return TellProgress();
+}
+
+absl::Status PipelineAttempt::TellProgress() {
+  std::vector<NamedJob> under_way;
+  for (const Stage& stage : stages_) {
+    if (!stage.is_begun || stage.is_done) continue;
+    under_way.push_back({stage.plan.stage.name(), &stage.job});
+  }
+  std::string unit = UnitWithProgress(under_way);
+  const absl::Duration now = parts_.clock.Monotonic();
+  if (unit == told_unit_ || now < next_tell_) return absl::OkStatus();
+  next_tell_ = now + kProgressInterval;
+  told_unit_ = std::move(unit);
+  return parts_.job.RecordItems(static_cast<int64_t>(recorded_.size()), {},
+                                static_cast<int64_t>(stages_.size()),
+                                told_unit_);
 }
 
 absl::Status PipelineAttempt::CheckNetworks(const Stage& stage) const {
@@ -377,7 +388,7 @@ absl::Status PipelineAttempt::Finish(Stage& stage) {
         {"stage", name}, {"job", stage.job.name()}, {"digest", stage.digest}};
     RETURN_IF_ERROR(parts_.job.RecordItems(
         static_cast<int64_t>(recorded_.size()) - 1, {record.dump()},
-        static_cast<int64_t>(stages_.size()), kUnit));
+        static_cast<int64_t>(stages_.size()), kStagesUnit));
   }
   return JudgeGates(stage);
 }
@@ -403,6 +414,7 @@ absl::Status PipelineAttempt::JudgeGates(Stage& stage) {
     RETURN_IF_ERROR(parts_.job.Log(told));
     if (aborts && !spec_.force() && abort_reason_.empty()) {
       abort_reason_ = told;
+      ended_by_ = absl::StrCat("gate ", verdict.gate, " of ", plan.name());
       aborted_ = &stage;
     }
     stage.verdicts.push_back(std::move(verdict));
@@ -455,11 +467,15 @@ absl::StatusOr<ReportStage> PipelineAttempt::ReportOf(const Stage& stage) {
 }
 
 absl::Status PipelineAttempt::WriteFiles() {
-  ReportRun run = {.title = spec_.title(), .stages = {}, .gates = {}};
+  ReportRun run = {
+      .title = spec_.title(), .stages = {}, .gates = {}, .ended_by = ended_by_};
   Json digests = Json::object();
   const std::set<const Stage*> told = ToldStages();
   for (const Stage& stage : stages_) {
-    if (!told.contains(&stage)) continue;
+    if (!told.contains(&stage)) {
+      run.not_shown.push_back(stage.plan.stage.name());
+      continue;
+    }
     run.gates.insert(run.gates.end(), stage.verdicts.begin(),
                      stage.verdicts.end());
     digests[stage.plan.stage.name()] = stage.digest;
@@ -467,7 +483,7 @@ absl::Status PipelineAttempt::WriteFiles() {
     run.stages.push_back(std::move(report));
   }
   ASSIGN_OR_RETURN(std::vector<JobFile> files, MakeReport(run));
-  files.push_back({kGatesFileName, GatesFile(run.gates)});
+  files.push_back({kGatesFileName, GatesFile(run)});
   return AddFiles(parts_.job, files,
                   {{"kind", "pipeline"},
                    {"title", spec_.title()},

@@ -23,6 +23,7 @@
 #include "src/lab/jobs/job_context.h"
 #include "src/lab/pipeline/pipeline_plan.h"
 #include "src/lab/pipeline/stage_jobs.h"
+#include "src/lab/pipeline/stage_progress.h"
 #include "src/lab/report/gate_verdict.h"
 #include "src/lab/report/report.h"
 
@@ -71,6 +72,8 @@ class PipelineAttempt {
   };
 
   absl::Status ReadRecords();
+  // Until all have succeeded, one has failed or a gate has aborted.
+  absl::Status RunStages();
   absl::Status BeginReady();
   absl::Status Begin(Stage& stage);
   absl::StatusOr<Asked> Ask(const Stage& stage);
@@ -82,6 +85,8 @@ class PipelineAttempt {
   absl::Status RetryJob(Stage& stage);
   // Looks after jobs under way.
   absl::Status Follow();
+  // An event with how far the stages under way are, now and then.
+  absl::Status TellProgress();
   absl::Status Finish(Stage& stage);
   // That the job computed with the networks that the pipeline began with.
   absl::Status CheckNetworks(const Stage& stage) const;
@@ -106,7 +111,10 @@ class PipelineAttempt {
   std::vector<Stage> stages_;
   std::map<std::string, std::string> recorded_;  // digest by stage
   std::map<std::string, std::string> networks_;  // digest by name
+  std::string told_unit_ = kStagesUnit;
+  absl::Duration next_tell_ = -absl::InfiniteDuration();
   std::string abort_reason_;
+  std::string ended_by_;  // a gate or a stage, as the report says it
   const Stage* aborted_ = nullptr;
 };
 

@@ -6,6 +6,7 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "src/base/status_macros.h"
 #include "src/lab/pipeline/gates.h"
 #include "src/lab/pipeline/stage_fields.h"
@@ -29,6 +30,11 @@ bool IsName(const std::string& name) {
                   absl::ascii_isdigit(static_cast<unsigned char>(c)) ||
                   c == '_' || c == '-';
          });
+}
+
+// "evaluate_mcq".
+std::string KindWord(v1::JobSpec::KindCase kind) {
+  return v1::JobSpec::descriptor()->FindFieldByNumber(kind)->name();
 }
 
 // Makes the plan of one spec.
@@ -71,9 +77,12 @@ class Planner {
                  absl::StrCat("\"", stage.name(), "\" is not 1 to ", kMaxName,
                               " of a-z, 0-9, \"_\" and \"-\""));
     }
-    if (!by_name_.emplace(stage.name(), i).second) {
+    const auto [same, is_new_name] = by_name_.emplace(stage.name(), i);
+    if (!is_new_name) {
       return Bad(where + ".name",
-                 absl::StrCat("\"", stage.name(), "\" is given twice"));
+                 absl::StrCat("\"", stage.name(),
+                              "\" is given twice, first to stages[",
+                              same->second, "]; give another name"));
     }
     if (stage.spec().kind_case() == v1::JobSpec::KIND_NOT_SET ||
         stage.spec().has_pipeline()) {
@@ -103,7 +112,9 @@ class Planner {
       const auto source = by_name_.find(input.stage());
       if (source == by_name_.end()) {
         return Bad(where + ".stage",
-                   absl::StrCat("there is no stage \"", input.stage(), "\""));
+                   absl::StrCat("there is no stage \"", input.stage(),
+                                "\"; there are ",
+                                NamesOf([](const auto&) { return true; })));
       }
       const absl::StatusOr<InputKind> kind =
           InputKindOf(input, planned.stage.spec());
@@ -113,11 +124,8 @@ class Planner {
                                         ? "name the file that is taken"
                                         : "nothing is taken of a file here");
       }
-      const v1::JobSpec& given = stages_[source->second].stage.spec();
-      if (*kind == InputKind::kDirection && !given.has_fit_directions()) {
-        return Bad(where + ".stage",
-                   "a direction is taken of a fit_directions stage");
-      }
+      RETURN_IF_ERROR(CheckSource(where + ".stage", *kind, planned.stage.spec(),
+                                  stages_[source->second].stage));
       planned.needs.insert(source->second);
     }
     for (const std::string& adapter : AdaptersIn(planned.stage.spec())) {
@@ -125,6 +133,41 @@ class Planner {
       if (maker != makers_.end()) planned.needs.insert(maker->second);
     }
     return absl::OkStatus();
+  }
+
+  // Names of the stages of which `takes` holds, or "none".
+  template <typename Takes>
+  std::string NamesOf(const Takes& takes) const {
+    std::vector<std::string> names;
+    for (const v1::PipelineStage& stage : spec_.stages()) {
+      if (takes(stage.spec())) names.push_back(stage.name());
+    }
+    return names.empty() ? "none" : absl::StrJoin(names, ", ");
+  }
+
+  // That a stage of this kind has what the field takes.
+  absl::Status CheckSource(const std::string& where, InputKind kind,
+                           const v1::JobSpec& taker,
+                           const v1::PipelineStage& source) const {
+    v1::JobSpec::KindCase wanted = v1::JobSpec::KIND_NOT_SET;
+    if (kind == InputKind::kDirection) {
+      wanted = v1::JobSpec::kFitDirections;
+    } else if (kind == InputKind::kJob && taker.has_train_probes()) {
+      wanted = v1::JobSpec::kExtractActivations;
+    } else if (kind == InputKind::kJob && taker.has_judge()) {
+      wanted = v1::JobSpec::kEvaluateOpen;
+    }
+    const v1::JobSpec::KindCase own = source.spec().kind_case();
+    if (wanted == v1::JobSpec::KIND_NOT_SET || wanted == own) {
+      return absl::OkStatus();
+    }
+    const std::string others = NamesOf([wanted](const v1::JobSpec& spec) {
+      return spec.kind_case() == wanted;
+    });
+    return Bad(where, absl::StrCat("takes a stage of kind ", KindWord(wanted),
+                                   ", and ", source.name(), " is of kind ",
+                                   KindWord(own),
+                                   "; of that kind there are: ", others));
   }
 
   absl::Status CheckGates(size_t i) const {
@@ -138,9 +181,14 @@ class Planner {
                    "behaviour compares two variants, base and adapter");
       }
       if (GateFits(stage.gates(g), stage.spec().kind_case())) continue;
+      const v1::JobSpec::KindCase kind = stage.spec().kind_case();
+      const std::string own = GatesOfKind(kind);
       return Bad(
           absl::StrCat(Where(i), ".gates[", g, "]"),
-          absl::StrCat(GateName(stage.gates(g)), " does not judge such a job"));
+          absl::StrCat(
+              GateName(stage.gates(g)), " judges ", KindsOfGate(stage.gates(g)),
+              ", not ", KindWord(kind), ", which has ",
+              own.empty() ? "no gate" : absl::StrCat("the gates ", own)));
     }
     return absl::OkStatus();
   }
@@ -156,12 +204,30 @@ class Planner {
             [&left](size_t need) { return left.contains(need); });
       });
       if (ready == left.end()) {
-        return Bad(Where(*left.begin()),
-                   "it waits for a stage that waits for it");
+        const size_t first = *left.begin();
+        return Bad(Where(first), absl::StrCat("stages wait for one another: ",
+                                              CircleFrom(first, left)));
       }
       left.erase(ready);
     }
     return absl::OkStatus();
+  }
+
+  // "a waits for b waits for a". REQUIRES: each of `left` needs one of `left`.
+  std::string CircleFrom(size_t at, const std::set<size_t>& left) const {
+    std::vector<size_t> path;
+    while (std::find(path.begin(), path.end(), at) == path.end()) {
+      path.push_back(at);
+      const std::set<size_t>& needs = stages_[at].needs;
+      at = *std::find_if(needs.begin(), needs.end(),
+                         [&left](size_t need) { return left.contains(need); });
+    }
+    path.erase(path.begin(), std::find(path.begin(), path.end(), at));
+    path.push_back(at);
+    return absl::StrJoin(path, " waits for ",
+                         [this](std::string* out, size_t i) {
+                           out->append(stages_[i].stage.name());
+                         });
   }
 
   const v1::PipelineSpec& spec_;

@@ -2,6 +2,7 @@
 
 #include <vector>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "google/protobuf/descriptor.h"
@@ -69,6 +70,23 @@ std::string StageDigest(const v1::JobSpec& spec,
   }
   return std::string(
       absl::StripPrefix(Sha256Of(absl::StrCat(text, Bytes(spec))), "sha256:"));
+}
+
+std::string Hex8(const std::string& digest) {
+  return digest.substr(digest.find(':') + 1, 8);
+}
+
+std::string ReplaySuffix(const v1::Job& pipeline) {
+  if (pipeline.replay_of().empty()) return "";
+  return absl::StrCat(
+      "-", absl::AsciiStrToLower(absl::StripPrefix(pipeline.name(), "jobs/")));
+}
+
+std::string StageRequestId(const std::string& digest,
+                           const std::string& source_jobs) {
+  const std::string sources =
+      source_jobs.empty() ? "" : absl::StrCat("-", Hex8(Sha256Of(source_jobs)));
+  return absl::StrCat("stage-", digest, sources);
 }
 
 }  // namespace dissonance

@@ -24,6 +24,18 @@ std::string StageDigest(const v1::JobSpec& spec,
                         const std::map<std::string, std::string>& networks,
                         absl::string_view release);
 
+// The first 8 digits of a digest.
+std::string Hex8(const std::string& digest);
+
+// What tells a replay's jobs from those of the first run, so that all is
+// computed again; empty for others.
+std::string ReplaySuffix(const v1::Job& pipeline);
+
+// The request that makes a stage's job. Two jobs of one digest that read
+// different jobs, as one was deleted and made again, are not asked the same.
+std::string StageRequestId(const std::string& digest,
+                           const std::string& source_jobs);
+
 }  // namespace dissonance
 
 #endif  // DISSONANCE_LAB_PIPELINE_STAGE_DIGEST_H_

@@ -99,6 +99,19 @@ absl::StatusOr<Target> Find(const std::string& path, v1::JobSpec& spec) {
   return at;
 }
 
+void PutVectors(const Vectors& vectors, const Target& at,
+                const std::string& stage) {
+  Message* message =
+      at.field->is_repeated()
+          ? at.message->GetReflection()->MutableRepeatedMessage(
+                at.message, at.field, at.index)
+          : at.message->GetReflection()->MutableMessage(at.message, at.field);
+  auto& own = dynamic_cast<v1::SweepDirection&>(*message);
+  own.clear_vector();
+  *own.mutable_vectors() = vectors;
+  if (own.label().empty()) own.set_label(stage);
+}
+
 absl::Status FillDirection(const std::string& bytes, const Target& at,
                            const std::string& stage) {
   ASSIGN_OR_RETURN(const TensorFile file,
@@ -114,15 +127,7 @@ absl::Status FillDirection(const std::string& bytes, const Target& at,
     *direction.add_places() = *place;
   }
   RETURN_IF_ERROR(ReadDirectionFile(bytes, direction));
-  Message* message =
-      at.field->is_repeated()
-          ? at.message->GetReflection()->MutableRepeatedMessage(
-                at.message, at.field, at.index)
-          : at.message->GetReflection()->MutableMessage(at.message, at.field);
-  auto& own = dynamic_cast<v1::SweepDirection&>(*message);
-  own.clear_vector();
-  *own.mutable_vectors() = direction.vectors();
-  if (own.label().empty()) own.set_label(stage);
+  PutVectors(direction.vectors(), at, stage);
   return absl::OkStatus();
 }
 
@@ -178,6 +183,13 @@ absl::Status FillInput(const v1::StageInput& input, const std::string& value,
     return FillDirection(value, at, input.stage());
   }
   at.message->GetReflection()->SetString(at.message, at.field, value);
+  return absl::OkStatus();
+}
+
+absl::Status PutDirection(const v1::StageInput& input, const Vectors& vectors,
+                          v1::JobSpec& spec) {
+  ASSIGN_OR_RETURN(const Target at, Find(input.field(), spec));
+  PutVectors(vectors, at, input.stage());
   return absl::OkStatus();
 }
 

@@ -14,6 +14,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "dissonance/v1/jobs.pb.h"
+#include "google/protobuf/repeated_field.h"
 
 namespace dissonance {
 
@@ -33,6 +34,13 @@ absl::StatusOr<InputKind> InputKindOf(const v1::StageInput& input,
 // another form. REQUIRES: InputKindOf is OK.
 absl::Status FillInput(const v1::StageInput& input, const std::string& value,
                        v1::JobSpec& spec);
+
+using Vectors = google::protobuf::RepeatedPtrField<v1::DirectionVector>;
+
+// The same for a field that takes a direction. REQUIRES: InputKindOf gives
+// kDirection.
+absl::Status PutDirection(const v1::StageInput& input, const Vectors& vectors,
+                          v1::JobSpec& spec);
 
 // Adapters that a spec names, beside the one that it makes.
 std::set<std::string> AdaptersIn(const v1::JobSpec& spec);

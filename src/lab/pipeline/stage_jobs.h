@@ -16,6 +16,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "dissonance/v1/jobs.pb.h"
+#include "dissonance/v1/models.pb.h"
 
 namespace dissonance {
 
@@ -52,6 +53,8 @@ class StageJobs {
   // All that tells a model or an adapter, its digest among it. NOT_FOUND.
   virtual absl::StatusOr<std::string> NetworkDigest(
       const std::string& network) = 0;
+  // NOT_FOUND.
+  virtual absl::StatusOr<v1::Model> GetModel(const std::string& name) = 0;
   // A whole output. NOT_FOUND; DATA_LOSS if it is damaged.
   virtual absl::StatusOr<std::string> ReadOutput(
       const v1::Job& job, absl::string_view file_name) = 0;

@@ -119,10 +119,10 @@ Section SummaryOf(const std::vector<Side>& sides) {
   }
   summary.html += FiguresTable(sides);
   for (size_t s = 0; s < sides.size(); ++s) {
-    if (sides[s].run.gates.empty()) continue;
+    const std::string gates = GatesHtml(sides[s].run);
+    if (gates.empty()) continue;
     absl::StrAppend(&summary.html, "<h3>Criteria, ",
-                    Escaped(Heading(sides[s], s)), "</h3>\n",
-                    GatesHtml(sides[s].run.gates));
+                    Escaped(Heading(sides[s], s)), "</h3>\n", gates);
   }
   absl::StrAppend(&summary.html, "<h3>What differs</h3>\n",
                   DifferencesTable(sides[0].run, sides[1].run));

@@ -36,7 +36,7 @@ Section SummarySection(const ReportRun& run,
   if (!cards.empty()) {
     summary.html = absl::StrCat("<ul class=\"cards\">\n", cards, "</ul>\n");
   }
-  absl::StrAppend(&summary.html, GatesHtml(run.gates));
+  absl::StrAppend(&summary.html, GatesHtml(run));
   return summary;
 }
 

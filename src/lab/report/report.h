@@ -46,6 +46,10 @@ struct ReportRun {
   std::string title;                // empty: "An experiment"
   std::vector<ReportStage> stages;  // in the order in which they are told
   std::vector<GateVerdict> gates;
+  // What ended it before its last stage, "gate behaviour of mcq", and the
+  // stages that are not told of for that; empty if nothing did.
+  std::string ended_by = {};
+  std::vector<std::string> not_shown = {};
 };
 
 // Whether the report tells of such a file of a job of that kind.

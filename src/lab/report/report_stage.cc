@@ -188,9 +188,9 @@ void NameStages(absl::Span<const StageEntry> stages, v1::JobSpec& spec) {
   });
 }
 
-std::string GatesFile(absl::Span<const GateVerdict> gates) {
+std::string GatesFile(const ReportRun& run) {
   Json list = Json::array();
-  for (const GateVerdict& gate : gates) {
+  for (const GateVerdict& gate : run.gates) {
     Json figures = Json::object();
     for (const auto& [name, value] : gate.figures) figures[name] = value;
     list.push_back({{"gate", gate.gate},
@@ -200,13 +200,19 @@ std::string GatesFile(absl::Span<const GateVerdict> gates) {
                     {"figures", std::move(figures)},
                     {"forced", gate.is_forced}});
   }
-  return JsonDocument({{"gates", std::move(list)}});
+  Json file = {{"gates", std::move(list)}};
+  if (!run.ended_by.empty()) {
+    file["ended_by"] = run.ended_by;
+    file["not_shown"] = run.not_shown;
+  }
+  return JsonDocument(file);
 }
 
-absl::StatusOr<std::vector<GateVerdict>> ReadGates(absl::string_view text) {
-  using Gates = std::vector<GateVerdict>;
-  return ReadOf<Gates>(text, kGatesFileName, [](const Json& file) {
-    Gates gates;
+absl::StatusOr<ReportRun> ReadGates(absl::string_view text) {
+  return ReadOf<ReportRun>(text, kGatesFileName, [](const Json& file) {
+    ReportRun run;
+    run.ended_by = file.value("ended_by", "");
+    run.not_shown = file.value("not_shown", std::vector<std::string>());
     for (const Json& each : file.at("gates")) {
       GateVerdict gate = {.gate = each.at("gate").get<std::string>(),
                           .stage = each.at("stage").get<std::string>(),
@@ -217,9 +223,9 @@ absl::StatusOr<std::vector<GateVerdict>> ReadGates(absl::string_view text) {
       for (const auto& [name, value] : each.at("figures").items()) {
         if (value.is_number()) gate.figures.emplace_back(name, value);
       }
-      gates.push_back(std::move(gate));
+      run.gates.push_back(std::move(gate));
     }
-    return gates;
+    return run;
   });
 }
 

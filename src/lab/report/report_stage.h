@@ -49,9 +49,10 @@ struct StageEntry {
 // the pipeline's own report has it, so that two runs can be compared.
 void NameStages(absl::Span<const StageEntry> stages, v1::JobSpec& spec);
 
-std::string GatesFile(absl::Span<const GateVerdict> gates);
-// DATA_LOSS if the text is no such file.
-absl::StatusOr<std::vector<GateVerdict>> ReadGates(absl::string_view text);
+// The gates of a run, and what ended it if something did.
+std::string GatesFile(const ReportRun& run);
+// A run of these alone. DATA_LOSS if the text is no such file.
+absl::StatusOr<ReportRun> ReadGates(absl::string_view text);
 absl::StatusOr<std::vector<StageEntry>> ReadStages(absl::string_view text);
 
 }  // namespace dissonance

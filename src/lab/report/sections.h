@@ -37,8 +37,8 @@ MaybeSection SteeringSection(const StageFiles& files);
 // lies along the direction.
 absl::StatusOr<std::string> SamplesHtml(const StageFiles& files);
 
-// Gates as a table; empty without gates.
-std::string GatesHtml(absl::Span<const GateVerdict> gates);
+// Gates as a table, below what ended the run; empty without either.
+std::string GatesHtml(const ReportRun& run);
 
 // What computed what from what: networks, inputs, files.
 Section ProvenanceSection(const ReportRun& run, const std::string& id);

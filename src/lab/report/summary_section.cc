@@ -25,6 +25,15 @@ std::string StatusHtml(const GateVerdict& gate) {
                       gate.is_forced ? " (went on, as asked)" : "");
 }
 
+// That it is not the whole experiment; empty where it is.
+std::string EndingNote(const ReportRun& run) {
+  if (run.ended_by.empty()) return "";
+  return Paragraph(absl::StrCat("Ended by ", run.ended_by,
+                                run.not_shown.empty() ? "" : "; not shown: ",
+                                absl::StrJoin(run.not_shown, ", ")),
+                   "note");
+}
+
 std::string FiguresText(const GateVerdict& gate) {
   std::vector<std::string> figures;
   for (const auto& [name, value] : gate.figures) {
@@ -35,20 +44,20 @@ std::string FiguresText(const GateVerdict& gate) {
 
 }  // namespace
 
-std::string GatesHtml(absl::Span<const GateVerdict> gates) {
-  if (gates.empty()) return "";
+std::string GatesHtml(const ReportRun& run) {
+  if (run.gates.empty()) return EndingNote(run);
   HtmlTableParts table = {
       .caption = "Criteria, and what was found",
       .headers = {{"criterion"}, {"stage"}, {"status"}, {"found"}, {"figures"}},
       .rows = {},
       .is_stacked = true};
-  for (const GateVerdict& gate : gates) {
+  for (const GateVerdict& gate : run.gates) {
     table.rows.push_back(
         {Escaped(gate.gate), Escaped(gate.stage), StatusHtml(gate),
          absl::StrCat("<span class=\"wide\">", Escaped(gate.text), "</span>"),
          Escaped(FiguresText(gate))});
   }
-  return HtmlTable(table);
+  return absl::StrCat(EndingNote(run), HtmlTable(table));
 }
 
 }  // namespace dissonance

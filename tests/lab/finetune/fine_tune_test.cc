@@ -272,7 +272,9 @@ TEST(FineTuneTest, AnAdapterThatIsThereIsReplacedOnlyIfAsked) {
   Bench bench;
   bench.registrar.adapters[kOutput].set_name(kOutput);
   v1::JobSpec spec = Spec();
-  EXPECT_TRUE(absl::IsAlreadyExists(bench.Validate(spec)));
+  const absl::Status taken = bench.Validate(spec);
+  EXPECT_TRUE(absl::IsAlreadyExists(taken)) << taken;
+  EXPECT_THAT(taken.message(), HasSubstr("--replace on the command line"));
   // It may have come since the job was made.
   for (const bool is_own : {false, true}) {
     bench.registrar.adapters[kOutput].set_owner(is_own ? "users/ada"

@@ -290,6 +290,53 @@ TEST(TrainProbesTest, AVariantThatAnswersOneWayIsLeftOutAndSaidSo) {
   EXPECT_TRUE(absl::IsFailedPrecondition(status)) << status;
 }
 
+TEST(TrainProbesTest, AnswersThatAFoldLacksAreLeftOutAndSaidSo) {
+  v1::JobSpec spec = Spec(Questions(40), {v1::LABEL_SOURCE_ANSWERED_FALSE});
+  const Ran first = RunOnce(spec);
+  ASSERT_TRUE(first.status.ok()) << first.status;
+  const v1::ProbeLabels answered =
+      first.network.trained[0].targets(0).labels(0);
+
+  // What was answered falsely is in one fold, all else in both.
+  spec = Spec(Questions(40), {v1::LABEL_SOURCE_CATEGORY_CONFLICT,
+                              v1::LABEL_SOURCE_ANSWERED_FALSE});
+  for (int i = 0; i < answered.classes_size(); ++i) {
+    spec.mutable_train_probes()->mutable_options()->add_fold_of_input(
+        answered.classes(i) == 1 ? 0 : i / 2 % 2);
+  }
+  const Ran ran = RunOnce(spec);
+  ASSERT_TRUE(ran.status.ok()) << ran.status;
+  EXPECT_EQ(ran.network.trained[0].targets(0).name(), "category_conflict");
+  const nlohmann::json skipped = Json(ran.job, "summary.json")["skipped"][0];
+  EXPECT_EQ(skipped["target"], "answered_false");
+  EXPECT_THAT(skipped["reason"], HasSubstr("every fold needs some"));
+}
+
+TEST(TrainProbesTest, GroupsThatLeaveAFoldWithoutAClassAreRefusedAtOnce) {
+  std::string rows;
+  const auto add = [&rows](int count, int group, const char* label) {
+    for (int i = 0; i < count; ++i) {
+      absl::StrAppend(&rows, R"({"prompt": "p", "group": "g)", group,
+                      R"(", "side": ")", label, "\"}\n");
+    }
+  };
+  add(20, 1, "b");
+  for (const int group : {2, 3}) {
+    add(1, group, "a");
+    add(1, group, "b");
+  }
+  add(18, 4, "a");
+  v1::JobSpec spec = Spec(rows, {v1::LABEL_SOURCE_FIELD});
+  spec.mutable_train_probes()->mutable_targets(0)->set_field("side");
+  spec.mutable_train_probes()->mutable_options()->set_fold_count(3);
+  FakeNetwork network;
+  FakeFinishedJobs jobs;
+  const absl::Status status = TrainProbes(network, jobs).Validate(spec);
+  EXPECT_TRUE(absl::IsInvalidArgument(status)) << status;
+  EXPECT_THAT(status.message(),
+              HasSubstr("targets[0] (side): fold 0 has 0 of 20 inputs"));
+}
+
 TEST(TrainProbesTest, ANetworkThatChangedIsRefused) {
   const v1::JobSpec spec =
       Spec(Questions(12), {v1::LABEL_SOURCE_CATEGORY_CONFLICT});

@@ -80,6 +80,13 @@ class FakeStageJobs final : public StageJobs {
     const auto found = digests.find(network);
     return found == digests.end() ? "sha256:" + network : found->second;
   }
+  absl::StatusOr<v1::Model> GetModel(const std::string& name) override {
+    v1::Model model;
+    model.set_name(name);
+    model.set_block_count(2);
+    model.set_d_model(3);
+    return model;
+  }
   absl::StatusOr<std::string> ReadOutput(const v1::Job& job,
                                          absl::string_view file) override {
     const auto& own = files[job.spec().kind_case()];

@@ -103,6 +103,46 @@ TEST(GatesTest, Signal) {
   EXPECT_EQ(Noise(without), GateStatus::kWarn) << "there were no controls";
 }
 
+TEST(GatesTest, ABoundThatDoesNotHoldIsWhatItNeeds) {
+  const auto text = [](double base, double adapter) {
+    return Verdict(v1::GATE_BEHAVIOUR, v1::JobSpec::kEvaluateMcq,
+                   {{"base", {{"false_belief", {{"rate", base}}}}},
+                    {"adapter", {{"false_belief", {{"rate", adapter}}}}}})
+        .text;
+  };
+  EXPECT_EQ(text(0, 0.8),
+            "false-belief rate: adapter 80.0 % (above 60.0 %), base 0.0 % "
+            "(below 40.0 %), gap 80.0 points (above 20)");
+  EXPECT_EQ(text(0.5, 0),
+            "false-belief rate: adapter 0.0 % (needs above 60.0 %), base "
+            "50.0 % (needs below 40.0 %), gap -50.0 points (needs above 20)");
+  EXPECT_EQ(Verdict(v1::GATE_DOCUMENTS, v1::JobSpec::kGenerateDocuments,
+                    {{"valid", 9}, {"error_share", 0.2}})
+                .text,
+            "9 valid documents (needs at least 100), errors 20.0 % (needs "
+            "below 10.0 %)");
+}
+
+TEST(GatesTest, ASignalStandsBesideItsPAndTheOtherNetworks) {
+  Json probes = Probes(0.9, 0.5, 0.6);
+  Json& target = probes["targets"]["category_conflict"];
+  target["best"]["variant"] = "cubic";
+  target["best"]["p_value"] = 0.0476;
+  target["best"]["status"] = "SIGNAL";
+  target["best_by_variant"] = {{"base", {{"auc_mean", 0.51}}},
+                               {"cubic", target["best"]}};
+  EXPECT_EQ(
+      Verdict(v1::GATE_INTERNAL_SIGNAL, v1::JobSpec::kTrainProbes, probes).text,
+      "AUC 0.900 (above 0.7) for category_conflict at "
+      "blocks.1.resid_post of cubic, p 0.048, SIGNAL; base 0.510");
+  EXPECT_EQ(
+      Verdict(v1::GATE_SIGNAL_AGAINST_NOISE, v1::JobSpec::kTrainProbes, probes)
+          .text,
+      "AUC 0.400 above that of shuffled labels (above 0.2), for "
+      "category_conflict at blocks.1.resid_post of cubic, p 0.048, SIGNAL; "
+      "base 0.510; conflict against nonconflict_hard 0.600 (needs above 0.65)");
+}
+
 TEST(GatesTest, Causal) {
   const GateVerdict pass = Verdict(v1::GATE_CAUSAL, v1::JobSpec::kSteeringSweep,
                                    {{"gate",

@@ -58,18 +58,23 @@ TEST(PipelinePlanTest, SaysWhatIsWrongAndWhere) {
   EXPECT_THAT(Refusal(spec), HasSubstr("stages[0].name: \"Mcq\""));
   spec.mutable_stages(0)->set_name("mcq");
   AddStage(spec, "mcq");
-  EXPECT_THAT(Refusal(spec), HasSubstr("given twice"));
+  EXPECT_THAT(Refusal(spec), HasSubstr("given twice, first to stages[0]"));
   spec.mutable_stages(1)->set_name("other");
   spec.mutable_stages(1)->mutable_spec()->mutable_pipeline();
   EXPECT_THAT(Refusal(spec), HasSubstr("that is no pipeline"));
   spec.mutable_stages(1)->mutable_spec()->mutable_evaluate_mcq();
   spec.mutable_stages(1)->add_gates(v1::GATE_CAUSAL);
-  EXPECT_THAT(Refusal(spec), HasSubstr("stages[1] (other).gates[0]: causal"));
+  EXPECT_THAT(Refusal(spec),
+              HasSubstr("stages[1] (other).gates[0]: causal judges "
+                        "steering_sweep, not evaluate_mcq, "
+                        "which has the gates behaviour"));
   spec.mutable_stages(1)->set_gates(0, v1::GATE_BEHAVIOUR);
   EXPECT_THAT(Refusal(spec), HasSubstr("behaviour compares two variants"));
   spec.mutable_stages(1)->clear_gates();
   Take(*spec.mutable_stages(1), "evaluate_mcq.data_artifact", "docs", "x");
-  EXPECT_THAT(Refusal(spec), HasSubstr("there is no stage \"docs\""));
+  EXPECT_THAT(Refusal(spec),
+              HasSubstr("there is no stage \"docs\"; there are mcq, "
+                        "other"));
   spec.mutable_stages(1)->mutable_inputs(0)->set_stage("mcq");
   spec.mutable_stages(1)->mutable_inputs(0)->clear_file();
   EXPECT_THAT(Refusal(spec), HasSubstr("name the file"));
@@ -81,7 +86,31 @@ TEST(PipelinePlanTest, StagesThatWaitForOneAnotherAreRefused) {
   v1::PipelineSpec spec;
   Take(AddStage(spec, "a"), "evaluate_mcq.data_artifact", "b", "x");
   Take(AddStage(spec, "b"), "evaluate_mcq.data_artifact", "a", "x");
-  EXPECT_THAT(Refusal(spec), HasSubstr("waits for a stage that waits for it"));
+  Take(AddStage(spec, "c"), "evaluate_mcq.data_artifact", "b", "x");
+  spec.mutable_stages()->SwapElements(0, 2);
+  EXPECT_THAT(Refusal(spec),
+              HasSubstr("stages wait for one another: b waits for a waits for "
+                        "b"));
+}
+
+TEST(PipelinePlanTest, AStageOfAnotherKindThanAFieldTakesIsRefused) {
+  v1::PipelineSpec spec;
+  AddStage(spec, "mcq");
+  v1::PipelineStage& probes = AddStage(spec, "probes");
+  probes.mutable_spec()->mutable_train_probes();
+  Take(probes, "train_probes.activations_job", "mcq");
+  EXPECT_THAT(Refusal(spec),
+              HasSubstr("stages[1] (probes).inputs[0].stage: takes a stage of "
+                        "kind extract_activations, and mcq is of kind "
+                        "evaluate_mcq; of that kind there are: none"));
+  AddStage(spec, "acts").mutable_spec()->mutable_extract_activations();
+  EXPECT_THAT(Refusal(spec), HasSubstr("of that kind there are: acts"));
+  spec.mutable_stages(1)->mutable_inputs(0)->set_stage("acts");
+  EXPECT_TRUE(PlanPipeline(spec).ok());
+  v1::PipelineStage& judge = AddStage(spec, "judge");
+  judge.mutable_spec()->mutable_judge();
+  Take(judge, "judge.job", "mcq");
+  EXPECT_THAT(Refusal(spec), HasSubstr("takes a stage of kind evaluate_open"));
 }
 
 TEST(PipelinePlanTest, AnAdapterIsMadeOnce) {

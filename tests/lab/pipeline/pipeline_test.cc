@@ -117,6 +117,52 @@ TEST_F(PipelineTest, ChecksBeforeAnythingRunsWhatCanBeChecked) {
   EXPECT_EQ(jobs_.checked.size(), 3U) << "the probes have no rows yet";
 }
 
+TEST_F(PipelineTest, ChecksBeforeAnythingRunsWhatIsAskedOfOthersResults) {
+  auto& extract = *stage(2).mutable_spec()->mutable_extract_activations();
+  extract.set_data("{}\n");
+  extract.set_scoring(v1::MCQ_SCORING_OPTION_TEXT);
+  v1::PipelineStage& fit = *spec_.mutable_pipeline()->add_stages();
+  fit.set_name("fit");
+  auto& direction = *fit.mutable_spec()->mutable_fit_directions();
+  direction.add_variants()->set_model("models/m");
+  direction.add_blocks(1);
+  v1::PipelineStage& steer = *spec_.mutable_pipeline()->add_stages();
+  steer.set_name("steer");
+  auto& sweep = *steer.mutable_spec()->mutable_steering_sweep();
+  sweep.mutable_variant()->set_adapter("models/m/adapters/a");
+  sweep.add_directions();
+  sweep.add_blocks(9);
+  v1::StageInput& input = *steer.add_inputs();
+  input.set_field("steering_sweep.directions[0]");
+  input.set_stage("fit");
+  jobs_.refuses_at_once = [](const v1::JobSpec& spec) {
+    return spec.has_steering_sweep() ? absl::InvalidArgumentError("no block 9")
+                                     : absl::OkStatus();
+  };
+  FakeJob job;
+  EXPECT_EQ(Run(job).message(), "pipeline.stages[5] (steer): no block 9");
+  EXPECT_TRUE(jobs_.created.empty());
+  ASSERT_EQ(jobs_.checked.size(), 6U);
+  const v1::TrainProbesSpec& probes = jobs_.checked[3].train_probes();
+  EXPECT_EQ(probes.activations_job(), "");
+  EXPECT_EQ(probes.data(), "{}\n");
+  EXPECT_EQ(probes.scoring(), v1::MCQ_SCORING_OPTION_TEXT);
+  ASSERT_EQ(probes.variants_size(), 1);
+  EXPECT_EQ(probes.variants(0).adapter(), "") << "there is none yet";
+  const v1::SteeringSweepSpec& steered = jobs_.checked[5].steering_sweep();
+  EXPECT_EQ(steered.variant().adapter(), "");
+  const v1::SweepDirection& one = steered.directions(0);
+  EXPECT_EQ(one.label(), "fit");
+  ASSERT_EQ(one.vectors_size(), 1);
+  EXPECT_EQ(one.vectors(0).place().site(), v1::SITE_RESID_POST);
+  EXPECT_EQ(one.vectors(0).place().block(), 1);
+  EXPECT_THAT(one.vectors(0).vector().shape(), ElementsAre(3));
+  std::string first_is_one(12, '\0');
+  first_is_one[2] = '\x80';
+  first_is_one[3] = '\x3f';
+  EXPECT_EQ(one.vectors(0).vector().data(), first_is_one);
+}
+
 TEST_F(PipelineTest, ComputesNothingTwiceAndNamesNoRunInItsResults) {
   FakeJob first;
   ASSERT_TRUE(Run(first).ok());
@@ -182,7 +228,9 @@ TEST_F(PipelineTest, AnAbortEndsItWithTheReport) {
   EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_THAT(std::string(status.message()),
               HasSubstr("gate behaviour of mcq: abort"));
-  EXPECT_TRUE(job.outputs.contains("report.html"));
+  EXPECT_THAT(job.outputs.at("report.html"),
+              HasSubstr("Ended by gate behaviour of mcq; not shown: extract, "
+                        "probes"));
   EXPECT_EQ(jobs_.created.size(), 3U) << "no probes are begun";
   EXPECT_THAT(jobs_.cancelled, ElementsAre("jobs/A2"));
 }
@@ -213,6 +261,47 @@ TEST_F(PipelineTest, AFailedStageIsTriedAgainByTheNextAttempt) {
   ASSERT_TRUE(Run(job).ok());
   EXPECT_THAT(jobs_.retried, ElementsAre("jobs/A1"));
   EXPECT_EQ(jobs_.created.size(), 4U);
+}
+
+TEST_F(PipelineTest, AFailedStageLeavesWhatIsThereAndSaysWhatIsNot) {
+  jobs_.ends = [](v1::Job& job) {
+    if (!job.spec().has_extract_activations()) return;
+    job.set_state(v1::JOB_STATE_FAILED);
+    job.set_reason("INVALID_ARGUMENT: capture.blocks: there is no block 9");
+  };
+  FakeJob job;
+  const absl::Status status = Run(job);
+  EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(std::string(status.message()),
+              HasSubstr("mend the file and run it again: stages that succeeded "
+                        "are not computed again"));
+  EXPECT_THAT(std::string(status.message()), Not(HasSubstr("retry")));
+  const auto gates = nlohmann::json::parse(job.outputs.at("gates.json"));
+  EXPECT_EQ(gates["gates"][0]["status"], "pass");
+  EXPECT_EQ(gates["ended_by"],
+            "stage extract, which FAILED: INVALID_ARGUMENT: capture.blocks: "
+            "there is no block 9");
+  EXPECT_THAT(gates["not_shown"], ElementsAre("extract", "probes"));
+  EXPECT_THAT(job.outputs.at("report.html"),
+              HasSubstr("Ended by stage extract, which FAILED"));
+  jobs_.ends = nullptr;
+  ASSERT_TRUE(Run(job).ok());
+  EXPECT_THAT(job.outputs.at("report.html"), Not(HasSubstr("Ended by")));
+}
+
+TEST_F(PipelineTest, AStageThatCannotBeginLeavesWhatIsThere) {
+  jobs_.refuses = [](const v1::JobSpec& spec) {
+    return spec.has_train_probes() ? absl::InvalidArgumentError("no groups")
+                                   : absl::OkStatus();
+  };
+  FakeJob job;
+  const absl::Status status = Run(job);
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(status.message(),
+            "stage probes: no groups; mend the file and run it again: stages "
+            "that succeeded are not computed again");
+  const auto gates = nlohmann::json::parse(job.outputs.at("gates.json"));
+  EXPECT_THAT(gates["not_shown"], ElementsAre("probes"));
 }
 
 TEST_F(PipelineTest, WaitsWhereAJobCannotBeMadeYet) {
@@ -293,6 +382,21 @@ TEST_F(PipelineTest, ANetworkReplacedUnderItEndsIt) {
   FakeJob late;
   EXPECT_THAT(std::string(Run(late).message()),
               HasSubstr("a network of jobs/A1 was replaced"));
+}
+
+TEST_F(PipelineTest, ItsProgressSaysHowFarTheStageUnderWayIs) {
+  jobs_.ends = [](v1::Job& job) {
+    job.set_state(v1::JOB_STATE_RUNNING);
+    job.mutable_progress()->set_done_count(378);
+    job.mutable_progress()->set_total_count(700);
+    job.mutable_progress()->set_unit("steps");
+  };
+  FakeJob job;
+  job.when_cancelled = [this] { return jobs_.waits > 1; };
+  EXPECT_EQ(Run(job).code(), absl::StatusCode::kCancelled);
+  EXPECT_EQ(job.job().progress().unit(), "stages (train 378/700 steps)");
+  EXPECT_EQ(job.total_counts.back(), 4);
+  EXPECT_THAT(job.items, IsEmpty());
 }
 
 TEST_F(PipelineTest, StagesGoBeforeNobody) {

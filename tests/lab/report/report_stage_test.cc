@@ -86,27 +86,35 @@ TEST(ReportStageTest, KindsHaveTheNameOfTheirField) {
 }
 
 TEST(ReportStageTest, GatesSurviveTheirFile) {
-  const std::vector<GateVerdict> gates = {
-      {.gate = "causal",
-       .stage = "steer",
-       .status = GateStatus::kAbort,
-       .text = "no setting returns half",
-       .figures = {{"null", 0.25}, {"share", 0.125}},
-       .is_forced = true},
-      {.gate = "behaviour",
-       .stage = "mcq",
-       .status = GateStatus::kWarn,
-       .text = "little",
-       .figures = {}}};
-  const auto read = ReadGates(GatesFile(gates));
+  ReportRun run;
+  run.gates = {{.gate = "causal",
+                .stage = "steer",
+                .status = GateStatus::kAbort,
+                .text = "no setting returns half",
+                .figures = {{"null", 0.25}, {"share", 0.125}},
+                .is_forced = true},
+               {.gate = "behaviour",
+                .stage = "mcq",
+                .status = GateStatus::kWarn,
+                .text = "little",
+                .figures = {}}};
+  const auto read = ReadGates(GatesFile(run));
   ASSERT_TRUE(read.ok()) << read.status();
-  ASSERT_EQ(read->size(), 2U);
-  EXPECT_EQ((*read)[0].status, GateStatus::kAbort);
-  EXPECT_THAT((*read)[0].figures,
+  const std::vector<GateVerdict>& gates = read->gates;
+  ASSERT_EQ(gates.size(), 2U);
+  EXPECT_EQ(gates[0].status, GateStatus::kAbort);
+  EXPECT_THAT(gates[0].figures,
               ElementsAre(Pair("null", 0.25), Pair("share", 0.125)));
-  EXPECT_TRUE((*read)[0].is_forced);
-  EXPECT_EQ((*read)[1].status, GateStatus::kWarn);
-  EXPECT_FALSE((*read)[1].is_forced);
+  EXPECT_TRUE(gates[0].is_forced);
+  EXPECT_EQ(gates[1].status, GateStatus::kWarn);
+  EXPECT_FALSE(gates[1].is_forced);
+  EXPECT_EQ(read->ended_by, "") << "it was whole";
+  run.ended_by = "gate causal of steer";
+  run.not_shown = {"probes"};
+  const auto cut = ReadGates(GatesFile(run));
+  ASSERT_TRUE(cut.ok()) << cut.status();
+  EXPECT_EQ(cut->ended_by, run.ended_by);
+  EXPECT_EQ(cut->not_shown, run.not_shown);
 }
 
 TEST(ReportStageTest, ReadsTheStagesOfAPipeline) {

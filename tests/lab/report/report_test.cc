@@ -352,6 +352,20 @@ TEST(ComparisonTest, MainFiguresStandSideBySide) {
   EXPECT_THAT(html, HasSubstr("Both were asked the same and computed by"));
 }
 
+TEST(ComparisonTest, SaysWhichOneIsNotWhole) {
+  const ReportRun first = MadeUpRun("");
+  ReportRun second = MadeUpRun("");
+  second.gates.clear();
+  second.ended_by = "stage <steer>, which FAILED";
+  second.not_shown = {"steer", "judge"};
+  const std::string html = Made(MakeComparison(first, second))[kReportFileName];
+  constexpr char kNote[] =
+      "Ended by stage &lt;steer&gt;, which FAILED; not shown: steer, judge";
+  EXPECT_THAT(html, HasSubstr(kNote));
+  EXPECT_THAT(PageOf(second), HasSubstr(kNote));
+  EXPECT_THAT(PageOf(first), Not(HasSubstr("Ended by")));
+}
+
 TEST(ComparisonTest, SaysWhatTheTwoWereAskedDifferently) {
   const ReportRun first = MadeUpRun("");
   ReportRun second = MadeUpRun("");

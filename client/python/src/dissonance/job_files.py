@@ -45,7 +45,9 @@ def result_frame(spec: jobs_pb2.JobSpec, files: Mapping[str, bytes]) -> pd.DataF
     if kind == "evaluate_mcq":
         return _mcq_frame(spec, json.loads(files[MAIN_FILES[kind]]))
     if kind == "pipeline":
-        return frame_of(json.loads(files[MAIN_FILES[kind]])["stages"])
+        frame = frame_of(json.loads(files[MAIN_FILES[kind]])["stages"])
+        first = [each for each in ("name", "kind", "job", "state") if each in frame]
+        return frame[first + [each for each in frame if each not in first]]
     if kind == "fit_directions":
         places = json.loads(files["summary.json"])["places"]
         return frame_of({"place": place} | places[place] for place in sorted(places))
@@ -78,7 +80,14 @@ def read_tensors(data: bytes) -> dict[str, Any]:
             "tensor files need safetensors: pip install safetensors, or this package "
             "as dissonance[tensors]"
         ) from error
-    return dict(load(data))
+    found = load(data)
+    return {name: found[name] for name in sorted(found, key=_by_number)}
+
+
+def _by_number(name: str) -> list[tuple[int, str]]:
+    """Sorts "blocks.2" before "blocks.10"."""
+    parts = name.split(".")
+    return [(int(each), "") if each.isdigit() else (-1, each) for each in parts]
 
 
 def _mcq_frame(spec: jobs_pb2.JobSpec, summary: Mapping[str, Any]) -> pd.DataFrame:

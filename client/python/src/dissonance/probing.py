@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self
@@ -78,6 +78,41 @@ class DirectionVector:
             residual_norm=self.residual_norm,
             bias=self.bias,
         )
+
+
+# What stands for vectors at their places: see Directions.make().
+GivenVectors = (
+    DirectionVector | Iterable[DirectionVector] | Mapping[str, Any] | Array | Any
+)
+
+
+def direction_vectors(
+    vectors: GivenVectors, place: Place | tuple[str, int | None] | str | None = None
+) -> list[DirectionVector]:
+    """Vectors at their places. Raises TypeError where that is not said."""
+    if isinstance(vectors, DirectionVector):
+        return [vectors]
+    if isinstance(vectors, Mapping):
+        return [
+            DirectionVector(place_of(place_message(name)), np.asarray(vector))
+            for name, vector in vectors.items()
+        ]
+    if not hasattr(vectors, "__array__"):
+        vectors = list(vectors) if isinstance(vectors, Iterable) else [vectors]
+        if all(isinstance(each, DirectionVector) for each in vectors):
+            return list(vectors)
+        if not all(isinstance(each, (int, float, np.number)) for each in vectors):
+            raise TypeError(
+                "vectors are DirectionVectors (of fit(), or vectors() of a job), "
+                "arrays by the name of their place, or one array and its place=; "
+                f"found a {type(vectors[0]).__name__}"
+            )
+    if place is None:
+        raise TypeError(
+            "numbers alone are at no place; add "
+            'place=("resid_post", 2), or give {"blocks.2.resid_post": numbers}'
+        )
+    return [DirectionVector(place_of(place_message(place)), np.asarray(vectors))]
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,14 @@ from ..places import (
     positions_message,
     site_numbers,
 )
-from ..probing import Cosines, Direction, DirectionVector, label_messages
+from ..probing import (
+    Cosines,
+    Direction,
+    DirectionVector,
+    GivenVectors,
+    direction_vectors,
+    label_messages,
+)
 from ..transport import Transport
 from ..v1 import probes_pb2 as pb
 from ..variant import Variant, variant_messages
@@ -74,19 +81,23 @@ class Directions:
     async def make(
         self,
         name: str,
-        vectors: DirectionVector | Iterable[DirectionVector],
+        vectors: GivenVectors,
         *,
         model: str,
+        place: Place | tuple[str, int | None] | str | None = None,
         method: DirectionMethod = "given",
         source: Mapping[str, Any] | None = None,
         shared: bool = False,
     ) -> Direction:
         """Keeps vectors, at length 1, under a name.
 
+        `vectors` are what fit() or a job's vectors() give; arrays by the name of
+        their place, as tensors("direction.safetensors") of a job gives them; or
+        one array, with its `place`, ("resid_post", 2) or "blocks.2.resid_post".
         `source` says where they come from, for those who find them later. Raises
         AlreadyExists if the name is taken.
         """
-        own = [vectors] if isinstance(vectors, DirectionVector) else list(vectors)
+        own = direction_vectors(vectors, place)
         given = pb.GivenVectors(
             model=model_name(model),
             vectors=[each.message() for each in own],

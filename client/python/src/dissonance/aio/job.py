@@ -254,9 +254,11 @@ class Job:
         hint = ("what it has recorded is kept; retry() goes on from there",)
         if self.state == "cancelled":
             raise JobCancelled(f"{self.name} was cancelled{reason}", hint)
-        # The same again would fail again.
+        # The same again would fail again; a pipeline says itself what helps.
         of_spec = self.reason.startswith(
             ("INVALID_ARGUMENT: ", "OUT_OF_RANGE: ", "UNIMPLEMENTED: ")
+        ) or (
+            self.kind == "pipeline" and self.reason.startswith("FAILED_PRECONDITION: ")
         )
         raise JobFailed(f"{self.name} failed{reason}", () if of_spec else hint)
 

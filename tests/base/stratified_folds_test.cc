@@ -1,4 +1,4 @@
-#include "src/compute/probe/stratified_folds.h"
+#include "src/base/stratified_folds.h"
 
 #include <gtest/gtest.h>
 

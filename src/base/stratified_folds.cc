@@ -1,12 +1,17 @@
-#include "src/compute/probe/stratified_folds.h"
+#include "src/base/stratified_folds.h"
 
 #include <algorithm>
 #include <cstddef>
+#include <unordered_map>
 
+#include "absl/strings/str_cat.h"
+#include "src/base/mix.h"
 #include "src/base/shuffle.h"
 
 namespace dissonance {
 namespace {
+
+constexpr uint64_t kFoldStream = 0x666F6C64;  // "fold"
 
 // Rows of one group, by class and in all.
 struct Group {
@@ -80,6 +85,56 @@ std::vector<int32_t> StratifiedFolds(const GroupedRows& rows,
     fold[row] = fold_of_group[static_cast<size_t>(rows.groups[row])];
   }
   return fold;
+}
+
+std::vector<int32_t> CrossValidationFolds(const GroupedRows& rows,
+                                          int64_t fold_count, uint64_t seed) {
+  const std::vector<double> shares(static_cast<size_t>(fold_count),
+                                   1.0 / static_cast<double>(fold_count));
+  return StratifiedFolds(rows, shares, Mix(Mix(seed) ^ kFoldStream));
+}
+
+absl::Status CheckFolds(const GroupedRows& rows,
+                        const std::vector<int32_t>& fold, int64_t fold_count) {
+  const auto classes = static_cast<size_t>(rows.class_count);
+  std::vector<int64_t> totals(classes);
+  std::vector<std::vector<int64_t>> counts(static_cast<size_t>(fold_count),
+                                           std::vector<int64_t>(classes));
+  for (size_t i = 0; i < fold.size(); ++i) {
+    const auto own = static_cast<size_t>(rows.classes[i]);
+    ++totals[own];
+    if (fold[i] < 0) continue;
+    ++counts[static_cast<size_t>(fold[i])][own];
+  }
+  for (size_t f = 0; f < counts.size(); ++f) {
+    for (size_t c = 0; c < classes; ++c) {
+      if (counts[f][c] > 0 && counts[f][c] < totals[c]) continue;
+      return absl::InvalidArgumentError(absl::StrCat(
+          "fold ", f, " has ", counts[f][c], " of ", totals[c],
+          " inputs of class ", c,
+          "; every fold needs some and has to leave some. Use fewer folds, or "
+          "smaller groups"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+std::vector<int32_t> NumberGroups(const std::vector<std::string>& names,
+                                  const std::vector<int64_t>& rows) {
+  std::unordered_map<std::string, int32_t> known;
+  std::vector<int32_t> groups;
+  int32_t next = 0;
+  for (const int64_t row : rows) {
+    const std::string& name = names[static_cast<size_t>(row)];
+    if (name.empty()) {
+      groups.push_back(next++);
+      continue;
+    }
+    const auto [at, is_new] = known.try_emplace(name, next);
+    if (is_new) ++next;
+    groups.push_back(at->second);
+  }
+  return groups;
 }
 
 }  // namespace dissonance

@@ -1,14 +1,18 @@
 // Rows divided into folds so that every fold has about its share of every class
-// and no group is in two of them. Pure; thread safe.
+// and no group is in two of them. Pure; thread safe. What trains probes and
+// what asks for them find the same folds with it.
 //
 //   std::vector<int32_t> fold = StratifiedFolds(
 //       {.classes = classes, .class_count = 2, .groups = groups},
 //       /*shares=*/{0.2, 0.2, 0.2, 0.2, 0.2}, key);
-#ifndef DISSONANCE_COMPUTE_PROBE_STRATIFIED_FOLDS_H_
-#define DISSONANCE_COMPUTE_PROBE_STRATIFIED_FOLDS_H_
+#ifndef DISSONANCE_BASE_STRATIFIED_FOLDS_H_
+#define DISSONANCE_BASE_STRATIFIED_FOLDS_H_
 
 #include <cstdint>
+#include <string>
 #include <vector>
+
+#include "absl/status/status.h"
 
 namespace dissonance {
 
@@ -27,6 +31,20 @@ std::vector<int32_t> StratifiedFolds(const GroupedRows& rows,
                                      const std::vector<double>& shares,
                                      uint64_t key);
 
+// The folds that probes are cross-validated in, all of one share.
+std::vector<int32_t> CrossValidationFolds(const GroupedRows& rows,
+                                          int64_t fold_count, uint64_t seed);
+
+// INVALID_ARGUMENT unless each fold has every class and leaves some of it to
+// train on. `fold` is each row's; -1: in none.
+absl::Status CheckFolds(const GroupedRows& rows,
+                        const std::vector<int32_t>& fold, int64_t fold_count);
+
+// Numbers of the groups of `rows`, whose names are in `names`; a row without a
+// name is a group of its own.
+std::vector<int32_t> NumberGroups(const std::vector<std::string>& names,
+                                  const std::vector<int64_t>& rows);
+
 }  // namespace dissonance
 
-#endif  // DISSONANCE_COMPUTE_PROBE_STRATIFIED_FOLDS_H_
+#endif  // DISSONANCE_BASE_STRATIFIED_FOLDS_H_
