@@ -19,5 +19,10 @@ package() {
     cpack --config build/release/CPackConfig.cmake -B build/package
   archive=$(compgen -G 'build/package/dissonance-*.tar.gz')
   say "$archive: $(du -h "$archive" | cut -f 1)"
-  if $check; then exec tests/package/clean_root.sh "$archive"; fi
+  $check || return 0
+  if ! command -v debootstrap >/dev/null && find_root; then
+    step 'installing debootstrap with apt' "$LOGS/apt.log" \
+      apt_install debootstrap
+  fi
+  exec tests/package/clean_root.sh "$archive"
 }
