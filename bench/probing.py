@@ -121,6 +121,7 @@ def draw(folder: Path, pair: int, shape: tuple[int, int, int]) -> Given:
     split = StratifiedKFold(FOLDS, shuffle=True, random_state=pair % 2**31)
     for fold, (_, test) in enumerate(split.split(rows[0], labels)):
         folds[test] = fold
+    folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"probe-rows-{blocks}-{count}-{width}.safetensors"
     save_file({str(b): rows[b] for b in range(blocks)}, file)
     return Given(file, rows, labels, folds, labels)
