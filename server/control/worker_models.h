@@ -48,7 +48,7 @@ absl::Status ChangeAll(
     absl::FunctionRef<absl::Status(const WorkerChannel&)> change,
     absl::FunctionRef<absl::Status(const WorkerChannel&)> undo);
 
-// Calls `undo` for each worker that is READY, and drops those that it fails in.
+// Calls `undo` for each of the workers, and drops those that it fails in.
 void UndoAll(const std::vector<WorkerChannel>& workers, WorkerRoute& route,
              absl::FunctionRef<absl::Status(const WorkerChannel&)> undo);
 

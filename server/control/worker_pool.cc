@@ -93,7 +93,9 @@ absl::StatusOr<std::string> WorkerPool::Listen(
   server_ = builder.BuildAndStart();
   if (server_ == nullptr) {
     return absl::UnavailableError(absl::StrCat(
-        "cannot listen on ", place.listen, ", where workers report"));
+        "cannot listen on ", place.listen,
+        ", where workers report; see to the data directory's permissions and "
+        "to what else listens there"));
   }
   return place.host.empty() ? place.listen
                             : absl::StrCat(place.host, ":", port);
