@@ -103,6 +103,8 @@ class WorkerTrainingTest : public ::testing::Test {
     return session.Receive(absl::Seconds(60));
   }
 
+  // Outlives the worker, where a call may begin after its caller has left.
+  absl::Notification done_;
   PlayedWorker worker_;
   HandClock clock_;
   WorkerRoute route_{/*worker_count=*/1, clock_};
@@ -139,16 +141,15 @@ TEST_F(WorkerTrainingTest, MessagesGoBothWaysAndTheEndIsTold) {
 }
 
 TEST_F(WorkerTrainingTest, NothingInTimeIsNoMessage) {
-  absl::Notification done;
   worker_.play = [&](auto&) {
-    done.WaitForNotification();
+    done_.WaitForNotification();
     return grpc::Status::OK;
   };
   const auto session = Train();
   const auto received = session->Receive(absl::Milliseconds(1));
   ASSERT_TRUE(received.ok()) << received.status();
   EXPECT_FALSE(received->message.has_value() || received->ended);
-  done.Notify();
+  done_.Notify();
 }
 
 TEST_F(WorkerTrainingTest, ARefusalIsToldToWhoeverSendsOrReceives) {
@@ -201,9 +202,8 @@ TEST_F(WorkerTrainingTest, AnEndedSessionStopsTheWorker) {
 }
 
 TEST_F(WorkerTrainingTest, AWorkerThatTakesNothingIsGivenUpWhenCancelled) {
-  absl::Notification done;
   worker_.play = [&](auto&) {
-    done.WaitForNotification();
+    done_.WaitForNotification();
     return grpc::Status::OK;
   };
   const auto session = Train();
@@ -213,13 +213,12 @@ TEST_F(WorkerTrainingTest, AWorkerThatTakesNothingIsGivenUpWhenCancelled) {
   const absl::Status status =
       session->Send(request, {.cancelled = [&asked] { return ++asked > 2; }});
   EXPECT_TRUE(absl::IsCancelled(status)) << status;
-  done.Notify();
+  done_.Notify();
 }
 
 TEST_F(WorkerTrainingTest, AWorkerThatTakesNothingIsGivenUpInTime) {
-  absl::Notification done;
   worker_.play = [&](auto&) {
-    done.WaitForNotification();
+    done_.WaitForNotification();
     return grpc::Status::OK;
   };
   const auto session = Train();
@@ -228,7 +227,7 @@ TEST_F(WorkerTrainingTest, AWorkerThatTakesNothingIsGivenUpInTime) {
   const absl::Status status =
       session->Send(request, {.timeout = absl::Milliseconds(50)});
   EXPECT_TRUE(absl::IsDeadlineExceeded(status)) << status;
-  done.Notify();
+  done_.Notify();
 }
 
 TEST_F(WorkerTrainingTest, AnEvaluationIsNotChargedTwice) {
