@@ -299,6 +299,9 @@ Table StatusTable(const v1::ServerInfoResponse& info) {
         worker.name(), "  ", EnumWord(worker.state()), "  ", worker.device(),
         "  ", worker.launched_as(), "  ", HumanBytes(worker.resident_bytes()),
         "  restarts ", worker.restart_count());
+    if (!worker.waits_for().empty()) {
+      absl::StrAppend(&line, "  waits for: ", worker.waits_for());
+    }
     if (!worker.last_exit().empty()) {
       absl::StrAppend(&line, "  last end: ", worker.last_exit());
     }

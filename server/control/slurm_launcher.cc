@@ -88,6 +88,10 @@ class SlurmWorker final : public LaunchedWorker {
   bool has_started() const override {
     return job_->latest().phase == SlurmPhase::kRunning;
   }
+  std::string waits_for() const override {
+    const SlurmJob latest = job_->latest();
+    return latest.phase == SlurmPhase::kQueued ? latest.reason : "";
+  }
   bool may_restart() const override {
     return !job_->has_ended() && !job_->is_ending();
   }
@@ -175,8 +179,23 @@ absl::StatusOr<std::unique_ptr<SlurmLauncher>> SlurmLauncher::Create(
   ASSIGN_OR_RETURN(const SlurmCommands slurm,
                    SlurmCommands::Find(options.command_limit));
   std::unique_ptr<SlurmLauncher> launcher(new SlurmLauncher(options, slurm));
-  RETURN_IF_ERROR(launcher->Check());
+  const absl::Status prepared = launcher->Prepare();
+  if (absl::IsUnavailable(prepared)) {
+    // It may come back while nobody looks, as after an upgrade at night.
+    spdlog::warn("no workers yet: {}", std::string(prepared.message()));
+    return launcher;
+  }
+  RETURN_IF_ERROR(prepared);
   return launcher;
+}
+
+absl::Status SlurmLauncher::Prepare() {
+  const absl::MutexLock lock(&mutex_);
+  if (is_prepared_) return absl::OkStatus();
+  RETURN_IF_ERROR(Check());
+  RETURN_IF_ERROR(EndOrphans());
+  is_prepared_ = true;
+  return absl::OkStatus();
 }
 
 absl::Status SlurmLauncher::Check() const {
@@ -237,6 +256,7 @@ std::vector<std::string> SlurmLauncher::SbatchOptions(int worker) const {
 
 absl::StatusOr<std::unique_ptr<LaunchedWorker>> SlurmLauncher::Launch(
     const WorkerLaunch& launch) {
+  RETURN_IF_ERROR(Prepare());
   const std::string token_file = absl::StrCat(
       options_.folder, "/", kTokenPrefix, launch.fencing_number, kTokenSuffix);
   ASSIGN_OR_RETURN(const std::string script, Script(launch.worker, token_file));

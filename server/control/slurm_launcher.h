@@ -7,7 +7,6 @@
 //   options.job_name = SlurmJobName(data_directory);
 //   ...
 //   ASSIGN_OR_RETURN(auto launcher, SlurmLauncher::Create(options));
-//   RETURN_IF_ERROR(launcher->EndOrphans());
 //   ASSIGN_OR_RETURN(auto worker, launcher->Launch({.worker = 0, ...}));
 #ifndef DISSONANCE_SERVER_CONTROL_SLURM_LAUNCHER_H_
 #define DISSONANCE_SERVER_CONTROL_SLURM_LAUNCHER_H_
@@ -17,8 +16,10 @@
 #include <string>
 #include <vector>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "server/control/slurm_commands.h"
 #include "server/control/slurm_watch.h"
@@ -49,18 +50,15 @@ class SlurmLauncher final : public WorkerLauncher {
     absl::Duration command_limit = absl::Seconds(30);
   };
 
+  // Ends the jobs that an earlier server left, and removes its token files; if
+  // Slurm's controller does not answer, the first launch does once it answers.
   // NOT_FOUND without Slurm's commands or the program, INVALID_ARGUMENT for
-  // options that can't be meant or that Slurm refuses, UNAVAILABLE if its
-  // controller does not answer.
+  // options that can't be meant or that Slurm refuses.
   static absl::StatusOr<std::unique_ptr<SlurmLauncher>> Create(
       const Options& options);
 
-  // Ends the jobs that an earlier server left, and removes its token files.
-  // Call it before the first launch.
-  absl::Status EndOrphans();
-
   absl::StatusOr<std::unique_ptr<LaunchedWorker>> Launch(
-      const WorkerLaunch& launch) override;
+      const WorkerLaunch& launch) override ABSL_LOCKS_EXCLUDED(mutex_);
 
  private:
   SlurmLauncher(Options options, const SlurmCommands& slurm);
@@ -68,12 +66,17 @@ class SlurmLauncher final : public WorkerLauncher {
   absl::StatusOr<std::string> Script(int worker,
                                      const std::string& token_file) const;
   std::vector<std::string> SbatchOptions(int worker) const;
-  // Whether Slurm takes such jobs.
+  // What has to be done once before a launch: Check() and EndOrphans().
+  absl::Status Prepare() ABSL_LOCKS_EXCLUDED(mutex_);
+  // Whether Slurm takes such jobs; UNAVAILABLE if it does not answer.
   absl::Status Check() const;
+  absl::Status EndOrphans();
 
   const Options options_;
   const SlurmCommands slurm_;
   SlurmWatch watch_;
+  absl::Mutex mutex_;
+  bool is_prepared_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace dissonance

@@ -47,6 +47,9 @@ class LaunchedWorker {
   // Whether it has begun to run, as far as is known: time spent in a cluster's
   // queue is no trouble of the worker's.
   virtual bool has_started() const = 0;
+  // Why it does not run yet, in the launcher's words, e.g. "Resources"; empty:
+  // it runs, or that is not known.
+  virtual std::string waits_for() const { return ""; }
   // Whether it can be run again without being launched again, as a cluster does
   // with a job whose node failed. Then the loss of a lease does not end it.
   virtual bool may_restart() const = 0;

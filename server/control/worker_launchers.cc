@@ -45,21 +45,16 @@ absl::StatusOr<std::string> HostName(const SlurmConfig& config) {
 absl::StatusOr<std::unique_ptr<WorkerLauncher>> MakeSlurmLauncher(
     const Config& config, const DataFolder& folder, std::string program,
     std::function<std::vector<std::string>(int)> arguments) {
-  ASSIGN_OR_RETURN(
-      std::unique_ptr<SlurmLauncher> launcher,
-      SlurmLauncher::Create(
-          {.program = std::move(program),
-           .arguments = {"--credentials", folder.run()},
-           .environment = WorkerEnvironment(config.worker),
-           .worker_arguments = std::move(arguments),
-           .folder = folder.run(),
-           .log_file =
-               [folder](int worker) { return folder.worker_log(worker); },
-           .job_name = SlurmJobName(config.data_dir),
-           .sbatch_options = config.slurm.options,
-           .poll_interval = absl::Seconds(config.slurm.poll_seconds)}));
-  RETURN_IF_ERROR(launcher->EndOrphans());
-  return launcher;
+  return SlurmLauncher::Create(
+      {.program = std::move(program),
+       .arguments = {"--credentials", folder.run()},
+       .environment = WorkerEnvironment(config.worker),
+       .worker_arguments = std::move(arguments),
+       .folder = folder.run(),
+       .log_file = [folder](int worker) { return folder.worker_log(worker); },
+       .job_name = SlurmJobName(config.data_dir),
+       .sbatch_options = config.slurm.options,
+       .poll_interval = absl::Seconds(config.slurm.poll_seconds)});
 }
 
 }  // namespace

@@ -90,6 +90,7 @@ v1::Worker WorkerSupervisor::Describe() const {
   }
   worker.set_state(state_);
   worker.set_launched_as(launched_as_);
+  worker.set_waits_for(waits_for_);
   worker.set_restart_count(restart_count_);
   worker.set_last_exit(last_exit_);
   return worker;
@@ -109,6 +110,7 @@ void WorkerSupervisor::Enter(WorkerEvent event) {
   if (event == WorkerEvent::kEnd || event == WorkerEvent::kStop) {
     pid_ = 0;
     launched_as_.clear();
+    waits_for_.clear();
   }
 }
 
@@ -187,6 +189,7 @@ std::string WorkerSupervisor::Look(LaunchedWorker& worker) {
   {
     const absl::MutexLock lock(&mutex_);
     launched_as_ = worker.name();
+    waits_for_ = worker.waits_for();
   }
   const std::optional<LeaseHolder> holder = parts_.leases.holder();
   if (served_number_ != 0 &&

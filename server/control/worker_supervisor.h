@@ -125,6 +125,7 @@ class WorkerSupervisor {
   v1::WorkerState state_ ABSL_GUARDED_BY(mutex_) = v1::WORKER_STATE_STOPPED;
   int pid_ ABSL_GUARDED_BY(mutex_) = 0;
   std::string launched_as_ ABSL_GUARDED_BY(mutex_);
+  std::string waits_for_ ABSL_GUARDED_BY(mutex_);
   int restart_count_ ABSL_GUARDED_BY(mutex_) = 0;
   std::string last_exit_ ABSL_GUARDED_BY(mutex_);
   std::thread thread_;

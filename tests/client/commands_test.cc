@@ -236,6 +236,7 @@ TEST_F(CliTest, ShowsTheServersState) {
   const CommandResult result = Run({"server", "status"});
   EXPECT_EQ(result.exit_code, 0) << result.err;
   EXPECT_THAT(result.out, HasSubstr("workers/local  ready  cpu  process 42"));
+  EXPECT_THAT(result.out, HasSubstr("waits for: Resources"));
   EXPECT_EQ(
       nlohmann::json::parse(
           Run({"server", "status", "-o", "json"}).out)["workers"][0]["pid"],

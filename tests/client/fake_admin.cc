@@ -70,6 +70,7 @@ grpc::Status FakeAdmin::ServerInfo(grpc::ServerContext* context,
   worker.set_state(v1::WORKER_STATE_READY);
   worker.set_pid(42);
   worker.set_launched_as("process 42");
+  worker.set_waits_for("Resources");
   worker.set_device("cpu");
   v1::Caller& caller = *response->mutable_caller();
   caller.set_user("users/ann");

@@ -60,6 +60,15 @@ class SlurmTest : public ::testing::Test {
     }
     return {};
   }
+  // The job of a server's worker that goes on without it.
+  static std::string JobOfAKilledServer(const TempFolder& folder) {
+    ServerProcess server({.data_dir = folder.path(), .config = Config("")});
+    EXPECT_TRUE(server.AwaitServing());
+    const std::string job = JobOf(server, 0).id;
+    server.Signal(SIGKILL);
+    EXPECT_EQ(server.AwaitExit(), 128 + SIGKILL);
+    return job;
+  }
   // Jobs that are not over.
   static int LiveJobs() {
     int count = 0;
@@ -151,15 +160,24 @@ TEST_F(SlurmTest, APreemptedWorkerComesBackWhenThereIsRoom) {
 
 TEST_F(SlurmTest, JobsOfAServerThatWasKilledAreCancelledByTheNext) {
   const TempFolder folder;
-  std::string left;
-  {
-    ServerProcess server({.data_dir = folder.path(), .config = Config("")});
-    ASSERT_TRUE(server.AwaitServing());
-    left = JobOf(server, 0).id;
-    server.Signal(SIGKILL);
-    ASSERT_EQ(server.AwaitExit(), 128 + SIGKILL);
-  }
+  const std::string left = JobOfAKilledServer(folder);
   ServerProcess server({.data_dir = folder.path(), .config = Config("")});
+  ASSERT_TRUE(server.AwaitServing());
+  EXPECT_NE(JobOf(server, 0).id, left);
+  EXPECT_TRUE(cluster_->Await([] { return LiveJobs() == 1; }));
+  EXPECT_EQ(server.Stop(), 0);
+}
+
+TEST_F(SlurmTest, AServerThatStartsWithoutTheControllerHasWorkersOnceItIsBack) {
+  const TempFolder folder;
+  const std::string left = JobOfAKilledServer(folder);
+  cluster_->StopController();
+  ServerProcess server({.data_dir = folder.path(), .config = Config("")});
+  EXPECT_TRUE(cluster_->Await([&] {
+    return absl::StrContains(server.Log(),
+                             "no workers yet: Slurm's controller does not");
+  }));
+  cluster_->StartController();
   ASSERT_TRUE(server.AwaitServing());
   EXPECT_NE(JobOf(server, 0).id, left);
   EXPECT_TRUE(cluster_->Await([] { return LiveJobs() == 1; }));

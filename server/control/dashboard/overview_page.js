@@ -44,6 +44,7 @@ function workerPairs(worker, figures, rates) {
   return e.pairs([
     ["state", e.badge(e.word(worker.state, "WORKER_STATE_"))],
     ["runs as", worker.launched_as || null],
+    ["waits for", worker.waits_for || null],
     ["device", worker.device || "–"],
     ["memory", e.bytes(figures.dissonance_worker_resident_bytes)],
     ["weights", e.bytes(figures.dissonance_weight_bytes)],

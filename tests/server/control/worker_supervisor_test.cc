@@ -56,6 +56,7 @@ class PlayedWorker final : public LaunchedWorker {
   std::string name() const override { return "job 7"; }
   int pid() const override { return 0; }
   bool has_started() const override { return true; }
+  std::string waits_for() const override { return "Resources"; }
   bool may_restart() const override { return played_->may_restart; }
 
  private:
@@ -194,6 +195,7 @@ TEST_P(ClusterWorkerTest, AJobThatIsRunAgainFencesItsFirstRunOff) {
   EXPECT_EQ(worker.fencing_number(), lease.fencing_number);
   EXPECT_EQ(worker.pid(), 41);
   EXPECT_EQ(worker.launched_as(), "job 7");
+  EXPECT_EQ(worker.waits_for(), "Resources");
   EXPECT_EQ(worker.restart_count(), 1);
   EXPECT_EQ(launcher_.count(), 1U);
 }
