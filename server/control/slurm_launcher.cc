@@ -190,12 +190,14 @@ absl::StatusOr<std::unique_ptr<SlurmLauncher>> SlurmLauncher::Create(
 }
 
 absl::Status SlurmLauncher::Prepare() {
+  const int seen = attempt_count_;
   const absl::MutexLock lock(&mutex_);
-  if (is_prepared_) return absl::OkStatus();
-  RETURN_IF_ERROR(Check());
-  RETURN_IF_ERROR(EndOrphans());
-  is_prepared_ = true;
-  return absl::OkStatus();
+  // Whoever waited for another one's attempt does not wait for his own too.
+  if (prepared_.ok() || attempt_count_ != seen) return prepared_;
+  prepared_ = Check();
+  if (prepared_.ok()) prepared_ = EndOrphans();
+  ++attempt_count_;
+  return prepared_;
 }
 
 absl::Status SlurmLauncher::Check() const {

@@ -11,6 +11,7 @@
 #ifndef DISSONANCE_SERVER_CONTROL_SLURM_LAUNCHER_H_
 #define DISSONANCE_SERVER_CONTROL_SLURM_LAUNCHER_H_
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <string>
@@ -66,7 +67,8 @@ class SlurmLauncher final : public WorkerLauncher {
   absl::StatusOr<std::string> Script(int worker,
                                      const std::string& token_file) const;
   std::vector<std::string> SbatchOptions(int worker) const;
-  // What has to be done once before a launch: Check() and EndOrphans().
+  // What has to succeed once before a launch: Check() and EndOrphans(). One
+  // attempt at a time, whose outcome is that of all who waited for it.
   absl::Status Prepare() ABSL_LOCKS_EXCLUDED(mutex_);
   // Whether Slurm takes such jobs; UNAVAILABLE if it does not answer.
   absl::Status Check() const;
@@ -76,7 +78,9 @@ class SlurmLauncher final : public WorkerLauncher {
   const SlurmCommands slurm_;
   SlurmWatch watch_;
   absl::Mutex mutex_;
-  bool is_prepared_ ABSL_GUARDED_BY(mutex_) = false;
+  absl::Status prepared_ ABSL_GUARDED_BY(mutex_) =
+      absl::UnavailableError("not tried yet");
+  std::atomic<int> attempt_count_ = 0;
 };
 
 }  // namespace dissonance

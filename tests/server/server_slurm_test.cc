@@ -21,7 +21,6 @@ namespace dissonance {
 namespace {
 
 using ::testing::HasSubstr;
-using ::testing::IsEmpty;
 
 std::string Config(const std::string& more_of_worker) {
   return absl::StrCat(kPipelineConfig, "launcher = \"slurm\"\n",
