@@ -2,6 +2,7 @@
 // | retry | delete.
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <cstdio>
 #include <memory>
@@ -10,6 +11,8 @@
 #include "CLI/CLI.hpp"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "client/cli/choice.h"
 #include "client/cli/command.h"
 #include "client/cli/connection.h"
@@ -27,6 +30,10 @@
 
 namespace dissonance::cli {
 namespace {
+
+// Between looks at a job that is about to stop.
+constexpr absl::Duration kFirstWait = absl::Milliseconds(50);
+constexpr absl::Duration kLongestWait = absl::Seconds(1);
 
 void EmitJob(const Session& session, const v1::Job& job) {
   EmitOne(session.output, ToJson(job), DetailsOf(job));
@@ -215,7 +222,7 @@ CommandRun DefineFetch(CLI::App& app) {
   return [args](const Session& session) { return FetchFiles(session, *args); };
 }
 
-// cancel, pause, resume and retry differ in the call alone.
+// cancel, resume and retry differ in the call alone.
 template <typename Request, typename Response,
           grpc::Status (v1::Jobs::Stub::*method)(grpc::ClientContext*,
                                                  const Request&, Response*)>
@@ -233,11 +240,31 @@ constexpr auto kCancel =
                 &v1::Jobs::Stub::CancelJob>;
 constexpr auto kRetry = CallAndShow<v1::RetryJobRequest, v1::RetryJobResponse,
                                     &v1::Jobs::Stub::RetryJob>;
-constexpr auto kPause = CallAndShow<v1::PauseJobRequest, v1::PauseJobResponse,
-                                    &v1::Jobs::Stub::PauseJob>;
 constexpr auto kResume =
     CallAndShow<v1::ResumeJobRequest, v1::ResumeJobResponse,
                 &v1::Jobs::Stub::ResumeJob>;
+
+// Returns once nothing runs any more, so that what follows finds it PAUSED. It
+// will be, too, if Ctrl-C ends the wait.
+absl::Status Pause(const Session& session, const std::string& name) {
+  ASSIGN_OR_RETURN(auto connection, Connection::Open(session.settings));
+  v1::PauseJobRequest request;
+  request.set_name(JobName(name));
+  ASSIGN_OR_RETURN(const v1::PauseJobResponse response,
+                   connection->Call(&v1::Jobs::Stub::PauseJob, request));
+  v1::Job job = response.job();
+  v1::GetJobRequest get;
+  get.set_name(request.name());
+  for (absl::Duration wait = kFirstWait; job.state() == v1::JOB_STATE_PAUSING;
+       wait = std::min(2 * wait, kLongestWait)) {
+    absl::SleepFor(wait);
+    ASSIGN_OR_RETURN(v1::GetJobResponse now,
+                     connection->CallAgain(&v1::Jobs::Stub::GetJob, get));
+    job = std::move(*now.mutable_job());
+  }
+  EmitJob(session, job);
+  return absl::OkStatus();
+}
 
 absl::Status Delete(const Session& session, const std::string& name) {
   v1::DeleteJobRequest request;
@@ -270,7 +297,7 @@ std::vector<Command> JobsCommands() {
       {"jobs", "cancel", "Stop a job; what it recorded is kept",
        DefineNamed<kCancel>},
       {"jobs", "pause", "Stop a job so that it can go on where it stopped",
-       DefineNamed<kPause>},
+       DefineNamed<Pause>},
       {"jobs", "resume", "Queue a paused job again", DefineNamed<kResume>},
       {"jobs", "retry", "Queue a failed or cancelled job again",
        DefineNamed<kRetry>},

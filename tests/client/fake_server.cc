@@ -338,8 +338,11 @@ grpc::Status FakeServer::PauseJob(grpc::ServerContext* context,
   if (grpc::Status status = Check(*context); !status.ok()) return status;
   log_.Add(*request);
   absl::MutexLock lock(&mutex_);
-  *response->mutable_job() = jobs_[request->name()];
+  v1::Job& job = jobs_[request->name()];
+  *response->mutable_job() = job;
   response->mutable_job()->set_state(v1::JOB_STATE_PAUSING);
+  // When it is asked for next.
+  job.set_state(v1::JOB_STATE_PAUSED);
   return grpc::Status::OK;
 }
 

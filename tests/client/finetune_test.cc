@@ -413,7 +413,7 @@ TEST_F(FinetuneTest, PausesAndResumes) {
   server.AddJob(job);
   const CommandResult paused = Run({"jobs", "pause", "A"});
   EXPECT_EQ(paused.exit_code, 0) << paused.err;
-  EXPECT_THAT(paused.out, HasSubstr("pausing"));
+  EXPECT_THAT(paused.out, HasSubstr("paused"));
   EXPECT_EQ(server.log().Last<v1::PauseJobRequest>().name(), "jobs/A");
   const CommandResult resumed = Run({"jobs", "resume", "A"});
   EXPECT_THAT(resumed.out, HasSubstr("queued"));

@@ -183,7 +183,7 @@ SHORTENED = (
     Shortened(
         "docs/experiments/fine-tuning.md",
         "--max-steps 60",
-        "--max-steps 12",
+        "--max-steps 30",
         compared=False,
     ),
     Shortened(

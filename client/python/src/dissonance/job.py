@@ -132,7 +132,7 @@ class Job:
         return self._change(AsyncJob.retry)
 
     def pause(self) -> Self:
-        """Stops it so that resume() goes on where it stopped."""
+        """Stops it so that resume() goes on where it stopped; returns once it has."""
         return self._change(AsyncJob.pause)
 
     def resume(self) -> Self:

@@ -164,9 +164,15 @@ class Job:
         return await self._change("Jobs/RetryJob", request, pb.RetryJobResponse)
 
     async def pause(self) -> Self:
-        """Stops it so that resume() goes on where it stopped."""
+        """Stops it so that resume() goes on where it stopped; returns once it has."""
         request = pb.PauseJobRequest(name=self.name)
-        return await self._change("Jobs/PauseJob", request, pb.PauseJobResponse)
+        await self._change("Jobs/PauseJob", request, pb.PauseJobResponse)
+        wait = FIRST_BACKOFF_SECONDS
+        while self.state == "pausing":
+            await self._transport.sleep(wait)
+            wait = min(wait * 2, LONGEST_BACKOFF_SECONDS)
+            await self.refresh()
+        return self
 
     async def resume(self) -> Self:
         """Queues a paused job again."""
