@@ -19,6 +19,13 @@ std::string IdsOf(const Tokens& tokens) {
   });
 }
 
+// Whether a token is seen, as that which ended the text is not.
+bool HasText(const GeneratedSample& sample, size_t token) {
+  return token < sample.text_ends.size() &&
+         sample.text_ends[token] >
+             (token > 0 ? sample.text_ends[token - 1] : 0);
+}
+
 // The mean of what a meter read of a sample's tokens; NaN: nothing.
 double MeanOf(const GeneratedSample& sample, size_t meter) {
   double sum = 0;
@@ -132,8 +139,10 @@ GenerationText::Scale GenerationText::ScaleOf() const {
   Scale scale;
   double squares = 0;  // Welford's
   for (int number = 0; number < turn_count(); ++number) {
-    for (const auto& own : SampleOf(TurnAt(number)).projections) {
-      if (own.empty()) continue;
+    const GeneratedSample& sample = SampleOf(TurnAt(number));
+    for (size_t token = 0; token < sample.projections.size(); ++token) {
+      const std::vector<double>& own = sample.projections[token];
+      if (own.empty() || !HasText(sample, token)) continue;
       const double before = own.front() - scale.mean;
       scale.mean += before / static_cast<double>(++scale.count);
       squares += before * (own.front() - scale.mean);
@@ -190,7 +199,7 @@ std::string GenerationText::Coloured(const Heat& heat,
       absl::StrFormat(" %.4g ", scale.mean),
       Styled(heat.Style(1),
              absl::StrFormat(" %.4g ", scale.mean + 2 * scale.deviation)),
-      " (mean and two deviations over ", scale.count, " tokens)\n");
+      " (mean and two deviations over ", scale.count, " tokens shown)\n");
   return out;
 }
 

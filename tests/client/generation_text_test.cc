@@ -65,12 +65,16 @@ TEST(GenerationTextTest, ColoursTokensByWhatTheFirstMeterRead) {
   reading.add_projections(-1);
   reading.add_projections(100);
   ASSERT_TRUE(generations.Add(second).ok());
+  v1::GenerateResponse unseen = Delta(0, "");
+  unseen.mutable_delta()->add_meters()->set_token_index(2);
+  unseen.mutable_delta()->mutable_meters(0)->add_projections(1000);
+  ASSERT_TRUE(generations.Add(unseen).ok());
   v1::GenerateResponse end = End(0);
   end.mutable_end()->set_text(" is");
   end.mutable_end()->add_meters()->set_token_index(1);
   end.mutable_end()->mutable_meters(0)->add_projections(3);
   // Of no token: left out.
-  end.mutable_end()->add_meters()->set_token_index(2);
+  end.mutable_end()->add_meters()->set_token_index(3);
   end.mutable_end()->add_meters()->set_token_index(-1);
   ASSERT_TRUE(generations.Add(end).ok());
   EXPECT_EQ(text.Coloured(Heat(/*coloured=*/true), "truth"),
@@ -78,10 +82,10 @@ TEST(GenerationTextTest, ColoursTokensByWhatTheFirstMeterRead) {
             " is\n"
             "\ntruth: \x1b[38;5;16;48;5;33m -3 \x1b[0m 1 "
             "\x1b[38;5;16;48;5;202m 5 \x1b[0m"
-            " (mean and two deviations over 2 tokens)\n");
+            " (mean and two deviations over 2 tokens shown)\n");
   EXPECT_EQ(text.Coloured(Heat(/*coloured=*/false), "truth"),
             "so it is\n\ntruth:  -3  1  5 "
-            " (mean and two deviations over 2 tokens)\n");
+            " (mean and two deviations over 2 tokens shown)\n");
 }
 
 TEST(GenerationTextTest, PutsTheVariantsOfEachSampleSideBySide) {

@@ -265,3 +265,5 @@ def test_rows_of_a_file_are_prompts(
     path.write_text('{"id": 1, "prompt": "a"}\n\nnot json\n')
     with pytest.raises(dissonance.InvalidArgument, match=r"rows.jsonl:3"):
         base.score(path, [" quarter"])
+    with pytest.raises(dissonance.InvalidArgument, match=r"pathlib.Path\("):
+        base.score(str(path), [" quarter"])

@@ -24,7 +24,7 @@ using ::testing::HasSubstr;
 
 std::string Config(const std::string& more_of_worker) {
   return absl::StrCat(kPipelineConfig, "launcher = \"slurm\"\n",
-                      "heartbeat_seconds = 0.5\n", more_of_worker,
+                      "heartbeat_seconds = 1.0\n", more_of_worker,
                       "[slurm]\npoll_seconds = 0.2\nhost = \"127.0.0.1\"\n");
 }
 

@@ -2,8 +2,8 @@
 
 A prompt is a text, a list of token ids, a chat [{"role", "content"}, ...], or a row
 {"id", "prompt" | "chat" | "tokens", "labels", "group"} as the command line's files
-have them. Where prompts are asked for, give one, a list of them, or the path of a
-JSON lines file.
+have them. Where prompts are asked for, give one, a list of them, or a pathlib.Path of
+a JSON lines file.
 """
 
 from __future__ import annotations
@@ -55,6 +55,11 @@ def rows_of(prompts: Prompts) -> list[Prompt]:
     """One prompt or several as a list."""
     if isinstance(prompts, os.PathLike):
         return list(read_rows(prompts))
+    if isinstance(prompts, str) and prompts.endswith(".jsonl"):
+        raise InvalidArgument(
+            f'prompts: "{prompts}" would be read as a text; of a file give '
+            f"pathlib.Path({prompts!r}), of such a text [{prompts!r}]"
+        )
     if _is_prompt(prompts):
         return [cast(Prompt, prompts)]
     found = list(cast(Sequence[Prompt], prompts))
