@@ -22,8 +22,6 @@
 namespace dissonance {
 namespace {
 
-using ::testing::HasSubstr;
-using ::testing::Not;
 
 v1::WorkerState StateOf(ServerProcess& server, int worker) {
   return server.Info().workers(worker).state();
