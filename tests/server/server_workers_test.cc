@@ -22,7 +22,6 @@
 namespace dissonance {
 namespace {
 
-
 v1::WorkerState StateOf(ServerProcess& server, int worker) {
   return server.Info().workers(worker).state();
 }
