@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/algorithm/container.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "dissonance/v1/interp_jobs.pb.h"
@@ -35,6 +36,29 @@ absl::string_view ShortName(const v1::Direction& direction) {
 
 absl::Status About(const v1::Direction& direction, const absl::Status& status) {
   return Annotate(status, absl::StrCat("direction ", ShortName(direction)));
+}
+
+bool IsOfResidualStream(v1::Site site) {
+  return site == v1::SITE_RESID_PRE || site == v1::SITE_ATTN_OUT ||
+         site == v1::SITE_RESID_MID || site == v1::SITE_MLP_OUT ||
+         site == v1::SITE_RESID_POST || site == v1::SITE_FINAL_NORM;
+}
+
+// Whether what a direction has means the same at `site`: all of the residual
+// stream have one basis, any other site has its own.
+absl::Status CheckBasis(const v1::Direction& direction, v1::Site site) {
+  if (absl::c_any_of(direction.places(), [site](const v1::SiteRef& place) {
+        return place.site() == site ||
+               (IsOfResidualStream(place.site()) && IsOfResidualStream(site));
+      })) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(
+      absl::StrCat("direction ", ShortName(direction), " was found at ",
+                   PlacesText(direction),
+                   ", whose numbers mean something "
+                   "else at ",
+                   SiteName(site), "; fit one there"));
 }
 
 // The vector of an operation that has one; null for the others.
@@ -130,8 +154,9 @@ class Resolution {
   // The vector for a place.
   absl::StatusOr<const v1::DirectionVector*> VectorAt(
       const v1::Direction& direction, const v1::SiteRef& place);
-  absl::Status CheckWidth(const v1::Direction& direction, v1::Site site,
-                          const std::string& model);
+  // Whether its numbers can be meant at a site of the model.
+  absl::Status CheckFits(const v1::Direction& direction, v1::Site site,
+                         const std::string& model);
   absl::Status Put(v1::Tensor tensor, v1::VectorRef& ref);
   std::optional<v1::Model> ModelNamed(const std::string& name);
 
@@ -217,7 +242,7 @@ absl::Status Resolution::Append(v1::Intervention intervention,
   }
   ASSIGN_OR_RETURN(const v1::Direction* direction, Load(ref->direction()));
   for (const v1::Intervention& one : InPlaces(intervention, *direction)) {
-    RETURN_IF_ERROR(CheckWidth(*direction, one.site(), model));
+    RETURN_IF_ERROR(CheckFits(*direction, one.site(), model));
     v1::SiteRef place;
     place.set_site(one.site());
     if (!one.blocks().empty()) place.set_block(one.blocks(0));
@@ -249,7 +274,7 @@ absl::Status Resolution::ResolveMeter(v1::Meter& meter,
     }
     *meter.mutable_place() = direction->places(0);
   }
-  RETURN_IF_ERROR(CheckWidth(*direction, meter.place().site(), model));
+  RETURN_IF_ERROR(CheckFits(*direction, meter.place().site(), model));
   ASSIGN_OR_RETURN(const v1::DirectionVector* vector,
                    VectorAt(*direction, meter.place()));
   return Put(Flat(vector->vector()), *meter.mutable_vector());
@@ -272,7 +297,7 @@ absl::Status Resolution::ResolveSweepDirection(
   ASSIGN_OR_RETURN(const v1::Direction* direction, Load(name));
   const v1::Site site =
       sweep.site() == v1::SITE_UNSPECIFIED ? v1::SITE_RESID_POST : sweep.site();
-  RETURN_IF_ERROR(CheckWidth(*direction, site, sweep.variant().model()));
+  RETURN_IF_ERROR(CheckFits(*direction, site, sweep.variant().model()));
   if (out.label().empty()) out.set_label(name);
   const std::optional<v1::Model> model = ModelNamed(sweep.variant().model());
   if (direction->vectors_size() == 1) {
@@ -322,11 +347,13 @@ absl::StatusOr<const v1::DirectionVector*> Resolution::VectorAt(
                    PlaceName(place), "; it has ", PlacesText(direction)));
 }
 
-absl::Status Resolution::CheckWidth(const v1::Direction& direction,
-                                    v1::Site site, const std::string& model) {
+absl::Status Resolution::CheckFits(const v1::Direction& direction,
+                                   v1::Site site, const std::string& model) {
   const std::optional<v1::Model> stored = ModelNamed(model);
   const int64_t width = stored.has_value() ? WidthAt(*stored, site) : 0;
-  if (width == 0 || width == direction.width()) return absl::OkStatus();
+  if (width == 0 || width == direction.width()) {
+    return CheckBasis(direction, site);
+  }
   // A shared direction may be of a private model.
   const bool is_seen =
       ModelAccess(models_).CheckSees(viewer_, direction.model()).ok();

@@ -243,6 +243,20 @@ TEST_F(DirectionResolverTest, SaysWhoseADirectionOfAnotherWidthIs) {
             "resid_post of models/wide has 4: it belongs to models/m");
 }
 
+TEST_F(DirectionResolverTest, TheSameWidthElsewhereIsNotTheSameBasis) {
+  EXPECT_EQ(Error(Steered("one", v1::SITE_Q, {3})),
+            "variants[0].interventions[0]: direction one was found at "
+            "blocks.3.resid_post, whose numbers mean something else at q; fit "
+            "one there");
+  EXPECT_THAT(Error(Steered("heads", v1::SITE_RESID_POST, {1})),
+              HasSubstr("was found at blocks.1.z"));
+  for (const v1::Site site :
+       {v1::SITE_RESID_PRE, v1::SITE_ATTN_OUT, v1::SITE_MLP_OUT}) {
+    v1::ScoreRequest request = Steered("one", site, {3});
+    EXPECT_TRUE(Resolve(request).ok()) << v1::Site_Name(site);
+  }
+}
+
 TEST_F(DirectionResolverTest, ASharedDirectionDoesNotNameAHiddenModel) {
   v1::Direction shared = DirectionNamed("shared", {VectorAt(PlaceAt(3), {1})});
   shared.set_shared(true);
