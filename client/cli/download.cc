@@ -1,7 +1,10 @@
 #include "client/cli/download.h"
 
+#include <unistd.h>
+
 #include <cstdint>
 #include <memory>
+#include <utility>
 
 #include "absl/algorithm/container.h"
 #include "absl/strings/match.h"
@@ -119,6 +122,21 @@ absl::Status PrepareFolder(const std::string& directory) {
   // As DownloadOutputs will do it; without Commit nothing is left behind.
   return AtomicFile::Create(absl::StrCat(directory, "/", kManifest)).status();
 }
+
+absl::StatusOr<ResultFolder> ResultFolder::Prepare(
+    const std::string& directory) {
+  const bool is_new = ::access(directory.c_str(), F_OK) != 0;
+  RETURN_IF_ERROR(PrepareFolder(directory));
+  return ResultFolder(is_new ? directory : "");
+}
+
+ResultFolder::~ResultFolder() {
+  // Does nothing to one that has files.
+  if (!made_.empty()) ::rmdir(made_.c_str());
+}
+
+ResultFolder::ResultFolder(ResultFolder&& other) noexcept
+    : made_(std::exchange(other.made_, "")) {}
 
 std::string JobOfResults(const std::string& directory) {
   const std::string path = absl::StrCat(directory, "/", kManifest);

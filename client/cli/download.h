@@ -5,6 +5,7 @@
 
 #include <functional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -28,6 +29,21 @@ absl::StatusOr<nlohmann::json> DownloadReport(Connection& connection,
 // Makes `directory` and sees that files can be written there, so that a bad
 // folder is known before anything is computed for it.
 absl::Status PrepareFolder(const std::string& directory);
+
+// A folder that is prepared, and removed again if it was made for this and
+// nothing came into it, as when a job is refused.
+class ResultFolder {
+ public:
+  static absl::StatusOr<ResultFolder> Prepare(const std::string& directory);
+  ~ResultFolder();
+  ResultFolder(ResultFolder&& other) noexcept;
+  ResultFolder& operator=(ResultFolder&&) = delete;
+
+ private:
+  explicit ResultFolder(std::string made) : made_(std::move(made)) {}
+
+  std::string made_;  // empty: it was there before
+};
 
 // The job whose results lie in `directory` ("jobs/ULID"), as their manifest
 // says; empty if there are none.

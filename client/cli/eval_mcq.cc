@@ -108,11 +108,16 @@ absl::StatusOr<std::vector<v1::Job>> CreateAll(Connection& connection,
 }
 
 // Before anything is computed: the folders can be written to.
-absl::Status PrepareFolders(const EvalMcqArgs& args) {
+absl::StatusOr<std::vector<ResultFolder>> PrepareFolders(
+    const EvalMcqArgs& args) {
+  std::vector<ResultFolder> folders;
+  if (args.detach) return folders;
   for (const v1::McqScoring scoring : args.scorings) {
-    RETURN_IF_ERROR(PrepareFolder(FolderOf(args, scoring)));
+    ASSIGN_OR_RETURN(ResultFolder folder,
+                     ResultFolder::Prepare(FolderOf(args, scoring)));
+    folders.push_back(std::move(folder));
   }
-  return absl::OkStatus();
+  return folders;
 }
 
 // Tells of results of another job that will be replaced.
@@ -220,7 +225,8 @@ absl::StatusOr<v1::Job> Await(Connection& connection, Interrupts& interrupts,
 
 absl::Status RunAll(const Session& session, const EvalMcqArgs& args,
                     McqQuestions& questions) {
-  if (!args.detach) RETURN_IF_ERROR(PrepareFolders(args));
+  ASSIGN_OR_RETURN(const std::vector<ResultFolder> folders,
+                   PrepareFolders(args));
   ASSIGN_OR_RETURN(auto interrupts, Interrupts::Create());
   ASSIGN_OR_RETURN(auto connection, Connection::Open(session.settings));
   absl::StatusOr<std::vector<v1::Job>> created;

@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <utility>
 
 #include "CLI/CLI.hpp"
@@ -181,7 +182,11 @@ absl::Status RunJob(const Session& session, const JobArgs& args,
         "--priority is for --detach; a job that you wait for is interactive");
   }
   const std::string directory = args.detach ? "" : AbsolutePath(args.out);
-  if (!args.detach) RETURN_IF_ERROR(PrepareFolder(directory));
+  std::optional<ResultFolder> folder;
+  if (!args.detach) {
+    ASSIGN_OR_RETURN(ResultFolder prepared, ResultFolder::Prepare(directory));
+    folder.emplace(std::move(prepared));
+  }
   ASSIGN_OR_RETURN(auto interrupts, Interrupts::Create());
   ASSIGN_OR_RETURN(auto connection, Connection::Open(session.settings));
   absl::StatusOr<v1::Job> created;

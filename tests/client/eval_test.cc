@@ -172,6 +172,18 @@ TEST_F(EvalTest, AFolderThatCannotBeWrittenIsKnownBeforeAnythingIsComputed) {
   EXPECT_TRUE(server.created().empty());
 }
 
+TEST_F(EvalTest, ARefusedJobLeavesNoFolder) {
+  FakeServer& server = StartWithOutputs();
+  const grpc::Status refusal(grpc::StatusCode::INVALID_ARGUMENT, "no");
+  server.FailWith(refusal);
+  EXPECT_EQ(Run(Mcq({})).exit_code, 1);
+  EXPECT_FALSE(std::filesystem::exists(Path("out")));
+  std::filesystem::create_directory(Path("out"));
+  server.FailWith(refusal);
+  EXPECT_EQ(Run(Mcq({})).exit_code, 1);
+  EXPECT_TRUE(std::filesystem::exists(Path("out"))) << "the user's own";
+}
+
 TEST_F(EvalTest, TellsOfResultsThatItReplaces) {
   StartWithOutputs();
   std::filesystem::create_directory(Path("out"));

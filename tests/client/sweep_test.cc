@@ -1,5 +1,6 @@
 // steer sweep and patch sweep against canned jobs.
 #include <cstdint>
+#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -160,6 +161,13 @@ TEST_F(SweepTest, JsonOutputHasTheSummary) {
   const auto record = nlohmann::json::parse(result.out);
   EXPECT_EQ(record["report"]["gate"]["verdict"], "pass");
   EXPECT_EQ(record["directory"], Path("out"));
+}
+
+TEST_F(SweepTest, ARefusedJobLeavesNoFolder) {
+  FakeServer& server = StartServer();
+  server.FailWith({grpc::StatusCode::INVALID_ARGUMENT, "no"});
+  EXPECT_EQ(Run(Steer({"--direction", "t"})).exit_code, 1);
+  EXPECT_FALSE(std::filesystem::exists(Path("out")));
 }
 
 TEST_F(SweepTest, OptionsThatMakeNoSenseAreRefusedBeforeAnythingIsAsked) {
