@@ -120,6 +120,15 @@ class WorkerSupervisorTest : public ::testing::TestWithParam<bool> {
     };
     mutex_.Await(absl::Condition(&is_so));
   }
+  // Until it has become ready so often: in between it may not be for so short
+  // that nobody sees it.
+  void AwaitReadyTimes(int count) {
+    const absl::MutexLock lock(&mutex_);
+    const auto is_so = [this, count]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) {
+      return ready_count_ == count;
+    };
+    mutex_.Await(absl::Condition(&is_so));
+  }
   absl::Status Score() {
     v1::ScoreResponse response;
     return CallWorker(route_.For(NamedModels()).channel,
@@ -149,6 +158,7 @@ class WorkerSupervisorTest : public ::testing::TestWithParam<bool> {
   PlayedLauncher launcher_{/*may_restart=*/GetParam()};
   absl::Mutex mutex_;
   bool ready_ ABSL_GUARDED_BY(mutex_) = false;
+  int ready_count_ ABSL_GUARDED_BY(mutex_) = 0;
   WorkerSupervisor supervisor_{
       {.name = "workers/played",
        .max_message_bytes = 1 << 20,
@@ -163,6 +173,7 @@ class WorkerSupervisorTest : public ::testing::TestWithParam<bool> {
        .on_ready = [this](bool ready) {
          const absl::MutexLock lock(&mutex_);
          ready_ = ready;
+         ready_count_ += ready ? 1 : 0;
        }}};
 };
 
@@ -187,7 +198,7 @@ TEST_P(ClusterWorkerTest, AJobThatIsRunAgainFencesItsFirstRunOff) {
   EXPECT_TRUE(absl::IsFailedPrecondition(
       leases_.Beat(stale.id, stale.fencing_number, {})));
   EXPECT_TRUE(leases_.Beat(lease.id, lease.fencing_number, {}).ok());
-  AwaitReady(true);
+  AwaitReadyTimes(2);
   EXPECT_TRUE(Score().ok());
   EXPECT_EQ(second_.AwaitCall(0)->method, "/dissonance.v1.Inference/Score");
   const v1::Worker worker = supervisor_.Describe();
