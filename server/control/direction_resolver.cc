@@ -53,12 +53,10 @@ absl::Status CheckBasis(const v1::Direction& direction, v1::Site site) {
       })) {
     return absl::OkStatus();
   }
-  return absl::InvalidArgumentError(
-      absl::StrCat("direction ", ShortName(direction), " was found at ",
-                   PlacesText(direction),
-                   ", whose numbers mean something "
-                   "else at ",
-                   SiteName(site), "; fit one there"));
+  return absl::InvalidArgumentError(absl::StrCat(
+      "direction ", ShortName(direction), " was found at ",
+      PlacesText(direction), ", whose numbers mean something else at ",
+      SiteName(site), "; fit one there"));
 }
 
 // The vector of an operation that has one; null for the others.
